@@ -1,0 +1,11 @@
+# ECLUSE_SANITIZE: "", "address" (with undefined behaviour) or "thread".
+set(ECLUSE_SANITIZE "" CACHE STRING "sanitizer the whole build runs under: address, thread, or none")
+if(ECLUSE_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(ECLUSE_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread)
+  add_link_options(-fsanitize=thread)
+elseif(NOT ECLUSE_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "ECLUSE_SANITIZE is '${ECLUSE_SANITIZE}'; it takes address or thread")
+endif()

@@ -1,0 +1,93 @@
+// The append-only record of every disclosure. One writer thread groups what all sessions append into one write and one
+// fdatasync; a Receipt exists only for what is durable. Format, order of syscalls and crash windows: docs/ledger_format.md.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/asio.hpp>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "ledger/entry.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+class File;
+class FileSystem;  // base/file.h: the seam through which tests make every syscall fail
+
+// Proof that an entry is durable. Only the Ledger makes one, and delivery releases bytes only against one.
+class Receipt {
+ public:
+  Receipt(Receipt&&) = default;
+  Receipt& operator=(Receipt&&) = default;
+  Receipt(const Receipt&) = delete;
+  Receipt& operator=(const Receipt&) = delete;
+  uint64_t seq() const { return seq_; }  // of the last entry it covers
+
+ private:
+  friend class Ledger;
+  explicit Receipt(uint64_t seq) : seq_(seq) {}
+  uint64_t seq_;
+};
+
+struct LedgerOptions {
+  std::string data_dir;
+  std::string register_name;
+  std::string node;
+  const Clock* clock = nullptr;
+  FileSystem* files = nullptr;  // null: the real one
+};
+
+// One entry read back. `json` is the canonical stored text; `opened` the members of its sealed part, or empty.
+struct StoredEntry {
+  uint64_t seq = 0;
+  int64_t time = 0;
+  std::string json;
+  std::string opened;
+};
+
+// Thread-safe.
+class Ledger {
+ public:
+  // Takes the folder's lock, recovers the tail, and starts the writer. Any doubt about what is on disk refuses the start.
+  static Result<std::unique_ptr<Ledger>> Open(LedgerOptions options, KeyRing& keys);
+  ~Ledger();
+
+  // The token of a person, introducing them (a `person` entry and a person key of their own) where they have none. The
+  // introduction is queued before this returns, so that anything appended afterwards is durable only after it.
+  Result<SubjectToken> TokenOf(const SubjectKey& key, std::string_view space, std::string_view id);
+
+  // Appends one event (split over several entries where it names too many people) and returns its Receipt once it is on
+  // disk. Fails with 58030 when it is not or cannot be known to be: then nothing may be released. Resumes on the caller's
+  // executor.
+  boost::asio::awaitable<Result<Receipt>> Append(EntryDraft draft);
+  // The same for threads that may block.
+  Result<Receipt> AppendAndWait(EntryDraft draft);
+
+  // True while appends can succeed. A ledger that has failed stays failed until the process restarts.
+  bool healthy() const;
+  uint64_t size() const;   // entries that are durable
+
+  // Every entry from `first` on, in order, opened where the keys are there. Stops when `visit` returns false.
+  Status Replay(uint64_t first, const std::function<bool(const StoredEntry&)>& visit);
+  // The SubjectKey behind a token, for rebuilding budgets; nullopt for an erased or unknown one.
+  Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
+
+  // Reading without a running gate: `ecluse ledger show`. Takes no lock and changes nothing.
+  static Status Read(const LedgerOptions& options, KeyRing* keys, uint64_t first,
+                     const std::function<bool(const StoredEntry&)>& visit);
+
+ private:
+  struct Impl;
+  explicit Ledger(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ecluse

@@ -1,0 +1,74 @@
+# make          builds the program (build/release/ecluse)
+# make demo     a private PostgreSQL, a fictitious register, the gate before it; DEMO="--subjects 1000000" passes options on
+# make test     everything CI runs: unit tests, end-to-end tests, then the unit tests and corpora under sanitizers
+# make bench    measures, and writes bench/results.md
+# make install  program, systemd unit, documents and an example policy; takes DESTDIR and prefix
+
+prefix ?= /usr/local
+JOBS ?= $(shell nproc)
+PYTHON ?= /usr/bin/python3
+DEMO ?=
+
+# ccache compares sources, not the times of a fresh checkout.
+export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_file_ctime
+
+build = cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }; \
+        cmake --build build/$(1) --parallel $(JOBS) $(2)
+
+.PHONY: all deps demo test unit e2e sanitized thread bench install format tidy clean
+
+all: deps
+	@mkdir -p build
+	@$(call build,release,--target ecluse)
+
+deps:
+	@tools/install-deps.sh demo
+
+demo: all
+	@exec build/release/ecluse demo $(DEMO)
+
+test:
+	@tools/install-deps.sh test
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory sanitized
+
+unit:
+	@mkdir -p build
+	@$(call build,release)
+	@ctest --test-dir build/release --output-on-failure --no-tests=error
+
+e2e:
+	@$(PYTHON) -m pytest tests
+
+# Address and undefined behaviour: the unit tests and the fuzz targets' corpora.
+sanitized:
+	@mkdir -p build
+	@$(call build,address)
+	@ctest --test-dir build/address --output-on-failure --no-tests=error
+
+thread:
+	@mkdir -p build
+	@$(call build,thread)
+	@ctest --test-dir build/thread --output-on-failure --no-tests=error
+
+bench:
+	@tools/install-deps.sh bench
+	@mkdir -p build
+	@$(call build,release,--target ecluse)
+	@$(PYTHON) bench/run.py
+
+install:
+	@test -x build/release/ecluse || $(MAKE) --no-print-directory all
+	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(prefix)"
+
+format:
+	@git ls-files '*.cc' '*.h' | xargs clang-format-19 -i
+
+tidy:
+	@mkdir -p build
+	@$(call build,release,--target ecluse)
+	@git ls-files 'src/*.cc' | grep -v _test.cc | xargs -P $(JOBS) -n 4 clang-tidy-19 -quiet -p build/release
+
+clean:
+	@rm -rf build

@@ -1,6 +1,7 @@
 // Time behind a seam, so that tests and simulations can lie about it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace ecluse {
@@ -17,6 +18,25 @@ class Clock {
 const Clock& SystemClock();
 
 // A clock a test moves by hand. Thread-safe.
-class FakeClock;
+class FakeClock final : public Clock {
+ public:
+  // Starts at `wall` (UTC since 1970; by default some day in 2024) and `boot`.
+  explicit FakeClock(int64_t wall = 1'714'564'800'000'000, int64_t boot = 1'000'000'000) : wall_(wall), boot_(boot) {}
+
+  int64_t WallMicros() const override { return wall_.load(std::memory_order_relaxed); }
+  int64_t BootMicros() const override { return boot_.load(std::memory_order_relaxed); }
+
+  // Time passes: both move.
+  void Advance(int64_t micros) {
+    wall_ += micros;
+    boot_ += micros;
+  }
+  // Somebody sets the clock: only the wall clock moves, and may move back.
+  void StepWall(int64_t micros) { wall_ += micros; }
+
+ private:
+  std::atomic<int64_t> wall_;
+  std::atomic<int64_t> boot_;
+};
 
 }  // namespace ecluse

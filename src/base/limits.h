@@ -10,68 +10,74 @@ namespace ecluse::limits {
 using namespace std::chrono_literals;
 
 // Wire protocol (pgwire/).
-inline constexpr size_t kStartupMessage = 10'000;          // PostgreSQL's own MAX_STARTUP_PACKET_LENGTH
-inline constexpr size_t kAuthMessage = 64 * 1024;          // password and SASL messages
-inline constexpr size_t kClientMessage = 64 * 1024 * 1024; // any message of an authenticated client
+inline constexpr size_t kStartupMessage = 10'000;             // PostgreSQL's own MAX_STARTUP_PACKET_LENGTH
+inline constexpr size_t kAuthMessage = 64 * 1024;             // password and SASL messages
+inline constexpr size_t kClientMessage = 64 * 1024 * 1024;    // any message of an authenticated client
 inline constexpr size_t kUpstreamMessage = 64 * 1024 * 1024;  // one row from PostgreSQL, its subjects included
 inline constexpr size_t kCancelKey = 256;
 inline constexpr size_t kReadChunk = 16 * 1024;
-inline constexpr size_t kIdleBuffer = 4 * 1024;            // what an idle session may keep
-inline constexpr size_t kWriteHighWater = 256 * 1024;      // flush to the client above this
-inline constexpr size_t kResultColumns = 1'664;            // PostgreSQL's MaxTupleAttributeNumber
+inline constexpr size_t kIdleBuffer = 4 * 1024;        // what an idle session may keep
+inline constexpr size_t kWriteHighWater = 256 * 1024;  // flush to the client above this
+inline constexpr size_t kResultColumns = 1'664;        // PostgreSQL's MaxTupleAttributeNumber
 inline constexpr size_t kParameters = 65'535;
 
 // Before authentication (server/, identity/).
 inline constexpr auto kAuthenticationTime = 15s;
-inline constexpr size_t kUnauthenticated = 1'000;          // over all addresses; the oldest is closed for a newcomer
+inline constexpr size_t kUnauthenticated = 1'000;  // over all addresses; the oldest is closed for a newcomer
 inline constexpr size_t kUnauthenticatedPerAddress = 100;
 inline constexpr size_t kSessions = 20'000;
 inline constexpr size_t kSessionsPerAddress = 10'000;
-inline constexpr int kScramIterations = 4'096;             // PostgreSQL's default
+inline constexpr int kScramIterations = 4'096;  // PostgreSQL's default
 inline constexpr int kScramIterationsMax = 1'000'000;
 inline constexpr size_t kScramNonce = 256;
-inline constexpr int kFailedLoginsPerAccount = 10;         // in kLockoutWindow, then refused until it has passed
+inline constexpr int kFailedLoginsPerAccount = 10;  // in kLockoutWindow, then refused until it has passed
 inline constexpr int kFailedLoginsPerAddress = 50;
 inline constexpr auto kLockoutWindow = 5min;
 
 // Statements (plan/).
 inline constexpr size_t kStatementBytes = 1024 * 1024;
 inline constexpr size_t kStatementTokens = 100'000;
-inline constexpr size_t kStatementNesting = 200;           // parentheses, brackets, CASE
-inline constexpr size_t kOperatorChain = 2'000;            // tokens of one expression at one level: the parse tree's depth
+inline constexpr size_t kStatementNesting = 200;  // parentheses, brackets, CASE
+inline constexpr size_t kOperatorChain = 2'000;   // tokens of one expression at one level: the parse tree's depth
 inline constexpr size_t kParseStack = 64 * 1024 * 1024;
 inline constexpr int kParseThreads = 2;
 inline constexpr int kProtobufDepth = 20'000;
 inline constexpr size_t kPlanCacheBytes = 64 * 1024 * 1024;
 inline constexpr size_t kRelationsPerStatement = 64;
 inline constexpr size_t kSetArms = 64;
-inline constexpr size_t kAskedValues = 10'000;             // constants and parameters that name people in one statement
+inline constexpr size_t kAskedValues = 10'000;  // constants and parameters that name people in one statement
 inline constexpr size_t kPreparedPerSession = 1'000;
 inline constexpr size_t kCursorsPerSession = 100;
 
 // Delivery (deliver/).
-inline constexpr size_t kReleaseBatchBytes = 256 * 1024;   // rows held for one ledger entry
+inline constexpr size_t kReleaseBatchBytes = 256 * 1024;  // rows held for one ledger entry
 inline constexpr size_t kReleaseBatchRows = 1'000;
 inline constexpr size_t kSubjectsPerRow = 1'000'000;
-inline constexpr size_t kSubjectId = 512;                  // bytes of one person's id as text
-inline constexpr size_t kStatisticRows = 10'000;           // rows held while it is decided whether all are statistics
+inline constexpr size_t kSubjectId = 512;         // bytes of one person's id as text
+inline constexpr size_t kStatisticRows = 10'000;  // rows held while it is decided whether all are statistics
 
 // Ledger (ledger/).
 inline constexpr size_t kEntry = 65'535;
 inline constexpr size_t kStatementText = 8 * 1024;
-inline constexpr size_t kEntrySubjects = 700;              // tokens in one entry, so that it stays under kEntry
+inline constexpr size_t kEntrySubjects = 700;  // tokens in one entry, so that it stays under kEntry
 inline constexpr size_t kLedgerSegment = 64 * 1024 * 1024;
-inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;   // bytes waiting for the writer before appends wait
-inline constexpr size_t kReserveBytes = 8 * 1024 * 1024;   // disk kept for locks and key operations
+inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
+inline constexpr size_t kReserveBytes = 8 * 1024 * 1024;  // disk kept for locks and key operations
 
 // Policy (policy/).
 inline constexpr size_t kPolicyBytes = 4 * 1024 * 1024;
-inline constexpr size_t kIdentifier = 63;                  // PostgreSQL's NAMEDATALEN - 1
+inline constexpr size_t kPolicyDepth = 16;            // maps and lists inside one another
+inline constexpr int64_t kBudgetMax = 1'000'000'000;  // people, lookups or failures of one budget
+inline constexpr auto kBudgetWindowMax = std::chrono::seconds(400 * 86'400);
+inline constexpr auto kDurationMax = std::chrono::seconds(100LL * 365 * 86'400);
+inline constexpr size_t kRolesMax = 200;
+inline constexpr size_t kGuardedTables = 5'000;
+inline constexpr size_t kIdentifier = 63;  // PostgreSQL's NAMEDATALEN - 1
 
 // Upstream (execute/).
 inline constexpr size_t kUpstreamPerRole = 80;
 inline constexpr auto kUpstreamWait = 10s;
 inline constexpr auto kUpstreamConnect = 10s;
-inline constexpr size_t kUpstreamStatements = 500;         // prepared on one upstream connection, least used closed first
+inline constexpr size_t kUpstreamStatements = 500;  // prepared on one upstream connection, least used closed first
 
 }  // namespace ecluse::limits

@@ -8,8 +8,8 @@
 
 namespace ecluse {
 
-// Why something was not done. The client may see `sqlstate`, `message`, `hint` and `position`; `operator_detail` goes to
-// the operator's log and nowhere else. There is no function that copies one into the other.
+// Why something was not done. The client may see `sqlstate`, `message`, `hint` and `position`; `operator_detail` goes
+// to the operator's log and nowhere else. There is no function that copies one into the other.
 struct Error {
   std::string sqlstate;         // five characters, PostgreSQL manual appendix A
   std::string message;          // what is wrong, for the client
@@ -56,8 +56,8 @@ inline std::unexpected<Error> Fail(std::string_view sqlstate, std::string messag
 // ECLUSE_TRY(x, expr): x = *expr, or return its Error. The CO_ form is for coroutines.
 #define ECLUSE_CONCAT_INNER(a, b) a##b
 #define ECLUSE_CONCAT(a, b) ECLUSE_CONCAT_INNER(a, b)
-#define ECLUSE_TRY_IMPL(tmp, target, expr, ret)           \
-  auto tmp = (expr);                                      \
+#define ECLUSE_TRY_IMPL(tmp, target, expr, ret)          \
+  auto tmp = (expr);                                     \
   if (!tmp) ret std::unexpected(std::move(tmp).error()); \
   target = std::move(*tmp)
 #define ECLUSE_TRY(target, expr) ECLUSE_TRY_IMPL(ECLUSE_CONCAT(try_result_, __LINE__), target, expr, return)

@@ -22,7 +22,9 @@ namespace ecluse {
 struct TableRef {
   TableName table;
   std::string space;
-  int arm = 0;                                // which arm of the query it stands in
+  // Which arm of the query it stands in; -1 for a tied sub-select's, whose people are those of the row around it. An arm
+  // came back empty when no row of the whole result had a subject in any of the arm's table references.
+  int arm = 0;
   std::map<std::string, Mask> fields;         // columns the statement can show of it, with their masks
 };
 
@@ -55,12 +57,12 @@ struct Resolve {
 // What a hidden column, appended after the client's own, holds.
 struct HiddenColumn {
   enum class Kind {
-    subjects,   // ids joined by kSubjectSeparator; NULL where an outer join found nothing
-    arm,        // int4: which arm of the query the row came from (only with several arms)
-    spread,     // int8: bit_or(1 << (hash & 63)) over distinct subjects; see Plan::statistic
+    subjects,   // ids joined by kSubjectSeparator; NULL where an outer join or another arm left it out
+    spread,     // int8: bit_or(1 << (hash & 63)) over distinct subjects; its bits are a lower bound of their number
+    people,     // int8: exactly how many distinct subjects stand behind the non-NULL arguments of an aggregate
   };
   Kind kind = Kind::subjects;
-  int table_ref = -1;  // of subjects and spread
+  int table_ref = -1;
 };
 
 // Numbers that become known only with the parameters.
@@ -104,7 +106,10 @@ struct Plan {
   Kind kind = Kind::empty;
   std::string command_tag;           // first word(s) of CommandComplete where the gate composes it
   bool guarded = false;              // touches guarded tables: needs a purpose, is charged and recorded
-  bool statistic = false;            // has the form of a statistic; `fallback` is the same statement counted by persons
+  // Has the form of a statistic: every row is one where each `spread` has at least `min_subjects` bits. Where a row falls
+  // short nothing is released and `fallback` is run instead: the same statement counted by person, a row of which is a
+  // statistic where every `subjects` column holds, and every `people` column says, at least `min_subjects` people.
+  bool statistic = false;
   bool read_only_catalog = false;    // touches system relations only
 
   std::string sql;                   // for PostgreSQL; parameters keep the client's numbers

@@ -56,6 +56,11 @@ inline constexpr size_t kSubjectsPerRow = 1'000'000;
 inline constexpr size_t kSubjectId = 512;         // bytes of one person's id as text
 inline constexpr size_t kStatisticRows = 10'000;  // rows held while it is decided whether all are statistics
 
+// Budgets (admit/).
+inline constexpr int kWindowSlices = 1'024;                // of a window of lookups, failures or statistic rows
+inline constexpr size_t kRebuildTokens = 4'096;            // people resolved at once while budgets are rebuilt
+inline constexpr size_t kPayersSwept = 1'024;              // payers kept before those without anything counted are dropped
+
 // Ledger (ledger/).
 inline constexpr size_t kEntry = 65'535;
 inline constexpr size_t kStatementText = 8 * 1024;

@@ -1,0 +1,91 @@
+// Accounts: who may log in with a password. One YAML file of SCRAM-SHA-256 verifiers, managed by `ecluse account`.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "identity/principal.h"
+#include "pgwire/scram.h"
+#include "pgwire/startup.h"
+
+namespace ecluse {
+
+struct Account {
+  std::string name;
+  std::string organisation;
+  std::vector<std::string> roles;  // in the file's order; the first is the one a session starts in
+  ScramVerifier verifier;
+  bool locked = false;
+  std::string lock_reason;
+
+  Principal AsPrincipal() const;
+};
+
+// The file's content: immutable once loaded.
+using AccountMap = std::map<std::string, Account>;
+
+// Reads the file strictly: an unknown or missing member, a duplicate name, a verifier that cannot be read, or a file
+// that others may read or write is an Error that names the line. A file that does not exist holds no accounts.
+Result<AccountMap> LoadAccounts(const std::string& path);
+
+// Replaces the file by one that holds `accounts`: written beside it with mode 0600, synced, renamed, the folder synced.
+// A reader sees the old file or the new one.
+Status SaveAccounts(const std::string& path, const AccountMap& accounts);
+
+// Changes the file under an exclusive lock (a file `<path>.lock`), so that two commands at once lose nothing: loads,
+// calls `change`, saves where it succeeded.
+Status ChangeAccounts(const std::string& path, const std::function<Status(AccountMap&)>& change);
+
+// A name that can be an account: 1 to 63 characters of letters, digits and `._@-`.
+bool ValidAccountName(const std::string& name);
+
+// The accounts of a running gate, and its memory of failed logins. Thread-safe.
+class Accounts : public Authenticator {
+ public:
+  // Loads `path`. Wrong passwords and unknown names cannot be told apart: unknown names get a verifier derived from
+  // `mock_secret`, which should be the same after a restart.
+  static Result<std::unique_ptr<Accounts>> Open(std::string path, std::string mock_secret, const Clock& clock);
+
+  // Takes the file's content of now. On failure what was loaded stays in force.
+  Status Reload();
+  // Reloads where the file has changed since; cheap enough to call for every login.
+  Status ReloadIfChanged();
+
+  std::shared_ptr<const AccountMap> snapshot() const;
+
+  Result<ScramVerifier> Begin(const std::string& user, const std::string& address) override;
+  Result<Principal> Finish(const std::string& user, const std::string& address, const ScramVerifier& verifier,
+                           bool proof) override;
+
+  // Whether `name` may still act: it exists and is not locked. For sessions that are already open.
+  Status StillValid(const std::string& name) const;
+
+ private:
+  struct Failures {
+    int count = 0;
+    int64_t first_micros = 0;
+  };
+  Accounts(std::string path, std::string mock_secret, const Clock& clock)
+      : path_(std::move(path)), mock_secret_(std::move(mock_secret)), clock_(clock) {}
+  bool LockedOut(const std::unordered_map<std::string, Failures>& map, const std::string& key, int limit) const;
+  void Count(std::unordered_map<std::string, Failures>& map, const std::string& key);
+
+  std::string path_;
+  std::string mock_secret_;
+  const Clock& clock_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const AccountMap> accounts_;
+  int64_t file_stamp_ = 0;
+  std::unordered_map<std::string, Failures> by_account_, by_address_;
+};
+
+}  // namespace ecluse

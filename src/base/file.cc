@@ -223,4 +223,15 @@ Status ReplaceFile(FileSystem& files, const std::string& path, std::string_view 
   return files.SyncDirectory(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash));
 }
 
+Status PreparePrivateFolder(FileSystem& files, const std::string& path) {
+  ECLUSE_OK(files.MakeDirectory(path));
+  ECLUSE_TRY(auto info, files.Find(path));
+  if (!info) return std::unexpected(IoError("look at", path, ENOENT));
+  if ((info->mode & 077) != 0)
+    return Fail(sqlstate::kIo, "the gate's data folder can be entered by others",
+                fmt::format("run: chmod 700 {}", path), "base.folder",
+                fmt::format("{} has mode {:o}; it must be 700", path, info->mode));
+  return {};
+}
+
 }  // namespace ecluse

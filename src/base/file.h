@@ -46,9 +46,9 @@ enum class OpenMode {
   read,
   read_direct,  // O_DIRECT: what is on disk, not in memory; offsets, lengths and buffers in multiples of 4096. Falls
                 // back to an ordinary read on file systems that live in memory and know no O_DIRECT (tmpfs)
-  write,   // read and write an existing file
-  create,  // read and write a file that must not exist yet; mode 0600
-  lock,    // read and write, created where missing; mode 0600
+  write,        // read and write an existing file
+  create,       // read and write a file that must not exist yet; mode 0600
+  lock,         // read and write, created where missing; mode 0600
 };
 
 // Thread-safe.
@@ -79,5 +79,8 @@ Result<std::string> ReadWholeFile(FileSystem& files, const std::string& path, si
 // durable: `path.new` is written and synced, renamed over `path`, and the folder synced. Not for concurrent use on one
 // path.
 Status ReplaceFile(FileSystem& files, const std::string& path, std::string_view content);
+
+// Makes `path` (mode 0700) where it is missing, and refuses one that group or others may enter.
+Status PreparePrivateFolder(FileSystem& files, const std::string& path);
 
 }  // namespace ecluse

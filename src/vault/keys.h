@@ -2,31 +2,45 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/secret.h"
 
 namespace ecluse {
 
-// The keys of one gate, opened from its root key file. Thread-safe after Open(). The process is made not dumpable and key
-// memory is locked by LockMemory() at start.
+class FileSystem;  // base/file.h
+
+// A key as `ecluse keys list` and the ledger's `key` entries name it; never the key itself.
+struct KeyInfo {
+  std::string kind;  // "kek", "key", "day"
+  std::string name;  // "gate", "auditors"; "index", "pseudonym"; "2024-05-01"
+  std::string id;    // 16 hexadecimal digits
+};
+
+// The keys of one gate, opened from its root key file. Thread-safe after Open().
 class KeyRing {
  public:
   // `ecluse keys init`: writes a new root key file (mode 0600, never overwrites one).
   static Status Init(const std::string& root_key_file);
-  // Opens the root key and the wrapped keys under `<data_dir>/keys`. Refuses a root file others may read.
-  static Result<std::unique_ptr<KeyRing>> Open(const std::string& root_key_file, const std::string& data_dir);
+  // Opens the root key and the wrapped keys under `<data_dir>/keys`, which are made on first use. Refuses a root file
+  // that others may read, one that lies inside `data_dir`, and one that is not the root the keys were wrapped under.
+  // `files` outlives the ring; null: the real ones.
+  static Result<std::unique_ptr<KeyRing>> Open(const std::string& root_key_file, const std::string& data_dir,
+                                               FileSystem* files = nullptr);
   virtual ~KeyRing() = default;
 
-  // Seals `plain` under the day key of `wall_micros`'s UTC day (made and wrapped on first use), bound to `associated`.
-  // The result names its day: it can be opened as long as that day's key exists.
+  // Seals `plain` under the day key of `wall_micros`'s UTC day (made, wrapped and made durable on first use), bound to
+  // `associated`. The result names its day: it can be opened as long as that day's key exists.
   virtual Result<std::string> SealForDay(int64_t wall_micros, std::string_view plain, std::string_view associated) = 0;
   virtual Result<std::string> OpenForDay(std::string_view sealed, std::string_view associated) = 0;
 
-  // HMAC-SHA-256, cut to 128 bits, of a person (`space:id`) under the index key: what memory and indexes know people by.
+  // HMAC-SHA-256, cut to 128 bits, of a person (`space:id`) under the index key: what memory and indexes know people
+  // by.
   virtual void SubjectKey(std::string_view space, std::string_view id, uint8_t out[16]) const = 0;
 
   // A stable pseudonym of a person for one role (docs/policy.md, masks).
@@ -35,10 +49,17 @@ class KeyRing {
   // Wraps and unwraps small secrets (database passwords, person keys) under the ring's own key-encryption key.
   virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;
   virtual Result<std::string> Unwrap(std::string_view wrapped, std::string_view associated) = 0;
+
+  // Every key of the ring, day keys last and by day.
+  virtual Result<std::vector<KeyInfo>> List() const = 0;
+
+  // Called once for every day key made from now on, after it is durable and before anything is sealed under it, on the
+  // thread that needed it. The ledger takes this to write the `key` entry. Null forgets it.
+  virtual void OnKeyMade(std::function<void(const KeyInfo&)> made) = 0;
 };
 
-// Makes the process not dumpable (no core, no ptrace by the same user) and locks what key memory it can. Best effort where
-// limits forbid locking; says so in the log.
+// Makes the process not dumpable (no core, no ptrace by the same user) and locks its memory. Best effort where limits
+// forbid locking; says so in the log. Called once at start.
 void ProtectProcessMemory();
 
 }  // namespace ecluse

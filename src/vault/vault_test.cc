@@ -1,0 +1,242 @@
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "vault/hmac.h"
+#include "vault/keys.h"
+#include "vault/root_key.h"
+#include "vault/xaes.h"
+
+namespace ecluse {
+namespace {
+
+std::array<uint8_t, kXaesNonce> Nonce(std::string_view text) {
+  std::array<uint8_t, kXaesNonce> nonce;
+  std::copy_n(text.begin(), nonce.size(), nonce.begin());
+  return nonce;
+}
+
+// The two published vectors of C2SP XAES-256-GCM: with the top bit of L clear and set.
+TEST(Xaes, PublishedVectors) {
+  auto nonce = Nonce("ABCDEFGHIJKLMNOPQRSTUVWX");
+  Xaes one(Secret(std::string_view(std::string(32, '\x01'))));
+  EXPECT_EQ(HexEncode(AsBytes(one.Seal(nonce, "XAES-256-GCM", ""))),
+            "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271");
+  Xaes three(Secret(std::string_view(std::string(32, '\x03'))));
+  EXPECT_EQ(HexEncode(AsBytes(three.Seal(nonce, "XAES-256-GCM", "c2sp.org/XAES-256-GCM"))),
+            "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d");
+}
+
+TEST(Xaes, OpensOnlyWhatItSealed) {
+  Xaes key(Secret(std::string_view(std::string(32, 'k'))));
+  Xaes other(Secret(std::string_view(std::string(32, 'l'))));
+  KeyId id{1, 2, 3, 4, 5, 6, 7, 8};
+  for (std::string plain : {std::string(), std::string("x"), std::string(100'000, 'y')}) {
+    std::string sealed = SealEnvelope(key, id, plain, "where");
+    EXPECT_EQ(sealed.size(), plain.size() + kEnvelopeOverhead);
+    EXPECT_EQ(EnvelopeKeyId(sealed), id);
+    EXPECT_EQ(OpenEnvelope(key, sealed, "where"), plain);
+    EXPECT_FALSE(OpenEnvelope(key, sealed, "elsewhere"));
+    EXPECT_FALSE(OpenEnvelope(key, sealed, ""));
+    EXPECT_FALSE(OpenEnvelope(other, sealed, "where"));
+    for (size_t i : {size_t{0}, size_t{9}, size_t{20}, size_t{32}, sealed.size() - 17, sealed.size() - 1}) {
+      std::string bent = sealed;
+      bent[i] ^= 1;
+      EXPECT_FALSE(OpenEnvelope(key, bent, "where")) << i;
+    }
+    for (size_t n = 0; n < std::min<size_t>(sealed.size(), 60); ++n)
+      EXPECT_FALSE(OpenEnvelope(key, std::string_view(sealed).substr(0, n), "where") && n < sealed.size());
+  }
+  EXPECT_NE(SealEnvelope(key, id, "same", ""), SealEnvelope(key, id, "same", ""));
+}
+
+// RFC 4231, test cases 1, 2, 6.
+TEST(Hmac, VectorsOfTheStandard) {
+  auto sign = [](std::string_view key, std::initializer_list<std::string_view> parts) {
+    uint8_t out[32];
+    HmacKey(AsBytes(key)).Sign(parts, out);
+    return HexEncode(out);
+  };
+  EXPECT_EQ(sign(std::string(20, '\x0b'), {"Hi ", "There"}),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  EXPECT_EQ(sign("Jefe", {"what do ya want ", "for nothing?"}),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_EQ(sign(std::string(131, '\xaa'), {"Test Using Larger Than Block-Size Key - Hash Key First"}),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
+class RingTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/ecluse-vault-XXXXXX";
+    folder_ = mkdtemp(name);
+    root_ = folder_ + "/root.key";
+    data_ = folder_ + "/data";
+    ASSERT_TRUE(KeyRing::Init(root_));
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::unique_ptr<KeyRing> Open() {
+    auto ring = KeyRing::Open(root_, data_);
+    EXPECT_TRUE(ring) << ring.error().message;
+    return ring ? std::move(*ring) : nullptr;
+  }
+  std::string folder_, root_, data_;
+};
+
+constexpr int64_t kFirstOfMay = 1'714'564'800'000'000;  // 2024-05-01T12:00:00Z
+constexpr int64_t kDay = 86'400'000'000;
+
+TEST_F(RingTest, RootKeyFileIsPrivateAndNeverReplaced) {
+  struct stat st{};
+  ASSERT_EQ(stat(root_.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+  auto again = KeyRing::Init(root_);
+  ASSERT_FALSE(again);
+  EXPECT_NE(again.error().message.find("never replaced"), std::string::npos);
+}
+
+TEST_F(RingTest, RefusesARootOthersMayRead) {
+  for (mode_t mode : {0640, 0604, 0660}) {
+    ASSERT_EQ(chmod(root_.c_str(), mode), 0);
+    auto ring = KeyRing::Open(root_, data_);
+    ASSERT_FALSE(ring);
+    EXPECT_NE(ring.error().hint.find("chmod 600"), std::string::npos);
+  }
+  ASSERT_EQ(chmod(root_.c_str(), 0400), 0);
+  EXPECT_TRUE(KeyRing::Open(root_, data_));
+}
+
+TEST_F(RingTest, RefusesARootInsideTheDataFolder) {
+  EXPECT_FALSE(KeyRing::Open(root_, folder_));
+  EXPECT_FALSE(KeyRing::Open(root_, folder_ + "/x/.."));
+}
+
+TEST_F(RingTest, SaysWhereARootIsMissingOrNone) {
+  auto missing = KeyRing::Open(folder_ + "/none", data_);
+  ASSERT_FALSE(missing);
+  EXPECT_NE(missing.error().hint.find("ecluse keys init"), std::string::npos);
+  for (const char* bad : {"", "ecluse root key v1\n", "ecluse root key v1\nAAAA\n", "something else\n"}) {
+    ASSERT_TRUE(ReplaceFile(RealFiles(), root_, bad));
+    EXPECT_FALSE(KeyRing::Open(root_, data_)) << bad;
+  }
+}
+
+TEST_F(RingTest, AnotherRootIsNamedAsSuch) {
+  Open();
+  ASSERT_TRUE(KeyRing::Init(folder_ + "/other.key"));
+  auto ring = KeyRing::Open(folder_ + "/other.key", data_);
+  ASSERT_FALSE(ring);
+  EXPECT_NE(ring.error().message.find("wrapped under root key"), std::string::npos);
+}
+
+TEST_F(RingTest, EveryDamagedByteOfTheRingRefuses) {
+  Open();
+  auto good = ReadWholeFile(RealFiles(), data_ + "/keys/ring", 10'000).value();
+  for (size_t i = 0; i < good.size(); ++i) {
+    std::string bad = good;
+    bad[i] = bad[i] == 'A' ? 'B' : 'A';
+    ASSERT_TRUE(ReplaceFile(RealFiles(), data_ + "/keys/ring", bad));
+    EXPECT_FALSE(KeyRing::Open(root_, data_)) << "byte " << i;
+  }
+}
+
+TEST_F(RingTest, AMissingRingIsNotMadeAnewOverALedger) {
+  Open()->SealForDay(kFirstOfMay, "x", "").value();
+  std::filesystem::remove(data_ + "/keys/ring");
+  auto ring = KeyRing::Open(root_, data_);
+  ASSERT_FALSE(ring);
+  EXPECT_NE(ring.error().message.find("missing"), std::string::npos);
+}
+
+TEST_F(RingTest, DataFolderOthersMayEnterIsRefused) {
+  Open();
+  ASSERT_EQ(chmod(data_.c_str(), 0750), 0);
+  EXPECT_FALSE(KeyRing::Open(root_, data_));
+}
+
+TEST_F(RingTest, DayKeysSealAndOpenAcrossRestarts) {
+  std::string monday, tuesday;
+  {
+    auto ring = Open();
+    std::vector<std::string> made;
+    ring->OnKeyMade([&](const KeyInfo& info) { made.push_back(info.kind + " " + info.name); });
+    monday = ring->SealForDay(kFirstOfMay, "on the first", "entry 1").value();
+    ring->SealForDay(kFirstOfMay + 1, "again", "").value();
+    tuesday = ring->SealForDay(kFirstOfMay + kDay, "on the second", "entry 2").value();
+    EXPECT_EQ(made, (std::vector<std::string>{"day 2024-05-01", "day 2024-05-02"}));
+  }
+  auto ring = Open();
+  ring->OnKeyMade([](const KeyInfo&) { FAIL() << "no key had to be made"; });
+  EXPECT_EQ(ring->OpenForDay(monday, "entry 1").value(), "on the first");
+  EXPECT_EQ(ring->OpenForDay(tuesday, "entry 2").value(), "on the second");
+  EXPECT_FALSE(ring->OpenForDay(tuesday, "entry 1"));
+  EXPECT_EQ(ring->List()->size(), 6u);
+  ring->SealForDay(kFirstOfMay, "same day, same key", "").value();
+  std::filesystem::remove(data_ + "/keys/days/2024-05-02");
+  auto later = Open();
+  auto gone = later->OpenForDay(tuesday, "entry 2");
+  ASSERT_FALSE(gone);
+  EXPECT_NE(gone.error().message.find("2024-05-02"), std::string::npos);
+  EXPECT_EQ(later->OpenForDay(monday, "entry 1").value(), "on the first");
+}
+
+TEST_F(RingTest, ADayKeyIsWrappedForGateAndAuditors) {
+  Open()->SealForDay(kFirstOfMay, "x", "").value();
+  auto text = ReadWholeFile(RealFiles(), data_ + "/keys/days/2024-05-01", 10'000).value();
+  EXPECT_NE(text.find("\nday 2024-05-01 "), std::string::npos);
+  EXPECT_NE(text.find("\nauditors 2024-05-01 "), std::string::npos);
+}
+
+TEST_F(RingTest, WrapsSecretsForOneUseOnly) {
+  auto wrapped = Open()->Wrap("password", "login a").value();
+  EXPECT_EQ(Open()->Unwrap(wrapped, "login a").value(), "password");
+  EXPECT_FALSE(Open()->Unwrap(wrapped, "login b"));
+  EXPECT_FALSE(Open()->Unwrap("", "login a"));
+}
+
+TEST_F(RingTest, PeopleAreKnownStablyAndApart) {
+  auto key = [](KeyRing& ring, const char* space, const char* id) {
+    std::array<uint8_t, 16> out;
+    ring.SubjectKey(space, id, out.data());
+    return out;
+  };
+  auto name = [](KeyRing& ring, const char* role, const char* id) {
+    std::array<uint8_t, 16> out;
+    ring.Pseudonym(role, "person", id, out.data());
+    return out;
+  };
+  auto a = Open();
+  auto b = Open();
+  EXPECT_EQ(key(*a, "person", "1"), key(*b, "person", "1"));
+  EXPECT_NE(key(*a, "person", "1"), key(*a, "person", "2"));
+  EXPECT_NE(key(*a, "person", "1"), key(*a, "plate", "1"));
+  EXPECT_EQ(name(*a, "officer", "1"), name(*b, "officer", "1"));
+  EXPECT_NE(name(*a, "officer", "1"), name(*a, "clerk", "1"));
+  EXPECT_NE(name(*a, "officer", "1"), key(*a, "person", "1"));
+}
+
+TEST_F(RingTest, ThreadsShareOneKeyOfTheDay) {
+  auto ring = Open();
+  std::atomic<int> made = 0;
+  ring->OnKeyMade([&](const KeyInfo&) { ++made; });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) {
+        auto sealed = ring->SealForDay(kFirstOfMay, "x", "a");
+        ASSERT_EQ(ring->OpenForDay(*sealed, "a").value(), "x");
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(made, 1);
+}
+
+}  // namespace
+}  // namespace ecluse

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -47,8 +48,8 @@ struct PolicyColumn {
 
 struct PolicyTable {
   TableName name;
-  // Whom a row is about. Either `subject_columns` is not empty, or `via` and `via_key` are set: the subjects of the rows of
-  // `via` whose `via_key` equals this table's column of the same name.
+  // Whom a row is about. Either `subject_columns` is not empty, or `via` and `via_key` are set: the subjects of the
+  // rows of `via` whose `via_key` equals this table's column of the same name.
   std::vector<std::string> subject_columns;
   std::optional<TableName> via;
   std::string via_key;
@@ -87,8 +88,8 @@ struct Statistics {
 struct Hours {
   std::string time_zone = "UTC";
   struct Span {
-    int first_day = 0, last_day = 6;          // Monday is 0; first may be after last (Sat-Mon)
-    int from_minute = 0, to_minute = 1'440;   // of the day
+    int first_day = 0, last_day = 6;         // Monday is 0; first may be after last (Sat-Mon)
+    int from_minute = 0, to_minute = 1'440;  // of the day
   };
   std::vector<Span> spans;
 };
@@ -96,12 +97,12 @@ struct Hours {
 struct Role {
   std::string name;
   std::set<std::string> purposes;
-  // For each table the role reads: the mask of every policy column of that table (class defaults already applied; a column
-  // that the role's `read` does not name is `hidden`).
+  // For each table the role reads: the mask of every policy column of that table (class defaults already applied; a
+  // column that the role's `read` does not name is `hidden`).
   std::map<TableName, std::map<std::string, Mask>> read;
   std::map<TableName, std::string> rows;  // SQL conditions
   std::map<TableName, WriteRight> write;
-  std::vector<Window> budgets;            // `failures` is always among them (20 an hour unless said otherwise)
+  std::vector<Window> budgets;  // `failures` is always among them (20 an hour unless said otherwise)
   std::optional<Statistics> statistics;
   std::chrono::seconds idle{900};
   std::chrono::seconds lifetime{36'000};
@@ -133,11 +134,11 @@ struct DatabaseTarget {
 
 struct Policy {
   std::string register_name;
-  std::string digest;          // lower-case hex SHA-256 of the file's canonical content (comments and layout do not count)
-  std::string file;            // the path it was loaded from
+  std::string digest;  // lower-case hex SHA-256 of the file's canonical content (comments and layout do not count)
+  std::string file;    // the path it was loaded from
 
   // gate
-  std::string data_dir;        // absolute
+  std::string data_dir;  // absolute
   std::optional<Listen> sql;
   DatabaseTarget database;
   bool allow_cleartext = false;
@@ -150,8 +151,8 @@ struct Policy {
   std::vector<Window> per_address, per_organisation, per_register;
   std::set<std::string> functions;  // beyond the built-in allow-list; schema-qualified
 
-  std::string accounts_file;   // absolute
-  std::string root_key_file;   // absolute
+  std::string accounts_file;  // absolute
+  std::string root_key_file;  // absolute
   std::chrono::seconds ledger_retention{94'608'000};
 
   // The PostgreSQL login and schema of a role: "ecluse_<register>_<role>".
@@ -166,7 +167,14 @@ struct PolicyProblem {
 };
 
 // Loads and validates. On failure every problem at once, in file order; on success warnings may remain in `warnings`.
-std::expected<std::shared_ptr<const Policy>, std::vector<PolicyProblem>> LoadPolicy(const std::string& path,
-                                                                                  std::vector<PolicyProblem>* warnings);
+std::expected<std::shared_ptr<const Policy>, std::vector<PolicyProblem>> LoadPolicy(
+    const std::string& path, std::vector<PolicyProblem>* warnings);
+// The same over a text already read. `path` names it in messages and is what relative paths are relative to.
+// `text` is any bytes; never throws.
+std::expected<std::shared_ptr<const Policy>, std::vector<PolicyProblem>> ParsePolicy(
+    std::string_view text, const std::string& path, std::vector<PolicyProblem>* warnings);
+
+// `file:line:column: what is wrong; what is allowed`, with "warning: " before a warning's text.
+std::string ProblemText(const std::string& file, const PolicyProblem& problem);
 
 }  // namespace ecluse

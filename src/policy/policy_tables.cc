@@ -1,0 +1,239 @@
+// Purposes, tables, open tables, functions: what a policy says about the register itself.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "policy/policy_reader.h"
+
+namespace ecluse {
+namespace {
+
+constexpr std::string_view kDefaultPurpose = "consultation";
+
+void ReadSubject(PolicyReader& reader, PolicyTable& table, const YamlNode& node, const std::string& what) {
+  if (node.kind == YamlNode::Kind::map) {
+    PolicyFields fields(reader, node, what + ".subject", {"via", "key"});
+    const YamlNode* via = fields.Need("via", "via: taj.involvement");
+    const YamlNode* key = fields.Need("key", "key: case_id");
+    if (via != nullptr) table.via = reader.Table(*via, what + ".subject.via");
+    if (key != nullptr) table.via_key = reader.Text(*key, what + ".subject.key").value_or("");
+    return;
+  }
+  if (node.kind == YamlNode::Kind::list) {
+    for (const YamlNode* word : reader.Words(node, what + ".subject")) {
+      if (std::ranges::find(table.subject_columns, word->text) != table.subject_columns.end()) {
+        reader.Problem(word->mark, what + ".subject names `" + word->text + "` twice; each column once");
+      } else {
+        table.subject_columns.push_back(word->text);
+      }
+    }
+    if (node.items.empty()) reader.Problem(node.mark, what + ".subject is empty; name at least one column");
+    return;
+  }
+  if (auto text = reader.Text(node, what + ".subject")) table.subject_columns.push_back(*text);
+}
+
+void ReadColumn(PolicyReader& reader, PolicyTable& table, const YamlNode& key, const YamlNode& node,
+                const std::string& what) {
+  if (key.text.size() > limits::kIdentifier || key.text.starts_with("__")) {
+    reader.Problem(key.mark,
+                   what + " has a column `" + key.text +
+                       "`; names are at most 63 bytes and do not begin with __, which the gate keeps for itself");
+    return;
+  }
+  PolicyFields fields(reader, node, what + "." + key.text, {"class", "sealed", "search"});
+  if (const YamlNode* value = fields.Get("sealed")) reader.NotInThisVersion(*value, "sealed columns (`sealed`)");
+  if (const YamlNode* value = fields.Get("search"))
+    reader.NotInThisVersion(*value, "search in sealed columns (`search`)");
+  const YamlNode* value = fields.Need("class", "class: identity");
+  if (value == nullptr) return;
+  auto name = reader.Text(*value, what + "." + key.text + ".class");
+  if (!name) return;
+  if (!IsName(*name, true)) {
+    reader.Problem(value->mark, "a class named `" + *name + "`; lower-case letters, digits, _ and - are allowed");
+    return;
+  }
+  table.columns.push_back({key.text, *name, key.mark});
+}
+
+void ReadRetention(PolicyReader& reader, PolicyTable& table, const YamlNode& node, const std::string& what) {
+  PolicyFields fields(reader, node, what + ".retention", {"column", "keep"});
+  const YamlNode* column = fields.Need("column", "column: recorded_at");
+  const YamlNode* keep = fields.Need("keep", "keep: 20y");
+  if (column == nullptr || keep == nullptr) return;
+  auto name = reader.Text(*column, what + ".retention.column");
+  auto time = reader.Duration(*keep, what + ".retention.keep", std::chrono::seconds(1), limits::kDurationMax);
+  if (!name || !time) return;
+  table.retention = {*name, *time};
+  reader.Warn(node.mark, what + ".retention is noted, but this version deletes nothing by itself; rows older than " +
+                             DurationText(*time) + " have to be deleted by other means");
+}
+
+bool HasColumn(const PolicyTable& table, const std::string& name) {
+  return std::ranges::any_of(table.columns, [&](const PolicyColumn& column) { return column.name == name; });
+}
+
+void CheckNames(PolicyReader& reader, const PolicyTable& table) {
+  const std::string what = "tables." + table.name.Text();
+  for (const std::string& subject : table.subject_columns) {
+    if (HasColumn(table, subject)) continue;
+    reader.Problem(table.mark, what + ".subject is `" + subject + "`, which is not among its columns; add it, as " +
+                                   subject + ": {class: key}");
+  }
+  for (const PolicyColumn& column : table.columns) {
+    if (!HasColumn(table, column.column_class)) continue;
+    reader.Problem(column.mark, what + " has a class `" + column.column_class +
+                                    "` and a column of that name, so that `read` could mean either; rename the class");
+  }
+}
+
+void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) {
+  auto name = reader.Table(key, "a key of tables");
+  if (!name) return;
+  const std::string what = "tables." + name->Text();
+  PolicyTable table;
+  table.name = *name;
+  table.mark = key.mark;
+  PolicyFields fields(reader, node, what,
+                      {"subject", "space", "columns", "accepts_existence", "retention", "compartment", "erasure"});
+  if (!fields.ok()) return;
+  if (const YamlNode* value =
+          fields.Need("subject", "subject: person_id; a table about nobody belongs in open_tables")) {
+    ReadSubject(reader, table, *value, what);
+  }
+  if (const YamlNode* value = fields.Get("compartment"))
+    reader.NotInThisVersion(*value, "compartments (`compartment`)");
+  if (const YamlNode* value = fields.Get("erasure")) reader.NotInThisVersion(*value, "erasure by key (`erasure`)");
+  if (const YamlNode* value = fields.Get("space")) {
+    auto space = reader.Text(*value, what + ".space");
+    if (space && !IsName(*space, true)) {
+      reader.Problem(value->mark, what + ".space is `" + *space + "`; lower-case letters, digits, _ and - are allowed");
+    } else if (space) {
+      table.space = *space;
+    }
+  } else if (table.via) {
+    table.space.clear();  // that of the table it goes by
+  }
+  if (const YamlNode* value = fields.Get("accepts_existence")) {
+    table.accepts_existence = reader.Bool(*value, what + ".accepts_existence").value_or(false);
+  }
+  if (const YamlNode* value = fields.Get("retention")) ReadRetention(reader, table, *value, what);
+  const YamlNode* columns = fields.Need("columns", "columns: {person_id: {class: key}}");
+  if (columns == nullptr) return;
+  if (columns->kind != YamlNode::Kind::map) {
+    reader.Problem(columns->mark, what + ".columns is not a map; a map is allowed, as {person_id: {class: key}}");
+    return;
+  }
+  for (size_t i = 0; i < columns->keys.size(); ++i)
+    ReadColumn(reader, table, columns->keys[i], columns->items[i], what);
+  reader.policy.tables.emplace(*name, std::move(table));
+}
+
+// A table whose subjects are those of another: the other has to be there, with subjects of its own.
+void CheckVia(PolicyReader& reader, PolicyTable& table) {
+  if (!table.via) return;
+  const std::string what = "tables." + table.name.Text() + ".subject";
+  auto found = reader.policy.tables.find(*table.via);
+  if (found == reader.policy.tables.end()) {
+    std::vector<std::string> known;
+    for (const auto& [name, other] : reader.policy.tables) known.push_back(name.Text());
+    reader.Problem(table.mark, what + ".via is `" + table.via->Text() + "`" + DidYouMean(table.via->Text(), known) +
+                                   ", which is not among tables; name a guarded table");
+    return;
+  }
+  const PolicyTable& other = found->second;
+  if (other.subject_columns.empty()) {
+    reader.Problem(table.mark, what + ".via is `" + table.via->Text() +
+                                   "`, which has no subject column of its own; name "
+                                   "the table that holds the person's id");
+  }
+  for (const PolicyTable* side : {static_cast<const PolicyTable*>(&table), &other}) {
+    if (table.via_key.empty() || HasColumn(*side, table.via_key)) continue;
+    reader.Problem(table.mark, what + ".key is `" + table.via_key + "`, which is not a column of " + side->name.Text() +
+                                   "; both tables need it in `columns`");
+  }
+  if (table.space.empty()) table.space = other.space;
+  if (table.space != other.space) {
+    reader.Problem(table.mark, "tables." + table.name.Text() + ".space is `" + table.space +
+                                   "` but its people come from " + other.name.Text() + ", whose space is `" +
+                                   other.space + "`; leave `space` out");
+  }
+}
+
+}  // namespace
+
+bool IsName(std::string_view text, bool underscore) {
+  if (text.empty() || text.size() > 40 || text[0] < 'a' || text[0] > 'z') return false;
+  return std::ranges::all_of(text, [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || (underscore && c == '_');
+  });
+}
+
+void ReadPurposes(PolicyReader& reader, const YamlNode* node) {
+  if (node == nullptr) {
+    reader.policy.purposes[std::string(kDefaultPurpose)] = {};
+    return;
+  }
+  if (node->kind != YamlNode::Kind::map || node->keys.empty()) {
+    reader.Problem(node->mark, "purposes names none; a map is allowed, as judicial-inquiry: {reference: required}");
+    return;
+  }
+  for (size_t i = 0; i < node->keys.size(); ++i) {
+    const YamlNode& key = node->keys[i];
+    const YamlNode& item = node->items[i];
+    if (!IsName(key.text, true)) {
+      reader.Problem(key.mark, "a purpose named `" + key.text + "`; lower-case letters, digits, _ and - are allowed");
+      continue;
+    }
+    Purpose purpose;
+    if (!item.Empty()) {
+      PolicyFields fields(reader, item, "purposes." + key.text, {"reference"});
+      if (const YamlNode* value = fields.Get("reference")) {
+        auto choice = reader.Choice(*value, "purposes." + key.text + ".reference", {"none", "optional", "required"});
+        if (choice) purpose.reference = static_cast<Purpose::Reference>(*choice);
+      }
+    }
+    reader.policy.purposes[key.text] = purpose;
+  }
+}
+
+void ReadTables(PolicyReader& reader, const YamlNode& node) {
+  if (node.kind != YamlNode::Kind::map || node.keys.empty()) {
+    reader.Problem(node.mark, "tables names none; a map is allowed, as taj.person: {subject: person_id, columns: {…}}");
+    return;
+  }
+  if (node.keys.size() > limits::kGuardedTables) {
+    reader.Problem(node.mark, "more than " + std::to_string(limits::kGuardedTables) + " tables; split the register");
+    return;
+  }
+  for (size_t i = 0; i < node.keys.size(); ++i) ReadTable(reader, node.keys[i], node.items[i]);
+  for (auto& [name, table] : reader.policy.tables) {
+    CheckNames(reader, table);
+    CheckVia(reader, table);
+  }
+}
+
+void ReadOpenTables(PolicyReader& reader, const YamlNode& node) {
+  for (const YamlNode* word : reader.Words(node, "open_tables")) {
+    auto table = reader.Table(*word, "an entry of open_tables");
+    if (!table) continue;
+    if (reader.policy.tables.contains(*table)) {
+      reader.Problem(word->mark,
+                     table->Text() + " is in tables and in open_tables; a table is guarded or open, not both");
+    } else if (!reader.policy.open_tables.insert(*table).second) {
+      reader.Problem(word->mark, table->Text() + " is in open_tables twice; each table once");
+    }
+  }
+}
+
+void ReadFunctions(PolicyReader& reader, const YamlNode& node) {
+  for (const YamlNode* word : reader.Words(node, "functions")) {
+    auto name = reader.Table(*word, "an entry of functions");
+    if (!name) continue;
+    reader.policy.functions.insert(name->Text());
+    reader.Warn(word->mark, "functions allows " + name->Text() +
+                                " over guarded rows; it must compute from its arguments "
+                                "alone and say nothing of them in errors: the gate cannot check that");
+  }
+}
+
+}  // namespace ecluse

@@ -174,6 +174,7 @@ class FieldReader {
   FieldReader(uint16_t count, std::string_view bytes) : count_(count), rest_(bytes) {}
   size_t size() const { return count_; }
   bool Next(FieldDescription* out);
+  bool AtEnd() const { return rest_.empty(); }
 
  private:
   uint16_t count_ = 0;

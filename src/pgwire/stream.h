@@ -115,14 +115,19 @@ class Stream {
 
   std::string& TakeOut();
   void ReleaseOut();
-  bool MakeRoom();
+  void MakeRoom();
   void ReleaseBuffer();
   Io ReadSome();
-  Io Failed(int error, const char* what);
-  Io TlsFailed(int result, const char* what, int* wait_for);
-  boost::asio::awaitable<Io> Wait(int direction);
-  boost::asio::awaitable<Status> Handshake(bool server);
+  Io WriteSome();
+  Io SocketFailed(const char* what);
+  int TlsRead(char* to, size_t room);
+  int TlsWrite(const char* from, size_t size);
+  void TlsEnd();
+  Io TlsFailed(int result, const char* what, Socket::wait_type* wants);
+  Io Interrupted() const;
+  boost::asio::awaitable<Status> Handshake();
   void ArmWatchdog();
+  void WatchdogFired();
 
   Socket socket_;
   ssl_st* ssl_ = nullptr;
@@ -133,12 +138,11 @@ class Stream {
   std::string out_;
   size_t sent_ = 0;
   bool open_ = true;
-  bool tls_server_ = false;
+  bool drained_ = false;  // the last read took all there was: the next would only find nothing
   bool timed_out_ = false;
-  bool cancelled_ = false;
-  uint8_t waiting_ = 0;
-  int read_wants_ = 1;  // which readiness a TLS read or write waits for: 1 read, 2 write
-  int write_wants_ = 2;
+  bool tls_server_ = false;
+  Socket::wait_type read_wants_ = Socket::wait_read;    // what a read that could not go on waits for: TLS may have to write
+  Socket::wait_type write_wants_ = Socket::wait_write;  // and the other way round
   Deadline deadline_ = kNoDeadline;
   std::shared_ptr<Watchdog> watchdog_;
   std::string failure_;

@@ -1,0 +1,131 @@
+#include "deliver/row_batch.h"
+
+#include <bit>
+#include <charconv>
+
+#include "base/limits.h"
+#include "deliver/pseudonym.h"
+#include "deliver/values.h"
+#include "pgwire/codec.h"
+
+namespace ecluse {
+namespace {
+
+std::unexpected<Error> NotAsPlanned(std::string detail) {
+  return Fail(sqlstate::kInternal, "the answer cannot be tied to the people it tells about, so it is not released",
+              "Report this statement to whoever runs the gate: its log says what was missing.",
+              "deliver.not-as-planned", std::move(detail));
+}
+
+Result<int64_t> HiddenNumber(pg::Values::Value value) {
+  if (!value) return 0;
+  int64_t number = 0;
+  auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
+  if (error != std::errc() || end != value->data() + value->size()) return NotAsPlanned("a hidden count is no number");
+  return number;
+}
+
+}  // namespace
+
+bool RowBatch::full() const {
+  return rows_.size() >= limits::kReleaseBatchRows || size() >= limits::kReleaseBatchBytes;
+}
+
+void RowBatch::Clear() {
+  rows_.clear();
+  people_.clear();
+  subject_keys_.clear();
+  ids_.clear();
+  bytes_.clear();
+}
+
+Status RowBatch::AddPeople(int table_ref, std::string_view joined, uint32_t* count) {
+  if (table_ref < 0 || static_cast<size_t>(table_ref) >= plan_->tables.size())
+    return NotAsPlanned("a hidden column of no table");
+  const std::string& space = plan_->tables[static_cast<size_t>(table_ref)].space;
+  *count = 0;
+  while (true) {
+    size_t end = std::min(joined.find(kSubjectSeparator), joined.size());
+    std::string_view id = joined.substr(0, end);
+    // An id that is empty or too long cannot have come from a view that `apply` made.
+    if (id.empty() || id.size() > limits::kSubjectId) return NotAsPlanned("an identifier is empty or too long");
+    if (++*count > limits::kSubjectsPerRow) return NotAsPlanned("one row tells about too many people");
+    Person person{table_ref, static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(id.size())};
+    ids_.append(id);
+    people_.push_back(person);
+    keys_->SubjectKey(space, id, subject_keys_.emplace_back().data());
+    if (end == joined.size()) return {};
+    joined.remove_prefix(end + 1);
+  }
+}
+
+Status RowBatch::AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form) {
+  ECLUSE_TRY(std::optional<std::string> id, CanonicalId(form.type, value, form.binary));
+  if (!id) return NotAsPlanned("a pseudonym column holds no identifier");
+  uint8_t bits[16];
+  keys_->Pseudonym(role_, plan_->tables.at(static_cast<size_t>(table_ref)).space, *id, bits);
+  size_t start = bytes_.size();
+  bytes_.append(4, '\0');
+  ECLUSE_OK(AppendPseudonym(bytes_, bits, form.type, form.binary));
+  StoreU32(bytes_.data() + start, static_cast<uint32_t>(bytes_.size() - start - 4));
+  return {};
+}
+
+Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& forms, bool visible) {
+  pg::Values values;
+  if (!pg::ReadDataRow(payload, &values)) return NotAsPlanned("a malformed row");
+  size_t shown = static_cast<size_t>(plan_->visible_columns);
+  if (values.size() != shown + plan_->hidden.size()) return NotAsPlanned("a row of another width");
+  Row row;
+  row.begin = bytes_.size();
+  row.first_person = static_cast<uint32_t>(people_.size());
+  auto value = values.begin();
+  const char* first_value = values.bytes().data();
+  bool replaced = !plan_->pseudonym.empty();
+  if (visible) {
+    bytes_.push_back('D');
+    bytes_.append(4, '\0');
+    AppendU16(bytes_, static_cast<uint16_t>(shown));
+  }
+  const char* end_of_shown = first_value;
+  for (size_t i = 0; i < shown; ++i, ++value) {
+    pg::Values::Value v = *value;
+    end_of_shown += 4 + (v ? v->size() : 0);
+    if (!visible || !replaced) continue;
+    if (!v)
+      AppendU32(bytes_, UINT32_MAX);
+    else if (plan_->pseudonym[i] >= 0) {
+      if (i >= forms.size()) return NotAsPlanned("a pseudonym column of unknown type");
+      ECLUSE_OK(AddPseudonym(plan_->pseudonym[i], *v, forms[i]));
+    } else {
+      AppendU32(bytes_, static_cast<uint32_t>(v->size()));
+      bytes_.append(*v);
+    }
+  }
+  if (visible) {
+    if (!replaced) bytes_.append(first_value, end_of_shown);
+    StoreU32(bytes_.data() + row.begin + 1, static_cast<uint32_t>(bytes_.size() - row.begin - 1));
+  }
+  for (const HiddenColumn& hidden : plan_->hidden) {
+    pg::Values::Value v = *value;
+    ++value;
+    if (hidden.kind == HiddenColumn::Kind::subjects) {
+      uint32_t count = 0;
+      if (v && !v->empty()) ECLUSE_OK(AddPeople(hidden.table_ref, *v, &count));
+      if (count < plan_->min_subjects) row.enough_people = false;
+      continue;
+    }
+    ECLUSE_TRY(int64_t number, HiddenNumber(v));
+    if (hidden.kind == HiddenColumn::Kind::spread) {
+      if (std::popcount(static_cast<uint64_t>(number)) < plan_->min_subjects) row.enough_bits = false;
+    } else if (number < plan_->min_subjects) {
+      row.enough_people = false;
+    }
+  }
+  row.end = bytes_.size();
+  row.last_person = static_cast<uint32_t>(people_.size());
+  rows_.push_back(row);
+  return {};
+}
+
+}  // namespace ecluse

@@ -34,6 +34,8 @@ inline constexpr int kScramIterationsMax = 1'000'000;
 inline constexpr size_t kScramNonce = 256;
 inline constexpr int kFailedLoginsPerAccount = 10;  // in kLockoutWindow, then refused until it has passed
 inline constexpr int kFailedLoginsPerAddress = 50;
+inline constexpr size_t kFailedLoginsKept = 100'000;       // names, and addresses, whose failures are remembered
+inline constexpr size_t kAccountsBytes = 64 * 1024 * 1024;  // the accounts file
 inline constexpr auto kLockoutWindow = 5min;
 
 // Statements (plan/).
@@ -67,6 +69,12 @@ inline constexpr size_t kPayersSwept = 1'024;              // payers kept before
 inline constexpr size_t kEntry = 65'535;
 inline constexpr size_t kStatementText = 8 * 1024;
 inline constexpr size_t kEntrySubjects = 700;  // tokens in one entry, so that it stays under kEntry
+inline constexpr size_t kEntryMember = 1'024;         // who, why, reference: each, as written in an entry
+inline constexpr size_t kEntryLiterals = 8 * 1024;    // literals kept in one entry; the rest is hashed
+inline constexpr size_t kEntrySealed = 28 * 1024;     // subjects and literals of one entry, as written before sealing
+inline constexpr size_t kLedgerGroup = 8 * 1024 * 1024;  // bytes of one write and sync
+inline constexpr size_t kPeopleCache = 400'000;       // people whose token is kept in memory
+inline constexpr auto kClockDivergence = 5s;          // of the wall clock from the boot clock, before release stops
 inline constexpr size_t kLedgerSegment = 64 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
 inline constexpr size_t kReserveBytes = 8 * 1024 * 1024;  // disk kept for locks and key operations

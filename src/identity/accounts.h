@@ -1,12 +1,12 @@
 // Accounts: who may log in with a password. One YAML file of SCRAM-SHA-256 verifiers, managed by `ecluse account`.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -74,10 +74,11 @@ class Accounts : public Authenticator {
     int count = 0;
     int64_t first_micros = 0;
   };
+  using FailureMap = std::unordered_map<std::string, Failures>;
   Accounts(std::string path, std::string mock_secret, const Clock& clock)
       : path_(std::move(path)), mock_secret_(std::move(mock_secret)), clock_(clock) {}
-  bool LockedOut(const std::unordered_map<std::string, Failures>& map, const std::string& key, int limit) const;
-  void Count(std::unordered_map<std::string, Failures>& map, const std::string& key);
+  bool LockedOut(const FailureMap& map, const std::string& key, int limit) const;
+  void Count(FailureMap& map, const std::string& key);
 
   std::string path_;
   std::string mock_secret_;
@@ -85,7 +86,7 @@ class Accounts : public Authenticator {
   mutable std::mutex mutex_;
   std::shared_ptr<const AccountMap> accounts_;
   int64_t file_stamp_ = 0;
-  std::unordered_map<std::string, Failures> by_account_, by_address_;
+  FailureMap by_account_, by_address_;
 };
 
 }  // namespace ecluse

@@ -7,10 +7,10 @@
 namespace ecluse {
 
 struct Principal {
-  std::string name;           // the account
+  std::string name;  // the account
   std::string organisation;
   std::set<std::string> roles;
-  std::string default_role;   // the role a session starts in
+  std::string default_role;  // the role a session starts in
 };
 
 }  // namespace ecluse

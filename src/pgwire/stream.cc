@@ -290,16 +290,25 @@ void Stream::Close() {
 }
 
 Error IoError(Io io, const Stream& stream, std::string_view who) {
-  Error error{"08006", {}, "Connect again; if it happens again, ask the operator to look at the gate's log.", "wire.io", {}, 0};
+  Error error{"08006",   {}, "Connect again; if it happens again, ask the operator to look at the gate's log.",
+              "wire.io", {}, 0};
   error.operator_detail = stream.failure();
   std::string name(who);
   switch (io) {
-    case Io::timed_out: error.message = name + " did not answer in time"; break;
-    case Io::cancelled: error.message = "waiting for " + name + " was given up"; break;
-    case Io::failed: error.message = "the connection to " + name + " failed"; break;
+    case Io::timed_out:
+      error.message = name + " did not answer in time";
+      break;
+    case Io::cancelled:
+      error.message = "waiting for " + name + " was given up";
+      break;
+    case Io::failed:
+      error.message = "the connection to " + name + " failed";
+      break;
     case Io::ok:
     case Io::would_block:
-    case Io::closed: error.message = name + " closed the connection"; break;
+    case Io::closed:
+      error.message = name + " closed the connection";
+      break;
   }
   return error;
 }

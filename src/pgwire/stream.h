@@ -141,7 +141,8 @@ class Stream {
   bool drained_ = false;  // the last read took all there was: the next would only find nothing
   bool timed_out_ = false;
   bool tls_server_ = false;
-  Socket::wait_type read_wants_ = Socket::wait_read;    // what a read that could not go on waits for: TLS may have to write
+  Socket::wait_type read_wants_ =
+      Socket::wait_read;  // what a read that could not go on waits for: TLS may have to write
   Socket::wait_type write_wants_ = Socket::wait_write;  // and the other way round
   Deadline deadline_ = kNoDeadline;
   std::shared_ptr<Watchdog> watchdog_;

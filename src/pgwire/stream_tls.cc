@@ -1,5 +1,5 @@
-// The TLS half of Stream: OpenSSL works on the socket itself, so that no record is copied between memory buffers and an idle
-// connection keeps none.
+// The TLS half of Stream: OpenSSL works on the socket itself, so that no record is copied between memory buffers and an
+// idle connection keeps none.
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -43,11 +43,20 @@ int Stream::TlsWrite(const char* from, size_t size) {
 
 Io Stream::TlsFailed(int result, const char* what, Socket::wait_type* wants) {
   switch (SSL_get_error(ssl_, result)) {
-    case SSL_ERROR_WANT_READ: *wants = Socket::wait_read; return Io::would_block;
-    case SSL_ERROR_WANT_WRITE: *wants = Socket::wait_write; return Io::would_block;
-    case SSL_ERROR_ZERO_RETURN: return Io::closed;
-    case SSL_ERROR_SYSCALL: failure_ = std::string("TLS ") + what + ": the connection ended"; return Io::closed;
-    default: failure_ = std::string("TLS ") + what + ": " + Reason(ssl_); return Io::failed;
+    case SSL_ERROR_WANT_READ:
+      *wants = Socket::wait_read;
+      return Io::would_block;
+    case SSL_ERROR_WANT_WRITE:
+      *wants = Socket::wait_write;
+      return Io::would_block;
+    case SSL_ERROR_ZERO_RETURN:
+      return Io::closed;
+    case SSL_ERROR_SYSCALL:
+      failure_ = std::string("TLS ") + what + ": the connection ended";
+      return Io::closed;
+    default:
+      failure_ = std::string("TLS ") + what + ": " + Reason(ssl_);
+      return Io::failed;
   }
 }
 
@@ -119,9 +128,10 @@ asio::awaitable<Status> Stream::ConnectTls(std::shared_ptr<const TlsContext> con
   if (!name.empty()) {
     bool address = IsAddress(name);
     if (!address) SSL_set_tlsext_host_name(ssl_, name.c_str());
-    int named = address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), name.c_str())
-                        : SSL_set1_host(ssl_, name.c_str());
-    if (named != 1) co_return Fail(sqlstate::kInternal, "TLS cannot be told whom to expect", "Check the database's host.");
+    int named =
+        address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), name.c_str()) : SSL_set1_host(ssl_, name.c_str());
+    if (named != 1)
+      co_return Fail(sqlstate::kInternal, "TLS cannot be told whom to expect", "Check the database's host.");
   }
   co_return co_await Handshake();
 }

@@ -1,0 +1,135 @@
+#include "identity/accounts.h"
+
+#include <sys/stat.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+
+namespace ecluse {
+namespace {
+
+constexpr int64_t kWindowMicros = std::chrono::microseconds(limits::kLockoutWindow).count();
+
+// Changes with every replacement of the file: its inode, size and time of change.
+int64_t StampOf(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) != 0) return 0;
+  int64_t nanos = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
+  return nanos ^ static_cast<int64_t>(info.st_ino << 20) ^ info.st_size;
+}
+
+// One text for a name that does not exist, a wrong password and nothing else.
+std::unexpected<Error> WrongPassword(const std::string& user) {
+  return Fail(sqlstate::kWrongPassword, "the name or the password is wrong",
+              "Check both. After too many failures logins are refused for a while.", "identity.password",
+              "failed login as " + Printable(user));
+}
+
+}  // namespace
+
+Principal Account::AsPrincipal() const {
+  return {name, organisation, {roles.begin(), roles.end()}, roles.empty() ? std::string() : roles.front()};
+}
+
+Result<std::unique_ptr<Accounts>> Accounts::Open(std::string path, std::string mock_secret, const Clock& clock) {
+  std::unique_ptr<Accounts> accounts(new Accounts(std::move(path), std::move(mock_secret), clock));
+  if (Status loaded = accounts->Reload(); !loaded) return std::unexpected(std::move(loaded).error());
+  return accounts;
+}
+
+Status Accounts::Reload() {
+  int64_t stamp = StampOf(path_);
+  ECLUSE_TRY(AccountMap loaded, LoadAccounts(path_));
+  auto fresh = std::make_shared<const AccountMap>(std::move(loaded));
+  std::lock_guard lock(mutex_);
+  accounts_ = std::move(fresh);
+  file_stamp_ = stamp;
+  return {};
+}
+
+Status Accounts::ReloadIfChanged() {
+  int64_t stamp = StampOf(path_);
+  {
+    std::lock_guard lock(mutex_);
+    if (stamp == file_stamp_) return {};
+  }
+  return Reload();
+}
+
+std::shared_ptr<const AccountMap> Accounts::snapshot() const {
+  std::lock_guard lock(mutex_);
+  return accounts_;
+}
+
+bool Accounts::LockedOut(const FailureMap& map, const std::string& key, int limit) const {
+  auto found = map.find(key);
+  return found != map.end() && found->second.count >= limit &&
+         clock_.BootMicros() - found->second.first_micros < kWindowMicros;
+}
+
+void Accounts::Count(FailureMap& map, const std::string& key) {
+  int64_t now = clock_.BootMicros();
+  if (map.size() >= limits::kFailedLoginsKept) {
+    std::erase_if(map, [&](const auto& entry) { return now - entry.second.first_micros >= kWindowMicros; });
+    // Still full: somebody invents names. Forgetting any is better than growing; addresses are limited all the same.
+    if (map.size() >= limits::kFailedLoginsKept) map.erase(map.begin());
+  }
+  Failures& failures = map[key];
+  if (failures.count == 0 || now - failures.first_micros >= kWindowMicros) failures = {0, now};
+  ++failures.count;
+}
+
+Result<ScramVerifier> Accounts::Begin(const std::string& user, const std::string& address) {
+  // A file that cannot be read now leaves the accounts of before in force: a lock that was asked for is reported, not
+  // lost.
+  if (Status reloaded = ReloadIfChanged(); !reloaded) Log().error("accounts: {}", reloaded.error().message);
+  ScramVerifier mock = ScramVerifier::Mock(user, mock_secret_);
+  std::lock_guard lock(mutex_);
+  if (LockedOut(by_account_, user, limits::kFailedLoginsPerAccount) ||
+      LockedOut(by_address_, address, limits::kFailedLoginsPerAddress)) {
+    return Fail(sqlstate::kUnknownUser, "too many failed logins",
+                "Wait " + std::to_string(limits::kLockoutWindow.count()) + " minutes and try again.",
+                "identity.lockout", "login as " + Printable(user) + " refused: locked out");
+  }
+  auto found = accounts_->find(user);
+  return found == accounts_->end() ? mock : found->second.verifier;
+}
+
+Result<Principal> Accounts::Finish(const std::string& user, const std::string& address, const ScramVerifier& verifier,
+                                   bool proof) {
+  std::lock_guard lock(mutex_);
+  auto found = accounts_->find(user);
+  bool exists = found != accounts_->end() && found->second.verifier.stored_key == verifier.stored_key;
+  // Exchanges that were under way when the lock-out began end with it, or parallel ones would each have a guess of
+  // their own.
+  bool late = LockedOut(by_account_, user, limits::kFailedLoginsPerAccount) ||
+              LockedOut(by_address_, address, limits::kFailedLoginsPerAddress);
+  if (!proof || !exists || late) {
+    Count(by_account_, user);
+    Count(by_address_, address);
+    return WrongPassword(user);
+  }
+  const Account& account = found->second;
+  if (account.locked) {
+    return Fail(sqlstate::kUnknownUser, "this account is locked: " + account.lock_reason,
+                "Whoever manages the gate's accounts can unlock it.", "identity.locked");
+  }
+  by_account_.erase(user);
+  return account.AsPrincipal();
+}
+
+Status Accounts::StillValid(const std::string& name) const {
+  std::lock_guard lock(mutex_);
+  auto found = accounts_->find(name);
+  if (found == accounts_->end()) {
+    return Fail(sqlstate::kUnknownUser, "this account no longer exists",
+                "Whoever manages the gate's accounts can say why.", "identity.removed");
+  }
+  if (found->second.locked) {
+    return Fail(sqlstate::kUnknownUser, "this account is locked: " + found->second.lock_reason,
+                "Whoever manages the gate's accounts can unlock it.", "identity.locked");
+  }
+  return {};
+}
+
+}  // namespace ecluse

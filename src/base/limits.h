@@ -17,8 +17,8 @@ inline constexpr size_t kUpstreamMessage = 64 * 1024 * 1024;  // one row from Po
 inline constexpr size_t kCancelKey = 256;
 inline constexpr size_t kReadChunk = 16 * 1024;
 inline constexpr size_t kIdleBuffer = 4 * 1024;        // what an idle session may keep
-inline constexpr size_t kPooledBuffers = 64;               // spare read and write buffers a thread keeps, each
-inline constexpr size_t kPooledOut = 64 * 1024;            // largest write buffer worth keeping
+inline constexpr size_t kPooledBuffers = 64;           // spare read and write buffers a thread keeps, each
+inline constexpr size_t kPooledOut = 64 * 1024;        // largest write buffer worth keeping
 inline constexpr size_t kWriteHighWater = 256 * 1024;  // flush to the client above this
 inline constexpr size_t kResultColumns = 1'664;        // PostgreSQL's MaxTupleAttributeNumber
 inline constexpr size_t kParameters = 65'535;
@@ -34,7 +34,7 @@ inline constexpr int kScramIterationsMax = 1'000'000;
 inline constexpr size_t kScramNonce = 256;
 inline constexpr int kFailedLoginsPerAccount = 10;  // in kLockoutWindow, then refused until it has passed
 inline constexpr int kFailedLoginsPerAddress = 50;
-inline constexpr size_t kFailedLoginsKept = 100'000;       // names, and addresses, whose failures are remembered
+inline constexpr size_t kFailedLoginsKept = 100'000;        // names, and addresses, whose failures are remembered
 inline constexpr size_t kAccountsBytes = 64 * 1024 * 1024;  // the accounts file
 inline constexpr auto kLockoutWindow = 5min;
 
@@ -61,20 +61,20 @@ inline constexpr size_t kSubjectId = 512;         // bytes of one person's id as
 inline constexpr size_t kStatisticRows = 10'000;  // rows held while it is decided whether all are statistics
 
 // Budgets (admit/).
-inline constexpr int kWindowSlices = 1'024;                // of a window of lookups, failures or statistic rows
-inline constexpr size_t kRebuildTokens = 4'096;            // people resolved at once while budgets are rebuilt
-inline constexpr size_t kPayersSwept = 1'024;              // payers kept before those without anything counted are dropped
+inline constexpr int kWindowSlices = 1'024;      // of a window of lookups, failures or statistic rows
+inline constexpr size_t kRebuildTokens = 4'096;  // people resolved at once while budgets are rebuilt
+inline constexpr size_t kPayersSwept = 1'024;    // payers kept before those without anything counted are dropped
 
 // Ledger (ledger/).
 inline constexpr size_t kEntry = 65'535;
 inline constexpr size_t kStatementText = 8 * 1024;
-inline constexpr size_t kEntrySubjects = 700;  // tokens in one entry, so that it stays under kEntry
-inline constexpr size_t kEntryMember = 1'024;         // who, why, reference: each, as written in an entry
-inline constexpr size_t kEntryLiterals = 8 * 1024;    // literals kept in one entry; the rest is hashed
-inline constexpr size_t kEntrySealed = 28 * 1024;     // subjects and literals of one entry, as written before sealing
+inline constexpr size_t kEntrySubjects = 700;       // tokens in one entry, so that it stays under kEntry
+inline constexpr size_t kEntryMember = 1'024;       // who, why, reference: each, as written in an entry
+inline constexpr size_t kEntryLiterals = 8 * 1024;  // literals kept in one entry; the rest is hashed
+inline constexpr size_t kEntrySealed = 28 * 1024;   // subjects and literals of one entry, as written before sealing
 inline constexpr size_t kLedgerGroup = 8 * 1024 * 1024;  // bytes of one write and sync
-inline constexpr size_t kPeopleCache = 400'000;       // people whose token is kept in memory
-inline constexpr auto kClockDivergence = 5s;          // of the wall clock from the boot clock, before release stops
+inline constexpr size_t kPeopleCache = 400'000;          // people whose token is kept in memory
+inline constexpr auto kClockDivergence = 5s;             // of the wall clock from the boot clock, before release stops
 inline constexpr size_t kLedgerSegment = 64 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
 inline constexpr size_t kReserveBytes = 8 * 1024 * 1024;  // disk kept for locks and key operations
@@ -94,5 +94,8 @@ inline constexpr size_t kUpstreamPerRole = 80;
 inline constexpr auto kUpstreamWait = 10s;
 inline constexpr auto kUpstreamConnect = 10s;
 inline constexpr size_t kUpstreamStatements = 500;  // prepared on one upstream connection, least used closed first
+inline constexpr size_t kUpstreamStatementText = 16 * 1024;  // longer texts are prepared anew each time
+inline constexpr auto kUpstreamClean = 5s;                   // to clean or cancel a connection that comes back
+inline constexpr auto kUpstreamIdle = 5min;                  // an idle upstream connection is closed after this
 
 }  // namespace ecluse::limits

@@ -2,6 +2,7 @@
 // UpstreamQuota for the process.
 #pragma once
 
+#include <atomic>
 #include <boost/asio.hpp>
 #include <chrono>
 #include <cstdint>
@@ -19,27 +20,39 @@ namespace ecluse {
 
 class UpstreamPool;
 
-// How many connections each login has, over all threads, and who waits for one. Thread-safe; outlives its pools.
-class UpstreamQuota {
+// How many connections each login has, over all threads, and who waits for one, in order. Thread-safe; outlives its
+// pools.
+class UpstreamQuota : public std::enable_shared_from_this<UpstreamQuota> {
  public:
   explicit UpstreamQuota(size_t per_role = limits::kUpstreamPerRole,
                          std::chrono::milliseconds wait = limits::kUpstreamWait)
       : per_role_(per_role), wait_(wait) {}
 
-  size_t open(const std::string& user) const;  // connections of this login now
+  size_t open(const std::string& user) const;     // connections of this login now, those being opened included
+  size_t waiting(const std::string& user) const;  // sessions that wait for one
 
  private:
   friend class UpstreamPool;
+  struct Permit;
   struct Waiter;
   struct PerUser {
     size_t open = 0;
     std::deque<std::shared_ptr<Waiter>> waiters;
   };
-  size_t per_role_;
-  std::chrono::milliseconds wait_;
+
+  std::shared_ptr<Permit> TryTake(const std::string& user);
+  void Enqueue(const std::shared_ptr<Waiter>& waiter);
+  void Leave(const std::shared_ptr<Waiter>& waiter);
+  void Return(const std::string& user);
+  std::shared_ptr<Waiter> NextOf(const std::string& user, const void* pool, bool* elsewhere);
+  void AskToYield(const std::string& user);
+
+  const size_t per_role_;
+  const std::chrono::milliseconds wait_;
+  std::atomic<size_t> waiting_ = 0;  // over all logins
   mutable std::mutex mutex_;
   std::map<std::string, PerUser> users_;
-  std::vector<UpstreamPool*> pools_;
+  std::vector<std::weak_ptr<void>> pools_;  // UpstreamPool::Impl
 };
 
 // What a session leaves behind on a connection it gives back.
@@ -95,6 +108,7 @@ class UpstreamPool {
 
  private:
   friend class UpstreamLease;
+  friend class UpstreamQuota;
   struct Impl;
   std::shared_ptr<Impl> impl_;
 };

@@ -64,6 +64,8 @@ class Upstream {
   std::string& out() { return stream_->out(); }
   void WriteQuery(std::string_view text);
   void WriteSync();
+  // Flush: asks for the replies to what was sent, with the transaction still open until WriteSync().
+  void WriteFlush();
   void WriteParse(std::string_view name, std::string_view text, std::span<const uint32_t> types);
   void WriteClose(char kind, std::string_view name);
 
@@ -72,6 +74,11 @@ class Upstream {
   // fails its ErrorResponse shows and the statement is forgotten. A text too long to keep is prepared as the unnamed
   // statement. The view lives until the next Prepare().
   std::string_view Prepare(std::string_view text, std::span<const uint32_t> types);
+
+  // Of the Parse messages that Prepare() appended: how many, and how many of them have been answered, whether by
+  // ParseComplete or by the error that passed them over.
+  uint64_t parses_sent() const { return parses_sent_; }
+  uint64_t parses_answered() const { return parses_answered_; }
 
   Io TryFlush();
   boost::asio::awaitable<Io> Flush();
@@ -96,7 +103,7 @@ class Upstream {
   void MarkBroken() { broken_ = true; }
   // Whether nothing is owed, sent or half done.
   bool at_rest() const {
-    return owed_ == 0 && expected_.empty() && status_ == 'I' && !stream_->has_output() && !broken();
+    return owed_ == 0 && !flushed_ && expected_.empty() && status_ == 'I' && !stream_->has_output() && !broken();
   }
   const std::map<std::string, std::string, std::less<>>& parameters() const { return parameters_; }
   const std::string& user() const { return login_->user; }
@@ -122,19 +129,21 @@ class Upstream {
   struct Login;
   struct Statement {
     std::string name;
-    bool confirmed = false;
+    uint64_t segment = 0;                   // how many Syncs and Queries were written before its Parse
     std::list<std::string>::iterator used;  // in recent_
   };
   // A reply that is owed in order: '1' of a Parse, '3' of a Close, 'Z' of a Sync or Query.
   struct Expected {
     char type;
-    bool ours;
-    std::string key;  // of a Parse of ours
+    bool ours;         // of Prepare(): not shown
+    std::string name;  // of a Parse of ours: the statement's
   };
 
   Upstream(std::shared_ptr<const UpstreamTarget> target, std::shared_ptr<const UpstreamLogin> login,
            std::unique_ptr<Stream> stream);
-  bool Notice(const pg::Frame& frame, bool* hide);
+  bool Note(const pg::Frame& frame, bool* hide);
+  void Abandon();
+  void CloseOurs(const std::string& name);
   void Forget(const std::string& key);
 
   std::shared_ptr<const UpstreamTarget> target_;
@@ -145,6 +154,8 @@ class Upstream {
   std::string cancel_key_;
   char status_ = 'I';
   int owed_ = 0;
+  bool flushed_ = false;  // replies may come although no ReadyForQuery is owed yet
+  uint64_t parses_sent_ = 0, parses_answered_ = 0;
   bool broken_ = false;
   int cancels_ = 0;
   bool was_cancelled_ = false;
@@ -152,8 +163,16 @@ class Upstream {
   std::unordered_map<std::string, Statement> statements_;  // by types and text
   std::list<std::string> recent_;                          // keys, least used first
   uint64_t next_name_ = 0;
-  std::string unnamed_;
+  uint64_t segment_ = 0;
+  uint64_t generation_ = 0;                                   // of the pool, when it connected
+  std::shared_ptr<void> permit_;                              // its place in the quota
+  std::unordered_map<std::string, std::string> unconfirmed_;  // name -> key, until ParseComplete
+  std::string scratch_key_;
 };
+
+// What an ErrorResponse of PostgreSQL to the gate itself is: a fixed text for the client, PostgreSQL's own for the
+// operator.
+Error UpstreamError(std::string_view payload);
 
 // Sends a CancelRequest over a connection of its own and holds it until PostgreSQL closes it, so that the cancel has
 // happened when this ends.

@@ -250,7 +250,7 @@ bool ReadRowDescription(std::string_view payload, FieldReader* out) {
   for (size_t i = 0; i < count; ++i) {
     if (!reader.Next(&field) || (field.format != 0 && field.format != 1)) return false;
   }
-  return !reader.Next(&field) && reader.AtEnd();
+  return reader.AtEnd();
 }
 
 bool ReadDataRow(std::string_view payload, Values* out) {

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -65,9 +67,19 @@ class Values {
   using Value = std::optional<std::string_view>;
   class Iterator {
    public:
+    using value_type = Value;
+    using reference = Value;
+    using pointer = void;
+    using difference_type = std::ptrdiff_t;
+    using iterator_category = std::input_iterator_tag;
     explicit Iterator(const char* at) : at_(at) {}
     Value operator*() const;
     Iterator& operator++();
+    Iterator operator++(int) {
+      Iterator before = *this;
+      ++*this;
+      return before;
+    }
     bool operator==(const Iterator&) const = default;
 
    private:

@@ -1,0 +1,97 @@
+// What PostgreSQL says of the tables a policy names, as the gate needs it. Read with any login: system catalogs are
+// open.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/database.h"
+#include "policy/policy.h"
+#include "policy/role_schema.h"
+
+namespace ecluse {
+
+struct CatalogColumn {
+  std::string name;
+  Oid type = 0;                // as declared
+  std::string type_name;       // format_type() of it, fully qualified beyond pg_catalog
+  Oid base_type = 0;           // of a domain, what it is over; else `type`
+  std::string base_type_name;  // with its type modifier
+  char type_kind = 'b';        // pg_type.typtype of the declared type
+  char category = 'U';         // pg_type.typcategory of the base type
+  std::string type_schema;     // of the declared type (of its elements, for arrays)
+  std::string type_element;    // that type's own name
+  bool not_null = false;
+  bool deterministic = true;  // its collation
+  bool generated = false;     // GENERATED ALWAYS AS (…) STORED
+  bool identity_always = false;
+};
+
+// A unique index or exclusion constraint.
+struct CatalogKey {
+  std::string name;
+  std::vector<std::string> columns;
+  bool primary = false;
+  bool unique = true;  // false: an exclusion constraint
+  bool plain = true;   // neither partial nor over expressions
+};
+
+struct CatalogForeignKey {
+  std::string name;
+  TableName from, to;
+  std::vector<std::string> from_columns, to_columns;
+};
+
+struct CatalogCheck {
+  std::string name;
+  std::vector<std::string> columns;
+};
+
+struct CatalogTrigger {
+  std::string name;
+  std::string function;  // schema.name
+  std::string language;
+  std::string source;
+  bool definer = false;  // SECURITY DEFINER
+  bool on_insert = false, on_update = false, on_delete = false;
+};
+
+// A column of a relation of PostgreSQL's own.
+struct SystemColumn {
+  std::string name;
+  Oid type = 0;
+  std::string type_name;
+};
+
+struct CatalogTable {
+  TableName name;
+  Oid oid = 0;
+  char kind = 'r';                     // pg_class.relkind
+  std::vector<CatalogColumn> columns;  // in the table's order, without dropped ones
+  std::vector<CatalogKey> keys;
+  std::vector<CatalogForeignKey> foreign_keys;  // from this table
+  std::vector<CatalogForeignKey> referencing;   // to this table
+  std::vector<CatalogCheck> checks;
+  std::vector<CatalogTrigger> triggers;        // enabled, not internal
+  std::map<std::string, TableName> sequences;  // column -> the sequence its default draws from (identity columns not)
+
+  const CatalogColumn* Find(const std::string& column) const;
+};
+
+struct Catalog {
+  std::map<TableName, CatalogTable> tables;  // those of the policy that exist
+  std::map<TableName, Oid> views;            // relations in the schemas of this register's roles, where applied
+  std::map<TableName, std::vector<SystemColumn>>
+      system;                              // pg_catalog and information_schema relations and their columns
+  std::set<std::string> time_zones;        // of the roles', those that PostgreSQL knows
+  std::map<TableName, TableName> reading;  // open views that read a guarded table -> that table
+};
+
+// Reads what `policy` names. One consistent snapshot where the caller has a REPEATABLE READ transaction open.
+Result<Catalog> ReadCatalog(Database& database, const Policy& policy);
+
+}  // namespace ecluse

@@ -1,0 +1,260 @@
+#include "policy/compile.h"
+
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "policy/compile_parts.h"
+#include "policy/masks.h"
+#include "policy/shadow.h"
+
+namespace ecluse {
+namespace {
+
+bool IsSubjectType(Oid type) {
+  return type == oid::kInt2 || type == oid::kInt4 || type == oid::kInt8 || type == oid::kUuid || type == oid::kText ||
+         type == oid::kVarchar || type == oid::kNumeric;
+}
+
+void CheckSubjectColumns(Compiler& compiler, const PolicyTable& table, const CatalogTable& found) {
+  for (const std::string& name : table.subject_columns) {
+    const CatalogColumn* column = found.Find(name);
+    if (column == nullptr) continue;  // reported with the columns
+    const std::string where = table.name.Text() + "." + name;
+    if (!column->not_null) {
+      compiler.Problem(table.mark, where +
+                                       " says whom a row is about and may be NULL; declare it NOT NULL: ALTER TABLE " +
+                                       QuoteTable(table.name) + " ALTER COLUMN " + QuoteName(name) + " SET NOT NULL");
+    }
+    if (!IsSubjectType(column->type)) {
+      compiler.Problem(table.mark, where + " is " + column->type_name +
+                                       "; a subject column is smallint, integer, bigint, "
+                                       "uuid, text or character varying");
+    } else if (!column->deterministic) {
+      compiler.Problem(table.mark,
+                       where +
+                           " has a nondeterministic collation, under which two ids may be equal and not the "
+                           "same; give it a deterministic one");
+    } else if (column->type == oid::kNumeric) {
+      compiler.Warn(table.mark, where + " is numeric, which cannot use an index behind a security barrier; bigint can");
+    }
+  }
+}
+
+void CheckVia(Compiler& compiler, const PolicyTable& table, const CatalogTable& found) {
+  if (!table.via) return;
+  auto via = compiler.catalog.tables.find(*table.via);
+  if (via == compiler.catalog.tables.end()) return;  // reported by itself
+  const CatalogColumn* here = found.Find(table.via_key);
+  const CatalogColumn* there = via->second.Find(table.via_key);
+  if (here != nullptr && there != nullptr && here->type != there->type) {
+    compiler.Problem(table.mark, table.name.Text() + "." + table.via_key + " is " + here->type_name + " and " +
+                                     table.via->Text() + "." + table.via_key + " is " + there->type_name +
+                                     "; the key has one type in both tables");
+  }
+}
+
+void CheckTable(Compiler& compiler, const PolicyTable& table) {
+  auto found = compiler.catalog.tables.find(table.name);
+  if (found == compiler.catalog.tables.end()) {
+    compiler.Problem(table.mark,
+                     table.name.Text() + " is not in the database; create it, or take it out of the policy");
+    return;
+  }
+  const CatalogTable& real = found->second;
+  if (real.kind == 'v' || real.kind == 'm') {
+    compiler.Problem(table.mark, table.name.Text() +
+                                     " is a view, whose rows the gate cannot tie to people with certainty; "
+                                     "guard the tables it reads");
+    return;
+  }
+  for (const PolicyColumn& column : table.columns) {
+    if (real.Find(column.name) != nullptr) continue;
+    compiler.Problem(column.mark, table.name.Text() + " has no column " + column.name +
+                                      " in the database; add it, or take it "
+                                      "out of the policy");
+  }
+  if (table.retention && real.Find(table.retention->first) == nullptr) {
+    compiler.Problem(table.mark, table.name.Text() + " has no column " + table.retention->first +
+                                     " in the database; "
+                                     "retention goes by a column of the table");
+  }
+  CheckSubjectColumns(compiler, table, real);
+  CheckVia(compiler, table, real);
+}
+
+ViewColumn CompileColumn(Compiler& compiler, const Role& role, const PolicyTable& table, const CatalogColumn& real,
+                         const Mask& mask) {
+  ViewColumn column;
+  column.name = real.name;
+  column.mask = mask;
+  auto write = role.write.find(table.name);
+  if (write != role.write.end()) {
+    column.insertable = write->second.insert_columns.contains(real.name);
+    column.updatable = write->second.update_columns.contains(real.name);
+  }
+  // A column that is written and not read stands in the view as it is, without SELECT: it has to be its very own column
+  // to be written.
+  const bool write_only = mask.kind == Mask::Kind::hidden && (column.insertable || column.updatable);
+  column.readable = !write_only;
+  auto masked = MaskColumn(real, write_only ? Mask{Mask::Kind::clear, 0} : mask, role.hours.time_zone);
+  if (!masked) {
+    compiler.Problem(role.mark, "roles." + role.name + ".read." + table.name.Text() + ": " + masked.error());
+    return column;
+  }
+  column.type = masked->type;
+  column.type_name = masked->type_name;
+  column.not_null = real.not_null && mask.kind == Mask::Kind::clear;
+  const bool zoned =
+      real.base_type == oid::kTimestamptz && (mask.kind == Mask::Kind::year || mask.kind == Mask::Kind::month);
+  if (zoned && !compiler.catalog.time_zones.contains(role.hours.time_zone)) {
+    compiler.Problem(role.mark, "roles." + role.name + ".hours names the time zone " + role.hours.time_zone +
+                                    ", in which " + table.name.Text() + "." + real.name +
+                                    " is cut and which PostgreSQL does "
+                                    "not know; name one of pg_timezone_names");
+  }
+  return column;
+}
+
+GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable& table, const CatalogTable& real) {
+  GuardedView view;
+  view.table = table.name;
+  view.view = ViewName(table.name);
+  view.space = table.space;
+  view.via = table.via.has_value();
+  view.row_condition = role.rows.contains(table.name);
+  const auto& masks = role.read.at(table.name);
+  for (const CatalogColumn& column : real.columns) {
+    auto mask = masks.find(column.name);
+    if (mask != masks.end()) view.columns.push_back(CompileColumn(compiler, role, table, column, mask->second));
+  }
+  for (const std::string& subject : table.subject_columns) view.subject.push_back(view.Find(subject));
+  auto clear = [&](const std::string& name) {
+    const int at = view.Find(name);
+    return at >= 0 && view.columns[at].mask.kind == Mask::Kind::clear;
+  };
+  for (const CatalogKey& key : real.keys) {
+    if (!key.unique || !key.plain || key.columns.empty() || !std::ranges::all_of(key.columns, clear)) continue;
+    std::vector<int> columns;
+    for (const std::string& name : key.columns) columns.push_back(view.Find(name));
+    if (key.primary) view.primary_key = columns;
+    view.unique.push_back(std::move(columns));
+  }
+  if (auto write = role.write.find(table.name); write != role.write.end()) view.may_delete = write->second.may_delete;
+  if (role.statistics) {
+    auto indices = [&](const std::map<TableName, std::set<std::string>>& named) {
+      std::set<int> out;
+      if (auto columns = named.find(table.name); columns != named.end()) {
+        for (const std::string& name : columns->second) out.insert(view.Find(name));
+      }
+      return out;
+    };
+    view.statistics_by = indices(role.statistics->by);
+    view.statistics_of = indices(role.statistics->of);
+  }
+  return view;
+}
+
+void AddOpenTables(Compiler& compiler, RoleSchema& schema) {
+  for (const TableName& name : compiler.policy->open_tables) {
+    auto real = compiler.catalog.tables.find(name);
+    if (real == compiler.catalog.tables.end()) continue;
+    OpenTable& open = schema.open[name];
+    open.table = name;
+    for (const CatalogColumn& column : real->second.columns) {
+      open.columns.push_back({column.name, column.type});
+      if (column.type_schema != "pg_catalog") schema.types.insert(column.type_schema + "." + column.type_element);
+    }
+    schema.relation_oids[name.Text()] = real->second.oid;
+  }
+}
+
+void AddShadows(const Catalog& catalog, RoleSchema& schema) {
+  for (const TableName& name : ShadowRelations()) {
+    auto real = catalog.system.find(name);
+    if (real == catalog.system.end()) continue;  // not in this version of PostgreSQL
+    ShadowRelation& shadow = schema.shadows[name];
+    shadow = {name, name.Text(), {}};
+    constexpr Oid kAnyArray = 2277, kTextArray = 1009;  // no view may have the first
+    for (const SystemColumn& column : real->second) {
+      shadow.columns.push_back({column.name, column.type == kAnyArray ? kTextArray : column.type});
+    }
+  }
+  for (const std::string& function : ShadowFunctions()) schema.shadow_functions[function] = function;
+}
+
+std::shared_ptr<const RoleSchema> CompileRole(Compiler& compiler, const Role& role, uint64_t generation) {
+  auto schema = std::make_shared<RoleSchema>();
+  schema->policy = compiler.policy;
+  schema->role = &role;
+  schema->login = compiler.policy->LoginOf(role.name);
+  schema->generation = generation;
+  for (const auto& [name, masks] : role.read) {
+    auto real = compiler.catalog.tables.find(name);
+    if (real == compiler.catalog.tables.end()) continue;
+    const PolicyTable& table = compiler.policy->tables.at(name);
+    GuardedView view = CompileView(compiler, role, table, real->second);
+    for (const ViewColumn& column : view.columns) {
+      const CatalogColumn* own = real->second.Find(column.name);
+      if (own->type == column.type && own->type_schema != "pg_catalog") {
+        schema->types.insert(own->type_schema + "." + own->type_element);
+      }
+      if (column.insertable || role.write.contains(name)) {
+        auto sequence = real->second.sequences.find(column.name);
+        if (sequence != real->second.sequences.end()) schema->sequences.insert(sequence->second);
+      }
+    }
+    auto oid = compiler.catalog.views.find({schema->login, view.view});
+    if (oid != compiler.catalog.views.end()) schema->relation_oids[name.Text()] = oid->second;
+    schema->guarded.emplace(name, std::move(view));
+  }
+  AddOpenTables(compiler, *schema);
+  AddShadows(compiler.catalog, *schema);
+  CheckPseudonyms(compiler, role);
+  CheckWrites(compiler, role);
+  return schema;
+}
+
+}  // namespace
+
+int GuardedView::Find(const std::string& column) const {
+  auto found = std::ranges::find(columns, column, &ViewColumn::name);
+  return found == columns.end() ? -1 : static_cast<int>(found - columns.begin());
+}
+
+std::string ViewName(const TableName& table) {
+  std::string name = table.Text();
+  if (name.size() <= limits::kIdentifier) return name;
+  uint8_t hash[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), hash);
+  constexpr size_t kHashDigits = 8;
+  size_t keep = limits::kIdentifier - kHashDigits - 1;
+  while (keep > 0 && (static_cast<unsigned char>(name[keep]) & 0xC0) == 0x80) --keep;  // whole characters only
+  return name.substr(0, keep) + "_" + HexEncode(hash).substr(0, kHashDigits);
+}
+
+std::expected<RoleSchemas, std::vector<PolicyProblem>> CompileRoles(std::shared_ptr<const Policy> policy,
+                                                                    const Catalog& catalog,
+                                                                    std::vector<PolicyProblem>* warnings) {
+  static std::atomic<uint64_t> generations{0};
+  const uint64_t generation = ++generations;
+  Compiler compiler{policy, catalog, {}};
+  for (const auto& [name, table] : policy->tables) CheckTable(compiler, table);
+  CheckOpenTables(compiler);
+  RoleSchemas schemas;
+  for (const auto& [name, role] : policy->roles) schemas[name] = CompileRole(compiler, role, generation);
+  auto& problems = compiler.problems;
+  std::ranges::sort(problems, [](const PolicyProblem& a, const PolicyProblem& b) {
+    return std::tie(a.mark.line, a.mark.column, a.message) < std::tie(b.mark.line, b.mark.column, b.message);
+  });
+  if (std::ranges::any_of(problems, [](const PolicyProblem& problem) { return !problem.warning; })) {
+    return std::unexpected(std::move(problems));
+  }
+  if (warnings != nullptr) *warnings = std::move(problems);
+  return schemas;
+}
+
+}  // namespace ecluse

@@ -1,0 +1,212 @@
+#include "policy/database.h"
+
+#include <libpq-fe.h>
+
+#include <charconv>
+
+#include "base/limits.h"
+
+namespace ecluse {
+namespace {
+
+std::string Trimmed(const char* message) {
+  std::string text = message == nullptr ? "" : message;
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+const char* TlsMode(DatabaseTarget::Tls tls) {
+  switch (tls) {
+    case DatabaseTarget::Tls::disable:
+      return "disable";
+    case DatabaseTarget::Tls::require:
+      return "require";
+    case DatabaseTarget::Tls::verify_ca:
+      return "verify-ca";
+    case DatabaseTarget::Tls::verify_full:
+      return "verify-full";
+  }
+  return "verify-full";
+}
+
+}  // namespace
+
+Rows& Rows::operator=(Rows&& other) noexcept {
+  std::swap(result_, other.result_);
+  return *this;
+}
+Rows::~Rows() { PQclear(result_); }
+int Rows::size() const { return PQntuples(result_); }
+int Rows::columns() const { return PQnfields(result_); }
+std::string_view Rows::At(int row, int column) const {
+  return {PQgetvalue(result_, row, column), static_cast<size_t>(PQgetlength(result_, row, column))};
+}
+bool Rows::Null(int row, int column) const { return PQgetisnull(result_, row, column) != 0; }
+uint32_t Rows::Number(int row, int column) const {
+  uint32_t value = 0;
+  std::string_view text = At(row, column);
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+std::vector<std::string> Rows::List(int row, int column) const {
+  // PostgreSQL's array text (manual, 8.15.6): {a,"b \"c\"",NULL}
+  std::vector<std::string> items;
+  std::string_view text = At(row, column);
+  if (text.size() < 2 || text == "{}") return items;
+  std::string item;
+  bool quoted = false;
+  for (size_t i = 1; i + 1 < text.size(); ++i) {
+    if (text[i] == '\\') {
+      item += text[++i];
+    } else if (text[i] == '"') {
+      quoted = !quoted;
+    } else if (text[i] == ',' && !quoted) {
+      items.push_back(std::exchange(item, {}));
+    } else {
+      item += text[i];
+    }
+  }
+  items.push_back(std::move(item));
+  return items;
+}
+
+void Database::Close::operator()(pg_conn* connection) const { PQfinish(connection); }
+
+Error Database::LastError(pg_result* result, std::string_view sql) const {
+  const char* state = result == nullptr ? nullptr : PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  const char* primary = result == nullptr ? nullptr : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  Error error;
+  error.sqlstate = state == nullptr ? "08006" : state;
+  error.message = primary == nullptr ? Trimmed(PQerrorMessage(connection_.get())) : primary;
+  error.operator_detail = Trimmed(result == nullptr ? PQerrorMessage(connection_.get()) : PQresultErrorMessage(result));
+  constexpr size_t kShown = 2'000;
+  error.operator_detail += "\nstatement: " + std::string(sql.substr(0, kShown));
+  return error;
+}
+
+Result<Database> Database::Connect(const std::string& url) {
+  const std::string seconds = std::to_string(std::chrono::seconds(limits::kUpstreamConnect).count());
+  const char* keywords[] = {"connect_timeout", "application_name", "client_encoding", "dbname", nullptr};
+  const char* values[] = {seconds.c_str(), "ecluse", "UTF8", url.c_str(), nullptr};
+  Database database(PQconnectdbParams(keywords, values, /*expand_dbname=*/1));
+  if (PQstatus(database.connection_.get()) != CONNECTION_OK) {
+    return Fail("08001", "the database cannot be reached: " + Trimmed(PQerrorMessage(database.connection_.get())),
+                "give the owner's connection, as --owner postgres://owner@host/database");
+  }
+  ECLUSE_OK(database.Run("SET search_path TO pg_catalog; SET standard_conforming_strings TO on"));
+  return database;
+}
+
+Result<Database> Database::ConnectAs(const DatabaseTarget& target, const LoginCredentials& credentials,
+                                     bool* wrong_password) {
+  const std::string seconds = std::to_string(std::chrono::seconds(limits::kUpstreamConnect).count());
+  const std::string port = std::to_string(target.port);
+  const std::string password(credentials.password.text());
+  const char* keywords[] = {"host",
+                            "port",
+                            "dbname",
+                            "user",
+                            "password",
+                            "sslmode",
+                            "sslrootcert",
+                            "connect_timeout",
+                            "application_name",
+                            "client_encoding",
+                            "gssencmode",
+                            nullptr};
+  const char* values[] = {target.host.c_str(),
+                          port.c_str(),
+                          target.name.c_str(),
+                          credentials.login.c_str(),
+                          password.c_str(),
+                          TlsMode(target.tls),
+                          target.ca.c_str(),
+                          seconds.c_str(),
+                          "ecluse",
+                          "UTF8",
+                          "disable",
+                          nullptr};
+  Database database(PQconnectdbParams(keywords, values, /*expand_dbname=*/0));
+  if (PQstatus(database.connection_.get()) != CONNECTION_OK) {
+    const bool refused = PQconnectionUsedPassword(database.connection_.get()) != 0;
+    if (wrong_password != nullptr) *wrong_password = refused;
+    std::string text = Trimmed(PQerrorMessage(database.connection_.get()));
+    return Fail("08001", "the database cannot be reached as " + credentials.login + ": " + text,
+                refused ? "run `ecluse apply`, which gives the login a new password"
+                        : "check gate.database in the policy, and pg_hba.conf and the network there");
+  }
+  ECLUSE_OK(database.Run("SET search_path TO pg_catalog; SET standard_conforming_strings TO on"));
+  return database;
+}
+
+Result<Rows> Database::Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
+  std::vector<const char*> values;
+  for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
+  pg_result* result = PQexecParams(connection_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr,
+                                   values.data(), nullptr, nullptr, 0);
+  Rows rows(result);
+  const ExecStatusType status = PQresultStatus(result);
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return std::unexpected(LastError(result, sql));
+  return rows;
+}
+
+Status Database::Run(const std::string& sql) {
+  pg_result* result = PQexec(connection_.get(), sql.c_str());
+  Rows rows(result);
+  const ExecStatusType status = PQresultStatus(result);
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY) {
+    return std::unexpected(LastError(result, sql));
+  }
+  return {};
+}
+
+Result<std::string> Database::Verifier(std::string_view login, std::string_view password) {
+  char* verifier = PQencryptPasswordConn(connection_.get(), std::string(password).c_str(), std::string(login).c_str(),
+                                         "scram-sha-256");
+  if (verifier == nullptr) {
+    return Fail("XX000", "the password verifier could not be made", "", "", Trimmed(PQerrorMessage(connection_.get())));
+  }
+  std::string text = verifier;
+  PQfreemem(verifier);
+  return text;
+}
+
+int Database::server_version() const { return PQserverVersion(connection_.get()); }
+
+std::string QuoteName(std::string_view name) {
+  std::string out = "\"";
+  for (char c : name) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + "\"";
+}
+
+std::string QuoteText(std::string_view text) {
+  const bool escape = text.find('\\') != std::string_view::npos;
+  std::string out = escape ? "E'" : "'";
+  for (char c : text) {
+    if (c == '\'' || c == '\\') out += c;
+    out += c;
+  }
+  return out + "'";
+}
+
+std::string QuoteTable(const TableName& table) { return QuoteName(table.schema) + "." + QuoteName(table.name); }
+
+std::string TextArray(const std::vector<std::string>& items) {
+  std::string out = "{";
+  for (const std::string& item : items) {
+    if (out.size() > 1) out += ',';
+    out += '"';
+    for (char c : item) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    out += '"';
+  }
+  return out + "}";
+}
+
+}  // namespace ecluse

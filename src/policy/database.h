@@ -1,0 +1,84 @@
+// One blocking connection to PostgreSQL, for the operator's commands and for checks at start; never for clients'
+// statements. A wrapper of libpq (PostgreSQL manual, chapter 34).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/secret.h"
+#include "policy/policy.h"
+
+struct pg_conn;
+struct pg_result;
+
+namespace ecluse {
+
+// A login of a role and its password, as PostgreSQL knows them.
+struct LoginCredentials {
+  std::string login;
+  Secret password;
+};
+
+// The rows of one answer, as text. Move-only.
+class Rows {
+ public:
+  explicit Rows(pg_result* result) : result_(result) {}
+  Rows(Rows&& other) noexcept : result_(std::exchange(other.result_, nullptr)) {}
+  Rows& operator=(Rows&& other) noexcept;
+  ~Rows();
+
+  int size() const;
+  int columns() const;
+  // Alive as long as the Rows. NULL reads as "".
+  std::string_view At(int row, int column) const;
+  std::string Text(int row, int column) const { return std::string(At(row, column)); }
+  bool Null(int row, int column) const;
+  bool True(int row, int column) const { return At(row, column) == "t"; }
+  uint32_t Number(int row, int column) const;                // an oid or another unsigned number; 0 where it is none
+  std::vector<std::string> List(int row, int column) const;  // a one-dimensional array
+
+ private:
+  pg_result* result_;
+};
+
+// Not thread-safe. Errors carry PostgreSQL's SQLSTATE and, in `operator_detail`, its whole text: the callers talk to
+// the operator. Every connection runs with client_encoding UTF8 and search_path pg_catalog, so that what PostgreSQL
+// prints of definitions is always fully qualified.
+class Database {
+ public:
+  // `url`: postgres://owner@host/db or libpq's keyword form. Waits at most limits::kUpstreamConnect.
+  static Result<Database> Connect(const std::string& url);
+  // As a role's login to the policy's database. `wrong_password` (may be null) is set where the server refused the
+  // password, which is another case than a server that cannot be reached.
+  static Result<Database> ConnectAs(const DatabaseTarget& target, const LoginCredentials& credentials,
+                                    bool* wrong_password = nullptr);
+
+  // One statement with text parameters; nullopt is NULL.
+  Result<Rows> Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters = {});
+  // One or more statements, no answer wanted.
+  Status Run(const std::string& sql);
+  // A SCRAM-SHA-256 verifier as ALTER ROLE takes it, made here so that the password never stands in a server's log.
+  Result<std::string> Verifier(std::string_view login, std::string_view password);
+  int server_version() const;  // 150020
+
+ private:
+  struct Close {
+    void operator()(pg_conn* connection) const;
+  };
+  explicit Database(pg_conn* connection) : connection_(connection) {}
+  Error LastError(pg_result* result, std::string_view sql) const;
+  std::unique_ptr<pg_conn, Close> connection_;
+};
+
+// "name" with quotes doubled; 'text' likewise, as an escape string where it holds a backslash.
+std::string QuoteName(std::string_view name);
+std::string QuoteText(std::string_view text);
+std::string QuoteTable(const TableName& table);  // "schema"."name"
+// {"a","b"}: a parameter of type text[].
+std::string TextArray(const std::vector<std::string>& items);
+
+}  // namespace ecluse

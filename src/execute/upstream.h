@@ -79,6 +79,8 @@ class Upstream {
   // ParseComplete or by the error that passed them over.
   uint64_t parses_sent() const { return parses_sent_; }
   uint64_t parses_answered() const { return parses_answered_; }
+  // While the ErrorResponse that TryNext() just gave is looked at: the number of the first Parse it passed over.
+  uint64_t first_abandoned_parse() const { return first_abandoned_; }
 
   Io TryFlush();
   boost::asio::awaitable<Io> Flush();
@@ -155,7 +157,7 @@ class Upstream {
   char status_ = 'I';
   int owed_ = 0;
   bool flushed_ = false;  // replies may come although no ReadyForQuery is owed yet
-  uint64_t parses_sent_ = 0, parses_answered_ = 0;
+  uint64_t parses_sent_ = 0, parses_answered_ = 0, first_abandoned_ = 0;
   bool broken_ = false;
   int cancels_ = 0;
   bool was_cancelled_ = false;

@@ -26,8 +26,23 @@ struct SubjectKeyHash {
 };
 
 enum class EntryKind {
-  disclosure, lookup, statistic, collection, alteration, erasure, refusal, failure, session, policy, key, approval, alert,
-  lock, person, retention, start
+  disclosure,
+  lookup,
+  statistic,
+  collection,
+  alteration,
+  erasure,
+  refusal,
+  failure,
+  session,
+  policy,
+  key,
+  approval,
+  alert,
+  lock,
+  person,
+  retention,
+  start
 };
 std::string_view EntryKindName(EntryKind kind);
 
@@ -44,19 +59,19 @@ struct EntrySubjects {
 struct EntryDraft {
   EntryKind kind = EntryKind::disclosure;
   EntryPart part = EntryPart::whole;
-  std::string policy;       // digest
+  std::string policy;  // digest
   std::string principal, organisation, role;
   std::string door = "sql", session;
   std::string purpose;
-  uint64_t fingerprint = 0; // of the statement; 0 and empty text where there is none
-  std::string statement;    // literals replaced
+  uint64_t fingerprint = 0;  // of the statement; 0 and empty text where there is none
+  std::string statement;     // literals replaced
   int64_t rows = 0;
-  int64_t count = 0;        // of repeated refusals in one entry; 0 otherwise
+  int64_t count = 0;                                    // of repeated refusals in one entry; 0 otherwise
   std::vector<std::pair<std::string, int64_t>> budget;  // window -> what was left
   std::string reason;
   // How budgets are rebuilt from the ledger: what this event was charged.
   int64_t lookups = 0;
-  int64_t nameless = 0;     // people charged without a name: arms that came back empty
+  int64_t nameless = 0;  // people charged without a name: arms that came back empty
   int64_t statistic_rows = 0;
   // Sealed.
   std::vector<EntrySubjects> subjects;

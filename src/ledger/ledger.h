@@ -1,7 +1,9 @@
 // The append-only record of every disclosure. One writer thread groups what all sessions append into one write and one
-// fdatasync; a Receipt exists only for what is durable. Format, order of syscalls and crash windows: docs/ledger_format.md.
+// fdatasync; a Receipt exists only for what is durable. Format, order of syscalls and crash windows:
+// docs/ledger_format.md.
 #pragma once
 
+#include <boost/asio.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,8 +11,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <boost/asio.hpp>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -40,12 +40,14 @@ class Receipt {
 struct LedgerOptions {
   std::string data_dir;
   std::string register_name;
-  std::string node;
-  const Clock* clock = nullptr;
-  FileSystem* files = nullptr;  // null: the real one
+  std::string node;              // the gate's name among those of the register; fixed for the life of a ledger
+  const Clock* clock = nullptr;  // null: the machine's
+  FileSystem* files = nullptr;   // null: the real one
+  uint64_t segment_bytes = 0;    // of a write-ahead segment, a multiple of 4096; 0: limits::kLedgerSegment
 };
 
-// One entry read back. `json` is the canonical stored text; `opened` the members of its sealed part, or empty.
+// One entry read back. `json` is the canonical stored text; `opened` the JSON object that it seals, or empty where it
+// seals nothing or the keys are not there.
 struct StoredEntry {
   uint64_t seq = 0;
   int64_t time = 0;
@@ -56,7 +58,8 @@ struct StoredEntry {
 // Thread-safe.
 class Ledger {
  public:
-  // Takes the folder's lock, recovers the tail, and starts the writer. Any doubt about what is on disk refuses the start.
+  // Takes the folder's lock, recovers the tail, and starts the writer. Any doubt about what is on disk refuses the
+  // start.
   static Result<std::unique_ptr<Ledger>> Open(LedgerOptions options, KeyRing& keys);
   ~Ledger();
 
@@ -65,22 +68,25 @@ class Ledger {
   Result<SubjectToken> TokenOf(const SubjectKey& key, std::string_view space, std::string_view id);
 
   // Appends one event (split over several entries where it names too many people) and returns its Receipt once it is on
-  // disk. Fails with 58030 when it is not or cannot be known to be: then nothing may be released. Resumes on the caller's
-  // executor.
+  // disk. Fails with 58030 when it is not or cannot be known to be: then nothing may be released. Resumes on the
+  // caller's executor.
   boost::asio::awaitable<Result<Receipt>> Append(EntryDraft draft);
   // The same for threads that may block.
   Result<Receipt> AppendAndWait(EntryDraft draft);
 
   // True while appends can succeed. A ledger that has failed stays failed until the process restarts.
   bool healthy() const;
-  uint64_t size() const;   // entries that are durable
+  uint64_t size() const;  // entries that are durable
 
-  // Every entry from `first` on, in order, opened where the keys are there. Stops when `visit` returns false.
+  // Every entry from `first` on that is durable now, in order, opened where the keys are there; people by their tokens,
+  // 22 characters of base64url. Stops when `visit` returns false.
   Status Replay(uint64_t first, const std::function<bool(const StoredEntry&)>& visit);
-  // The SubjectKey behind a token, for rebuilding budgets; nullopt for an erased or unknown one.
+  // The SubjectKeys behind tokens, for rebuilding budgets, in any order; erased and unknown ones are left out.
   Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
 
-  // Reading without a running gate: `ecluse ledger show`. Takes no lock and changes nothing.
+  // Reading beside or without a running gate: `ecluse ledger show`. Takes no lock and changes nothing. With `keys`,
+  // entries are opened and people shown as `space:id` where their keys are there (an entry of kind `person`:
+  // {"person":"space:id"}).
   static Status Read(const LedgerOptions& options, KeyRing* keys, uint64_t first,
                      const std::function<bool(const StoredEntry&)>& visit);
 

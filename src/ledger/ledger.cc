@@ -1,0 +1,231 @@
+#include "ledger/ledger.h"
+
+#include <fmt/format.h>
+
+#include <future>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "ledger/open_entry.h"
+#include "ledger/origin.h"
+#include "ledger/people.h"
+#include "ledger/recovery.h"
+#include "ledger/render.h"
+#include "ledger/segment.h"
+#include "ledger/writer.h"
+
+namespace ecluse {
+namespace {
+
+namespace asio = boost::asio;
+
+// Completes an asio operation on its own executor, and keeps that executor's context running until then.
+template <typename Handler>
+class AsioWaiter final : public Waiter {
+ public:
+  explicit AsioWaiter(Handler handler)
+      : handler_(std::move(handler)), work_(asio::make_work_guard(asio::get_associated_executor(handler_))) {}
+  void Done(Result<uint64_t> seq) override {
+    asio::post(work_.get_executor(),
+               [handler = std::move(handler_), seq = std::move(seq)]() mutable { std::move(handler)(std::move(seq)); });
+    work_.reset();
+  }
+
+ private:
+  Handler handler_;
+  asio::executor_work_guard<asio::associated_executor_t<Handler>> work_;
+};
+
+class PromiseWaiter final : public Waiter {
+ public:
+  std::future<Result<uint64_t>> future() { return promise_.get_future(); }
+  void Done(Result<uint64_t> seq) override { promise_.set_value(std::move(seq)); }
+
+ private:
+  std::promise<Result<uint64_t>> promise_;
+};
+
+// Kinds that the reserved disk space is kept for.
+bool MayUseReserve(EntryKind kind) {
+  switch (kind) {
+    case EntryKind::key:
+    case EntryKind::lock:
+    case EntryKind::alert:
+    case EntryKind::approval:
+    case EntryKind::erasure:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+struct Ledger::Impl {
+  LedgerOptions options;
+  KeyRing& keys;
+  EntryOrigin origin;
+  SegmentFolder folder;
+  std::unique_ptr<File> lock;
+  std::unique_ptr<People> people;
+  std::unique_ptr<Writer> writer;
+
+  ~Impl() {
+    keys.OnKeyMade(nullptr);
+    writer.reset();  // writes what is queued, and tells `people`
+    people.reset();
+  }
+
+  Result<QueuedEntry> Render(const EntryDraft& draft) {
+    QueuedEntry queued;
+    queued.reserved = MayUseReserve(draft.kind);
+    ECLUSE_TRY(queued.entry, RenderEntry(draft, origin, [&](std::string_view plain, std::string_view associated) {
+                 return keys.SealForDay(options.clock->WallMicros(), plain, associated);
+               }));
+    return queued;
+  }
+
+  void Announce(const KeyInfo& info) {
+    EntryDraft draft;
+    draft.kind = EntryKind::key;
+    draft.door.clear();
+    draft.reason = fmt::format("{}{}: {} {}", kMadeKey, info.id, info.kind, info.name);
+    Result<QueuedEntry> queued = Render(draft);
+    CHECK(queued.has_value());  // it seals nothing and is short
+    queued->announces = info.id;
+    writer->Submit(std::move(*queued));
+  }
+
+  Status AnnounceKeys() {
+    ECLUSE_TRY(auto all, keys.List());
+    for (const KeyInfo& info : all) {
+      ECLUSE_TRY(bool known, people->Announced(info.id));
+      if (!known) Announce(info);
+    }
+    // From now on in the queue before anything that is sealed under the key.
+    keys.OnKeyMade([this](const KeyInfo& info) { Announce(info); });
+    return {};
+  }
+
+  // Resumes on the caller's executor.
+  asio::awaitable<Result<uint64_t>> Submit(QueuedEntry entry) {
+    return asio::async_initiate<const asio::use_awaitable_t<>&, void(Result<uint64_t>)>(
+        [](auto handler, Writer* to, QueuedEntry queued) {
+          queued.waiter = std::make_unique<AsioWaiter<decltype(handler)>>(std::move(handler));
+          to->Submit(std::move(queued));
+        },
+        asio::use_awaitable, writer.get(), std::move(entry));
+  }
+
+  asio::awaitable<Result<uint64_t>> Room() {
+    return asio::async_initiate<const asio::use_awaitable_t<>&, void(Result<uint64_t>)>(
+        [](auto handler, Writer* of) {
+          std::unique_ptr<Waiter> waiter = std::make_unique<AsioWaiter<decltype(handler)>>(std::move(handler));
+          if (of->RoomOrWait(waiter)) waiter->Done(0);
+        },
+        asio::use_awaitable, writer.get());
+  }
+};
+
+Ledger::Ledger(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Ledger::~Ledger() = default;
+
+Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& keys) {
+  if (options.files == nullptr) options.files = &RealFiles();
+  if (options.clock == nullptr) options.clock = &SystemClock();
+  FileSystem& files = *options.files;
+  SegmentFolder folder{&files,
+                       options.data_dir + "/ledger",
+                       {},
+                       options.segment_bytes != 0 ? options.segment_bytes : limits::kLedgerSegment};
+  ECLUSE_OK(PreparePrivateFolder(files, options.data_dir));
+  ECLUSE_OK(PreparePrivateFolder(files, folder.path));
+  ECLUSE_TRY(auto lock, files.Open(folder.path + "/lock", OpenMode::lock));
+  ECLUSE_TRY(bool alone, lock->TryLock());
+  if (!alone)
+    return Fail(sqlstate::kIo, "another gate has this ledger open", "stop it first: one gate writes one ledger",
+                "ledger.lock", folder.path);
+
+  ECLUSE_TRY(bool fresh, FindOrigin(&folder, options.register_name, options.node));
+  ECLUSE_TRY(RecoveredTail tail, RecoverTail(folder));
+  int64_t behind = tail.last_time - options.clock->WallMicros();
+  if (behind > std::chrono::duration_cast<std::chrono::microseconds>(limits::kClockDivergence).count())
+    return Fail(sqlstate::kIo,
+                fmt::format("the machine's clock is {} s behind the ledger's last entry", behind / 1'000'000),
+                "correct the machine's clock, then start the gate again", "ledger.clock");
+  EntryOrigin origin{options.register_name, options.node};
+  ECLUSE_TRY(
+      auto people,
+      People::Open({options.data_dir + "/keys/persons", options.data_dir + "/index", folder, origin, fresh}, keys));
+  if (fresh) ECLUSE_OK(WriteOrigin(folder, options.register_name, options.node));
+  ECLUSE_OK(people->CatchUp(tail.next_seq));
+
+  auto impl =
+      std::unique_ptr<Impl>(new Impl{options, keys, origin, folder, std::move(lock), std::move(people), nullptr});
+  WriterOptions writing;
+  writing.folder = folder;
+  writing.clock = options.clock;
+  writing.persons = &impl->people->persons();
+  writing.reserve_bytes = std::min<uint64_t>(limits::kReserveBytes, folder.segment_bytes / 4);
+  writing.durable = [to = impl->people.get()](DurableNews news) { to->Durable(std::move(news)); };
+  ECLUSE_TRY(impl->writer, Writer::Start(std::move(writing), tail));
+  ECLUSE_OK(impl->AnnounceKeys());
+  return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
+}
+
+Result<SubjectToken> Ledger::TokenOf(const SubjectKey& key, std::string_view space, std::string_view id) {
+  if (auto failure = impl_->writer->failure()) return std::unexpected(*failure);
+  return impl_->people->TokenOf(*impl_->writer, key, space, id);
+}
+
+// One part after the other: a later one is durable only after all before it, so the last one's receipt covers them.
+asio::awaitable<Result<Receipt>> Ledger::Append(EntryDraft draft) {
+  std::vector<EntryDraft> parts = SplitDraft(std::move(draft));
+  uint64_t seq = 0;
+  for (const EntryDraft& part : parts) {
+    ECLUSE_CO_TRY(uint64_t unused, co_await impl_->Room());
+    (void)unused;
+    ECLUSE_CO_TRY(QueuedEntry queued, impl_->Render(part));
+    ECLUSE_CO_TRY(seq, co_await impl_->Submit(std::move(queued)));
+  }
+  co_return Receipt(seq);
+}
+
+Result<Receipt> Ledger::AppendAndWait(EntryDraft draft) {
+  uint64_t seq = 0;
+  for (const EntryDraft& part : SplitDraft(std::move(draft))) {
+    auto room = std::make_unique<PromiseWaiter>();
+    auto has_room = room->future();
+    std::unique_ptr<Waiter> waiting = std::move(room);
+    if (!impl_->writer->RoomOrWait(waiting)) has_room.wait();
+    ECLUSE_TRY(QueuedEntry queued, impl_->Render(part));
+    auto waiter = std::make_unique<PromiseWaiter>();
+    auto done = waiter->future();
+    queued.waiter = std::move(waiter);
+    impl_->writer->Submit(std::move(queued));
+    ECLUSE_TRY(seq, done.get());
+  }
+  return Receipt(seq);
+}
+
+bool Ledger::healthy() const { return impl_->writer->healthy(); }
+
+uint64_t Ledger::size() const { return impl_->writer->size(); }
+
+Status Ledger::Replay(uint64_t first, const std::function<bool(const StoredEntry&)>& visit) {
+  return VisitEntries(impl_->folder, first, size(), [&](const Record& record, Place) {
+    StoredEntry entry{record.header.seq, EntryTime(record.entry), std::string(record.entry), {}};
+    if (auto opened = OpenSealed(record.entry, impl_->keys)) entry.opened = std::move(*opened);
+    return visit(entry);
+  });
+}
+
+Result<std::vector<std::pair<SubjectToken, SubjectKey>>> Ledger::KeysOf(std::span<const SubjectToken> tokens) {
+  return impl_->people->KeysOf(tokens);
+}
+
+}  // namespace ecluse

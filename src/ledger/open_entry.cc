@@ -1,0 +1,65 @@
+#include "ledger/open_entry.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "base/bytes.h"
+#include "ledger/json.h"
+#include "ledger/render.h"
+#include "ledger/segment.h"
+
+namespace ecluse {
+namespace {
+
+namespace json = boost::json;
+
+std::string Text(const json::object& in, const char* name) {
+  const json::value* value = in.if_contains(name);
+  return value && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+void Rename(json::value* list, const std::function<std::optional<std::string>(const SubjectToken&)>& name_of) {
+  if (list == nullptr || !list->is_array()) return;
+  for (json::value& item : list->get_array()) {
+    if (!item.is_string()) continue;
+    auto bytes = Base64UrlDecode(std::string_view(item.get_string()));
+    SubjectToken token;
+    if (!bytes || bytes->size() != token.size()) continue;
+    std::copy(bytes->begin(), bytes->end(), token.begin());
+    if (auto name = name_of(token)) item = *name;
+  }
+}
+
+}  // namespace
+
+Result<std::string> OpenSealed(std::string_view text, KeyRing& keys) {
+  if (text.find("\"sealed\":") == std::string_view::npos) return std::string();
+  boost::system::error_code failed;
+  json::value parsed = json::parse({text.data(), text.size()}, failed);
+  if (failed || !parsed.is_object()) return LedgerDamaged("an entry is not JSON");
+  const json::object& entry = parsed.get_object();
+  std::string coded = Text(entry, "sealed");
+  if (coded.empty()) return std::string();
+  auto sealed = Base64UrlDecode(coded);
+  if (!sealed) return LedgerDamaged("the sealed member of an entry is not base64url");
+  EntryOrigin origin{Text(entry, "register"), Text(entry, "node")};
+  return keys.OpenForDay({reinterpret_cast<const char*>(sealed->data()), sealed->size()},
+                         EntryBinding(origin, Text(entry, "salt")));
+}
+
+std::string WithNames(const std::string& opened,
+                      const std::function<std::optional<std::string>(const SubjectToken&)>& name_of) {
+  boost::system::error_code failed;
+  json::value parsed = json::parse(opened, failed);
+  if (failed || !parsed.is_object()) return opened;
+  json::value* subjects = parsed.get_object().if_contains("subjects");
+  if (subjects == nullptr || !subjects->is_array()) return opened;
+  for (json::value& item : subjects->get_array()) {
+    if (!item.is_object()) continue;
+    Rename(item.get_object().if_contains("asked"), name_of);
+    Rename(item.get_object().if_contains("returned"), name_of);
+  }
+  return json::serialize(parsed);
+}
+
+}  // namespace ecluse

@@ -1,0 +1,22 @@
+// Opening what an entry seals.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "ledger/entry.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+// The JSON object an entry seals; empty where it seals nothing. Fails where it does not open with these keys.
+Result<std::string> OpenSealed(std::string_view json, KeyRing& keys);
+
+// `opened` with every token of its `subjects` replaced by what `name_of` says, where it says something.
+std::string WithNames(const std::string& opened,
+                      const std::function<std::optional<std::string>(const SubjectToken&)>& name_of);
+
+}  // namespace ecluse

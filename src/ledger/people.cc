@@ -1,0 +1,325 @@
+#include "ledger/people.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "vault/xaes.h"
+
+namespace ecluse {
+namespace {
+
+template <typename Array>
+std::string_view Text(const Array& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+KeyId PersonKeyId(const SubjectToken& token) {
+  KeyId id;
+  std::copy_n(token.begin(), id.size(), id.begin());
+  return id;
+}
+
+}  // namespace
+
+namespace index_format {
+
+std::string KeyOfSubject(const SubjectKey& key) { return std::string("k").append(Text(key)); }
+std::string KeyOfToken(const SubjectToken& token) { return std::string("t").append(Text(token)); }
+std::string KeyOfAnnounced(std::string_view key_id) { return std::string("a").append(key_id); }
+
+std::string Encode(const TokenValue& value) {
+  std::string out(Text(value.key));
+  AppendU32(out, value.place.segment);
+  AppendU32(out, value.place.offset);
+  return out;
+}
+
+std::optional<TokenValue> Decode(std::string_view bytes) {
+  TokenValue value;
+  if (bytes.size() != value.key.size() + 8) return std::nullopt;
+  std::memcpy(value.key.data(), bytes.data(), value.key.size());
+  value.place.segment = LoadU32(bytes.data() + value.key.size());
+  value.place.offset = LoadU32(bytes.data() + value.key.size() + 4);
+  return value;
+}
+
+}  // namespace index_format
+
+std::string WrapBinding(const SubjectToken& token) { return "ecluse person key " + Base64UrlEncode(token); }
+
+Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json) {
+  // Canonical order puts `kind` first where an entry has none of the members before it, and these have none.
+  if (!json.starts_with(R"({"kind":"person",)")) return std::nullopt;
+  boost::system::error_code failed;
+  boost::json::value parsed = boost::json::parse({json.data(), json.size()}, failed);
+  if (failed || !parsed.is_object()) return LedgerDamaged("a person entry is not JSON");
+  auto text = [&](const char* name) -> std::string {
+    const auto* value = parsed.get_object().if_contains(name);
+    return value && value->is_string() ? std::string(value->get_string()) : std::string();
+  };
+  auto token = Base64UrlDecode(text("subject"));
+  auto sealed = Base64UrlDecode(text("person"));
+  if (!token || token->size() != sizeof(SubjectToken) || !sealed)
+    return LedgerDamaged("a person entry has no token or id");
+  PersonEntry entry;
+  std::copy(token->begin(), token->end(), entry.token.begin());
+  entry.sealed_id.assign(sealed->begin(), sealed->end());
+  entry.origin = {text("register"), text("node")};
+  return entry;
+}
+
+Result<std::string> OpenPerson(const PersonEntry& entry, KeyRing& keys, std::string_view wrapped_key) {
+  ECLUSE_TRY(std::string plain, keys.Unwrap(wrapped_key, WrapBinding(entry.token)));
+  Secret secret{std::string_view(plain)};
+  std::fill(plain.begin(), plain.end(), '\0');
+  if (secret.size() != kXaesKey) return LedgerDamaged("a person's key has the wrong size");
+  auto id = OpenEnvelope(Xaes(std::move(secret)), entry.sealed_id, PersonBinding(entry.origin, entry.token));
+  if (!id) return LedgerDamaged("the id of a person does not open");
+  return std::move(*id);
+}
+
+Result<std::optional<std::string>> ReadKeyEntry(std::string_view json) {
+  if (!json.starts_with(R"({"kind":"key",)")) return std::nullopt;
+  boost::system::error_code failed;
+  boost::json::value parsed = boost::json::parse({json.data(), json.size()}, failed);
+  if (failed || !parsed.is_object()) return LedgerDamaged("a key entry is not JSON");
+  const auto* reason = parsed.get_object().if_contains("reason");
+  std::string_view text = reason && reason->is_string() ? std::string_view(reason->get_string()) : std::string_view();
+  if (!text.starts_with(kMadeKey)) return std::nullopt;
+  return std::string(text.substr(kMadeKey.size(), 16));
+}
+
+People::People(PeopleOptions options, KeyRing& keys, std::unique_ptr<Store> persons, std::unique_ptr<Store> index)
+    : options_(std::move(options)),
+      keys_(keys),
+      persons_(std::move(persons)),
+      index_(std::move(index)),
+      tokens_(limits::kPeopleCache),
+      subjects_(limits::kPeopleCache) {}
+
+People::~People() {
+  if (!thread_.joinable()) return;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& keys) {
+  ECLUSE_TRY(auto persons,
+             Store::Open(options.persons_path, options.fresh ? Store::Mode::create : Store::Mode::existing));
+  ECLUSE_TRY(auto index, Store::Open(options.index_path, Store::Mode::create));
+  return std::unique_ptr<People>(new People(std::move(options), keys, std::move(persons), std::move(index)));
+}
+
+Status People::CatchUp(uint64_t size) {
+  ECLUSE_TRY(auto meta, index_->Get(index_format::kMeta));
+  std::string ledger(Text(options_.folder.ledger));
+  if (meta && (meta->size() != 24 || meta->substr(8) != ledger))
+    return Fail(sqlstate::kIo, "the ledger's index belongs to another ledger",
+                fmt::format("move {} away: it is made again from the ledger", options_.index_path), "ledger.index");
+  uint64_t from = meta ? LoadU64(meta->data()) : 0;
+  if (from > size)
+    return LedgerDamaged(
+        fmt::format("the index knows {} entries and the ledger holds {}: the last were lost", from, size));
+  uint64_t unopened = 0, seen = from;
+  Status problem;
+  std::vector<std::pair<std::string, std::string>> puts;
+  auto flush = [&]() -> Status {
+    std::string value;
+    AppendU64(value, seen);
+    puts.emplace_back(index_format::kMeta, value + ledger);
+    Status done = index_->Put(puts, false);
+    puts.clear();
+    return done;
+  };
+  ECLUSE_OK(VisitEntries(options_.folder, from, size, [&](const Record& record, Place place) {
+    problem = [&]() -> Status {
+      ++seen;
+      ECLUSE_TRY(auto announced, ReadKeyEntry(record.entry));
+      if (announced) puts.emplace_back(index_format::KeyOfAnnounced(*announced), "");
+      ECLUSE_TRY(auto person, ReadPersonEntry(record.entry));
+      if (!person) return {};
+      ECLUSE_TRY(auto wrapped, persons_->Get(Text(person->token)));
+      if (!wrapped) {
+        ++unopened;
+        return {};
+      }
+      ECLUSE_TRY(std::string name, OpenPerson(*person, keys_, *wrapped));
+      size_t colon = std::min(name.find(':'), name.size() - 1);
+      SubjectKey key;
+      keys_.SubjectKey(std::string_view(name).substr(0, colon), std::string_view(name).substr(colon + 1), key.data());
+      puts.emplace_back(index_format::KeyOfSubject(key), Text(person->token));
+      puts.emplace_back(index_format::KeyOfToken(person->token), index_format::Encode({key, place}));
+      return {};
+    }();
+    if (problem && puts.size() >= 10'000) problem = flush();
+    if (problem && seen % 1'000'000 == 0) Log().info("index: {} of {} entries", seen, size);
+    return problem.has_value();
+  }));
+  ECLUSE_OK(problem);
+  if (unopened > 0) Log().warn("{} people of the ledger have no key any more: their ids stay closed", unopened);
+  ECLUSE_OK(flush());
+  news_.size = indexed_ = size;
+  thread_ = std::thread([this] { Run(); });
+  return {};
+}
+
+std::optional<SubjectToken> People::Known(const SubjectKey& key) {
+  if (auto it = pending_.find(key); it != pending_.end()) return it->second;
+  return tokens_.Find(key);
+}
+
+Result<QueuedEntry> People::Introduce(const SubjectKey& key, std::string_view space, std::string_view id) {
+  auto introduction = std::make_unique<Introduction>();
+  introduction->key = key;
+  RandomBytes(introduction->token);
+  Secret secret(kXaesKey);
+  RandomBytes(secret.mutable_bytes());
+  ECLUSE_TRY(introduction->wrapped_key, keys_.Wrap(secret.text(), WrapBinding(introduction->token)));
+  std::string name = fmt::format("{}:{}", space, id);
+  std::string sealed = SealEnvelope(Xaes(std::move(secret)), PersonKeyId(introduction->token), name,
+                                    PersonBinding(options_.origin, introduction->token));
+  QueuedEntry entry;
+  entry.entry = RenderPerson(introduction->token, sealed, options_.origin);
+  entry.introduces = std::move(introduction);
+  return entry;
+}
+
+Result<SubjectToken> People::TokenOf(Writer& writer, const SubjectKey& key, std::string_view space,
+                                     std::string_view id) {
+  if (space.empty() || space.find(':') != std::string_view::npos || id.empty() || id.size() > limits::kSubjectId)
+    return Fail(sqlstate::kIo,
+                "a person's id is empty or too long to be recorded, so nothing about them can be released",
+                fmt::format("ids have at most {} bytes", limits::kSubjectId), "ledger.person");
+  std::optional<QueuedEntry> introduction;
+  while (true) {
+    uint64_t flushes;
+    {
+      std::lock_guard lock(mutex_);
+      if (auto token = Known(key)) return *token;
+      flushes = flushes_;
+    }
+    ECLUSE_TRY(auto stored, index_->Get(index_format::KeyOfSubject(key)));
+    if (!stored && !introduction) {
+      ECLUSE_TRY(introduction, Introduce(key, space, id));
+    }
+    std::lock_guard lock(mutex_);
+    if (auto token = Known(key)) return *token;
+    if (stored) {
+      SubjectToken token;
+      if (stored->size() != token.size()) return LedgerDamaged("the index holds a token of the wrong size");
+      std::memcpy(token.data(), stored->data(), token.size());
+      tokens_.Put(key, token);
+      subjects_.Put(token, key);
+      return token;
+    }
+    if (flushes != flushes_) continue;  // it may have gone to the index between the two looks
+    SubjectToken token = introduction->introduces->token;
+    pending_.emplace(key, token);
+    pending_keys_.emplace(token, key);
+    // Under the lock: nobody gets this token before its introduction has its place in the queue.
+    writer.Submit(std::move(*introduction));
+    return token;
+  }
+}
+
+void People::Durable(DurableNews news) {
+  std::lock_guard lock(mutex_);
+  bool idle = news_.introduced.empty() && news_.announced.empty();
+  news_.introduced.insert(news_.introduced.end(), std::make_move_iterator(news.introduced.begin()),
+                          std::make_move_iterator(news.introduced.end()));
+  news_.announced.insert(news_.announced.end(), std::make_move_iterator(news.announced.begin()),
+                         std::make_move_iterator(news.announced.end()));
+  news_.size = news.size;
+  // The size alone may wait for the next round: it only saves the next start some reading.
+  if (idle && !(news_.introduced.empty() && news_.announced.empty())) changed_.notify_one();
+}
+
+Status People::WriteIndex(const DurableNews& news) {
+  std::vector<std::pair<std::string, std::string>> puts;
+  for (const Introduction& one : news.introduced) {
+    puts.emplace_back(index_format::KeyOfSubject(one.key), Text(one.token));
+    puts.emplace_back(index_format::KeyOfToken(one.token), index_format::Encode({one.key, one.place}));
+  }
+  for (const std::string& id : news.announced) puts.emplace_back(index_format::KeyOfAnnounced(id), "");
+  std::string meta;
+  AppendU64(meta, news.size);
+  puts.emplace_back(index_format::kMeta, meta.append(Text(options_.folder.ledger)));
+  return index_->Put(puts, false);
+}
+
+void People::Run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    auto due = [this] { return stopping_ || !news_.introduced.empty() || !news_.announced.empty(); };
+    changed_.wait_for(lock, std::chrono::seconds(1), due);
+    if (!index_failed_ && news_.size != indexed_) {
+      DurableNews news = std::exchange(news_, {});
+      news_.size = news.size;
+      lock.unlock();
+      Status written = WriteIndex(news);
+      lock.lock();
+      if (written) {
+        Indexed(news);
+      } else {
+        // Nothing is lost: the index is derived, and what is pending stays in memory until the next start catches it
+        // up.
+        index_failed_ = true;
+        Log().error("the ledger's index cannot be written: {} ({})", written.error().message,
+                    written.error().operator_detail);
+      }
+    }
+    if (index_failed_) news_ = {{}, {}, news_.size};
+    if (stopping_) return;
+  }
+}
+
+void People::Indexed(const DurableNews& news) {
+  indexed_ = news.size;
+  ++flushes_;
+  for (const Introduction& one : news.introduced) {
+    pending_.erase(one.key);
+    pending_keys_.erase(one.token);
+    tokens_.Put(one.key, one.token);
+    subjects_.Put(one.token, one.key);
+  }
+}
+
+Result<std::vector<std::pair<SubjectToken, SubjectKey>>> People::KeysOf(std::span<const SubjectToken> tokens) {
+  std::vector<std::pair<SubjectToken, SubjectKey>> out;
+  std::vector<SubjectToken> missing;
+  {
+    std::lock_guard lock(mutex_);
+    for (const SubjectToken& token : tokens) {
+      auto it = pending_keys_.find(token);
+      auto key = it != pending_keys_.end() ? std::optional(it->second) : subjects_.Find(token);
+      key ? out.emplace_back(token, *key), void() : missing.push_back(token);
+    }
+  }
+  std::vector<std::string> names;
+  for (const SubjectToken& token : missing) names.push_back(index_format::KeyOfToken(token));
+  ECLUSE_TRY(auto values, index_->GetMany(names));
+  for (size_t i = 0; i < missing.size(); ++i) {
+    auto value = values[i] ? index_format::Decode(*values[i]) : std::nullopt;
+    if (value) out.emplace_back(missing[i], value->key);
+  }
+  return out;
+}
+
+Result<bool> People::Announced(const std::string& key_id) const {
+  ECLUSE_TRY(auto found, index_->Get(index_format::KeyOfAnnounced(key_id)));
+  return found.has_value();
+}
+
+}  // namespace ecluse

@@ -1,0 +1,144 @@
+// Who is behind a token: introductions, the store of person keys, and the index between keys and tokens.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "ledger/entry.h"
+#include "ledger/render.h"
+#include "ledger/segment.h"
+#include "ledger/store.h"
+#include "ledger/writer.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+// A bounded map that forgets what was not asked for lately: two generations, the older dropped when the younger is
+// full.
+template <typename Key, typename Value>
+class RecentMap {
+ public:
+  explicit RecentMap(size_t most) : half_(most / 2) {}
+  void Put(const Key& key, const Value& value) {
+    if (young_.size() >= half_) {
+      old_ = std::move(young_);
+      young_.clear();
+    }
+    young_.insert_or_assign(key, value);
+  }
+  std::optional<Value> Find(const Key& key) {
+    if (auto it = young_.find(key); it != young_.end()) return it->second;
+    auto it = old_.find(key);
+    if (it == old_.end()) return std::nullopt;
+    Value value = it->second;
+    Put(key, value);
+    return value;
+  }
+
+ private:
+  size_t half_;
+  std::unordered_map<Key, Value, SubjectKeyHash> young_, old_;
+};
+
+// What a `person` entry says, read back.
+struct PersonEntry {
+  SubjectToken token{};
+  std::string sealed_id;  // envelope under the person's key
+  EntryOrigin origin;
+};
+// nullopt where the entry introduces nobody.
+Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json);
+
+// How the reason of a `key` entry begins that announces a new key; its id follows.
+inline constexpr std::string_view kMadeKey = "made key ";
+
+// The id of the key that a `key` entry announces; nullopt for other entries.
+Result<std::optional<std::string>> ReadKeyEntry(std::string_view json);
+
+// `space:id` of a person entry, opened with the person's wrapped key.
+Result<std::string> OpenPerson(const PersonEntry& entry, KeyRing& keys, std::string_view wrapped_key);
+
+std::string WrapBinding(const SubjectToken& token);  // what a person's wrapped key is bound to
+
+struct PeopleOptions {
+  std::string persons_path;  // <data_dir>/keys/persons
+  std::string index_path;    // <data_dir>/index
+  SegmentFolder folder;
+  EntryOrigin origin;
+  bool fresh = false;  // a new ledger: the stores are made
+};
+
+// Thread-safe, but for CatchUp().
+class People {
+ public:
+  static Result<std::unique_ptr<People>> Open(PeopleOptions options, KeyRing& keys);
+  ~People();
+
+  Store& persons() { return *persons_; }
+
+  // Brings the index up to `size` entries. Refuses where it knows more than the ledger holds: those were durable.
+  Status CatchUp(uint64_t size);
+
+  // The token of a person; where they have none, hands their introduction to `writer` first.
+  Result<SubjectToken> TokenOf(Writer& writer, const SubjectKey& key, std::string_view space, std::string_view id);
+
+  // Takes what became durable; written to the index by a thread of its own.
+  void Durable(DurableNews news);
+
+  Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
+
+  // Ids of keys that a `key` entry has announced.
+  Result<bool> Announced(const std::string& key_id) const;
+
+ private:
+  People(PeopleOptions options, KeyRing& keys, std::unique_ptr<Store> persons, std::unique_ptr<Store> index);
+  Result<QueuedEntry> Introduce(const SubjectKey& key, std::string_view space, std::string_view id);
+  std::optional<SubjectToken> Known(const SubjectKey& key);  // mutex_ held
+  void Run();
+  Status WriteIndex(const DurableNews& news);
+  void Indexed(const DurableNews& news);  // mutex_ held
+
+  const PeopleOptions options_;
+  KeyRing& keys_;
+  std::unique_ptr<Store> persons_, index_;
+
+  std::mutex mutex_;
+  RecentMap<SubjectKey, SubjectToken> tokens_;
+  RecentMap<SubjectToken, SubjectKey> subjects_;
+  // Introduced, and not in the index yet: never forgotten, or the person would be introduced twice.
+  std::unordered_map<SubjectKey, SubjectToken, SubjectKeyHash> pending_;
+  std::unordered_map<SubjectToken, SubjectKey, SubjectKeyHash> pending_keys_;
+  uint64_t flushes_ = 0;  // how often pending_ lost entries to the index
+
+  std::condition_variable changed_;
+  DurableNews news_;  // not in the index yet
+  uint64_t indexed_ = 0;
+  bool index_failed_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+// Keys and values of the index. docs/ledger_format.md, "Index".
+namespace index_format {
+inline constexpr std::string_view kMeta = "m";
+std::string KeyOfSubject(const SubjectKey& key);
+std::string KeyOfToken(const SubjectToken& token);
+std::string KeyOfAnnounced(std::string_view key_id);
+struct TokenValue {
+  SubjectKey key{};
+  Place place;
+};
+std::string Encode(const TokenValue& value);
+std::optional<TokenValue> Decode(std::string_view bytes);
+}  // namespace index_format
+
+}  // namespace ecluse

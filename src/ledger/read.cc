@@ -1,0 +1,104 @@
+// Reading a ledger from outside the gate that writes it.
+#include <boost/json.hpp>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "ledger/json.h"
+#include "ledger/ledger.h"
+#include "ledger/open_entry.h"
+#include "ledger/origin.h"
+#include "ledger/people.h"
+#include "ledger/recovery.h"
+
+namespace ecluse {
+namespace {
+
+// Names of people as `space:id`: through the index where it knows them, else through introductions read on the way.
+class Names {
+ public:
+  Names(const SegmentFolder& folder, const std::string& data_dir, KeyRing& keys) : folder_(folder), keys_(keys) {
+    // Without a store names stay tokens: reading what there is beats refusing.
+    if (auto store = Store::Open(data_dir + "/keys/persons", Store::Mode::read_only)) persons_ = std::move(*store);
+    if (auto store = Store::Open(data_dir + "/index", Store::Mode::read_only)) index_ = std::move(*store);
+    auto meta = index_ ? index_->Get(index_format::kMeta) : std::nullopt;
+    if (meta && *meta && (*meta)->size() == 24) indexed_ = LoadU64((*meta)->data());
+  }
+
+  void Saw(const Record& record, Place place) {
+    if (record.header.seq < indexed_) return;
+    auto person = ReadPersonEntry(record.entry);
+    if (person && *person) seen_[(*person)->token] = place;
+  }
+
+  std::optional<std::string> NameOf(const SubjectToken& token) {
+    if (auto known = recent_.Find(token)) return *known;
+    std::optional<Place> place = PlaceOf(token);
+    if (!place) return std::nullopt;
+    auto json = ReadPlace(folder_, *place);
+    if (!json) return std::nullopt;
+    auto name = NameIn(*json);
+    if (name) recent_.Put(token, *name);
+    return name;
+  }
+
+  std::optional<std::string> NameIn(std::string_view person_entry) {
+    auto person = ReadPersonEntry(person_entry);
+    if (!person || !*person || !persons_) return std::nullopt;
+    const SubjectToken& token = (*person)->token;
+    auto wrapped = persons_->Get({reinterpret_cast<const char*>(token.data()), token.size()});
+    if (!wrapped || !*wrapped) return std::nullopt;
+    auto name = OpenPerson(**person, keys_, **wrapped);
+    return name ? std::optional(std::move(*name)) : std::nullopt;
+  }
+
+ private:
+  std::optional<Place> PlaceOf(const SubjectToken& token) {
+    if (auto it = seen_.find(token); it != seen_.end()) return it->second;
+    if (!index_) return std::nullopt;
+    auto value = index_->Get(index_format::KeyOfToken(token));
+    if (!value || !*value) return std::nullopt;
+    auto decoded = index_format::Decode(**value);
+    return decoded ? std::optional(decoded->place) : std::nullopt;
+  }
+
+  const SegmentFolder& folder_;
+  KeyRing& keys_;
+  std::unique_ptr<Store> persons_, index_;
+  uint64_t indexed_ = 0;
+  std::unordered_map<SubjectToken, Place, SubjectKeyHash> seen_;
+  RecentMap<SubjectToken, std::string> recent_{20'000};
+};
+
+std::string Opened(const Record& record, Names& names, KeyRing& keys) {
+  if (auto name = names.NameIn(record.entry)) {
+    std::string out = "{\"person\":";
+    AppendJsonString(out, *name);
+    return out + "}";
+  }
+  auto opened = OpenSealed(record.entry, keys);
+  if (!opened || opened->empty()) return {};
+  return WithNames(*opened, [&](const SubjectToken& token) { return names.NameOf(token); });
+}
+
+}  // namespace
+
+Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, uint64_t first,
+                    const std::function<bool(const StoredEntry&)>& visit) {
+  SegmentFolder folder{options.files != nullptr ? options.files : &RealFiles(), options.data_dir + "/ledger", {}, 0};
+  ECLUSE_TRY(auto present, folder.files->Find(folder.path + "/origin"));
+  if (!present)
+    return Fail(sqlstate::kIo, "there is no ledger in " + options.data_dir, "it is made when the gate first serves",
+                "ledger.none");
+  std::string origin;
+  ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
+  std::optional<Names> names;
+  if (keys != nullptr) names.emplace(folder, options.data_dir, *keys);
+  return VisitEntries(folder, first, UINT64_MAX, [&](const Record& record, Place place) {
+    if (names) names->Saw(record, place);
+    StoredEntry entry{record.header.seq, EntryTime(record.entry), std::string(record.entry), {}};
+    if (names) entry.opened = Opened(record, *names, *keys);
+    return visit(entry);
+  });
+}
+
+}  // namespace ecluse

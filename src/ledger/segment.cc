@@ -1,0 +1,214 @@
+#include "ledger/segment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/limits.h"
+
+namespace ecluse {
+namespace {
+
+constexpr size_t kChunk = 1024 * 1024;
+constexpr std::string_view kPrefix = "wal-";
+constexpr std::string_view kFresh = ".new";
+
+std::string HeaderText(const SegmentFolder& folder, uint64_t number, uint64_t size) {
+  std::string text =
+      fmt::format("ecluse ledger segment v1\nledger {}\nnumber {}\nsize {}\n", HexEncode(folder.ledger), number, size);
+  text.resize(kSegmentHeader, '\0');
+  return text;
+}
+
+Status WriteAll(File& file, const std::string& path, uint64_t offset, std::span<const uint8_t> bytes) {
+  ECLUSE_TRY(size_t n, file.WriteAt(offset, bytes));
+  if (n != bytes.size()) return std::unexpected(IoError("write the ledger", path, ENOSPC));
+  return {};
+}
+
+Status Fill(File& file, const std::string& path, std::string_view head, std::string_view records, uint64_t size) {
+  std::string chunk(head);
+  chunk += records.substr(0, kChunk - chunk.size());
+  records.remove_prefix(chunk.size() - head.size());
+  for (uint64_t offset = 0; offset < size;) {
+    chunk.resize(std::min<uint64_t>(kChunk, size - offset), '\0');
+    ECLUSE_OK(WriteAll(file, path, offset, AsBytes(chunk)));
+    offset += chunk.size();
+    size_t take = std::min(records.size(), kChunk);
+    chunk.assign(records.substr(0, take));
+    records.remove_prefix(take);
+  }
+  return {};
+}
+
+// Reads a segment a chunk at a time; a record never spans more than what is held.
+class Window {
+ public:
+  Window(File& file, uint64_t end) : file_(file), end_(end) {}
+
+  // At least `want` bytes from `offset`, or up to the end of the segment.
+  Result<std::span<const uint8_t>> At(uint64_t offset, size_t want) {
+    want = std::min<uint64_t>(want, end_ - offset);
+    if (offset < start_ || offset + want > start_ + held_.size()) {
+      held_.resize(std::min<uint64_t>(std::max(kChunk, want), end_ - offset));
+      start_ = offset;
+      size_t have = 0;
+      while (have < held_.size()) {
+        ECLUSE_TRY(size_t n, file_.ReadAt(offset + have, std::span(held_).subspan(have)));
+        if (n == 0) return LedgerDamaged("a segment ended early");
+        have += n;
+      }
+    }
+    return std::span<const uint8_t>(held_).subspan(offset - start_);
+  }
+
+ private:
+  File& file_;
+  uint64_t end_;
+  uint64_t start_ = 0;
+  std::vector<uint8_t> held_;
+};
+
+}  // namespace
+
+std::unexpected<Error> LedgerDamaged(std::string detail) {
+  return Fail(sqlstate::kIo, "the ledger on disk is damaged, so nothing is released",
+              "keep <data_dir> as it is for examination, and restore it from a copy; see docs/ledger_format.md, "
+              "\"Recovery\"",
+              "ledger.damaged", std::move(detail));
+}
+
+std::string SegmentFolder::PathOf(uint64_t number) const { return fmt::format("{}/{}{:08}", path, kPrefix, number); }
+
+Result<std::vector<uint64_t>> ListSegments(const SegmentFolder& folder, bool clean) {
+  ECLUSE_TRY(auto names, folder.files->List(folder.path));
+  std::vector<uint64_t> numbers;
+  for (const std::string& name : names) {
+    if (!name.starts_with(kPrefix)) continue;
+    if (name.ends_with(kFresh)) {
+      if (clean) ECLUSE_OK(folder.files->Remove(folder.path + "/" + name));
+      continue;
+    }
+    uint64_t number = 0;
+    const char* end = name.data() + name.size();
+    auto [at, error] = std::from_chars(name.data() + kPrefix.size(), end, number);
+    if (error != std::errc() || at != end) return LedgerDamaged(name + " is not a segment's name");
+    numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  for (size_t i = 0; i < numbers.size(); ++i)
+    if (numbers[i] != i + 1) return LedgerDamaged(folder.PathOf(i + 1) + " is missing");
+  return numbers;
+}
+
+Status MakeSegment(const SegmentFolder& folder, uint64_t number, std::string_view records, uint64_t size) {
+  if (size == 0) size = folder.segment_bytes;
+  CHECK(size % kSegmentHeader == 0 && kSegmentHeader + records.size() <= size);
+  std::string path = folder.PathOf(number);
+  std::string fresh = path + std::string(kFresh);
+  ECLUSE_TRY(auto left_over, folder.files->Find(fresh));
+  if (left_over) ECLUSE_OK(folder.files->Remove(fresh));
+  Status done;
+  {
+    ECLUSE_TRY(auto file, folder.files->Open(fresh, OpenMode::create));
+    done = Fill(*file, fresh, HeaderText(folder, number, size), records, size);
+    if (done) done = file->SyncAll();
+  }
+  if (!done) {
+    (void)folder.files->Remove(fresh);  // gives its space back; the failure is what is reported
+    return done;
+  }
+  ECLUSE_OK(folder.files->Rename(fresh, path));
+  return folder.files->SyncDirectory(folder.path);
+}
+
+Result<uint64_t> CheckSegment(const SegmentFolder& folder, uint64_t number, File& file) {
+  std::string path = folder.PathOf(number);
+  ECLUSE_TRY(auto info, file.Info());
+  std::string head(kSegmentHeader, '\0');
+  std::span<uint8_t> into{reinterpret_cast<uint8_t*>(head.data()), head.size()};
+  ECLUSE_TRY(size_t n, file.ReadAt(0, into));
+  if (n != head.size() || head != HeaderText(folder, number, info.size))
+    return LedgerDamaged(path + " is not the segment its name says, or was cut short");
+  return info.size;
+}
+
+Result<uint64_t> VisitSegment(const SegmentFolder& folder, uint64_t number,
+                              const std::function<bool(const Record&, uint64_t offset)>& visit) {
+  ECLUSE_TRY(auto file, folder.files->Open(folder.PathOf(number), OpenMode::read));
+  ECLUSE_TRY(uint64_t size, CheckSegment(folder, number, *file));
+  Window window(*file, size);
+  uint64_t offset = kSegmentHeader;
+  while (offset + kRecordHeader <= size) {
+    ECLUSE_TRY(auto bytes, window.At(offset, RecordSize(limits::kEntry)));
+    auto record = ReadRecord(bytes, folder.ledger);
+    if (!record) break;
+    uint64_t next = offset + RecordSize(record->header.length);
+    if (!visit(*record, offset)) return next;
+    offset = next;
+  }
+  return offset;
+}
+
+Result<std::string> ReadPlace(const SegmentFolder& folder, Place place) {
+  ECLUSE_TRY(auto file, folder.files->Open(folder.PathOf(place.segment), OpenMode::read));
+  std::vector<uint8_t> bytes(RecordSize(limits::kEntry));
+  ECLUSE_TRY(size_t n, file->ReadAt(place.offset, bytes));
+  auto record = ReadRecord(std::span(bytes).first(n), folder.ledger);
+  if (!record) return LedgerDamaged(fmt::format("no record in segment {} at {}", place.segment, place.offset));
+  return std::string(record->entry);
+}
+
+Result<std::vector<SegmentStart>> SegmentStarts(const SegmentFolder& folder) {
+  ECLUSE_TRY(auto numbers, ListSegments(folder, false));
+  std::vector<SegmentStart> starts;
+  for (uint64_t number : numbers) {
+    ECLUSE_TRY(auto file, folder.files->Open(folder.PathOf(number), OpenMode::read));
+    std::vector<uint8_t> bytes(kRecordHeader);
+    ECLUSE_TRY(size_t n, file->ReadAt(kSegmentHeader, bytes));
+    auto header = ReadHeader(std::span(bytes).first(n));
+    if (!header) break;  // the first one without entries is where the ledger ends
+    if (header->ledger != folder.ledger || (!starts.empty() && header->seq <= starts.back().first_seq))
+      return LedgerDamaged(folder.PathOf(number) + " does not follow the segment before it");
+    starts.push_back({number, header->seq});
+  }
+  if (!starts.empty() && starts.front().first_seq != 0) return LedgerDamaged("the first segment does not begin at 0");
+  return starts;
+}
+
+Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
+                    const std::function<bool(const Record&, Place)>& visit) {
+  if (first >= end) return {};
+  ECLUSE_TRY(auto starts, SegmentStarts(folder));
+  auto at = std::upper_bound(starts.begin(), starts.end(), first,
+                             [](uint64_t seq, const SegmentStart& start) { return seq < start.first_seq; });
+  if (at != starts.begin()) --at;
+  bool stopped = false;
+  for (; at != starts.end() && !stopped; ++at) {
+    uint64_t expected = at->first_seq;
+    if (expected >= end) return {};
+    bool gap = false;
+    ECLUSE_TRY(uint64_t behind, VisitSegment(folder, at->number, [&](const Record& record, uint64_t offset) {
+                 gap = record.header.seq != expected;
+                 if (gap || expected >= end) return false;
+                 Place place{static_cast<uint32_t>(at->number), static_cast<uint32_t>(offset)};
+                 stopped = expected >= first && !visit(record, place);
+                 ++expected;
+                 return !stopped;
+               }));
+    if (stopped) return {};
+    // Where nobody knows how many entries there are, the last segment may end anywhere.
+    uint64_t due = at + 1 != starts.end() ? std::min(end, (at + 1)->first_seq) : end == UINT64_MAX ? 0 : end;
+    if (gap || expected < due)
+      return LedgerDamaged(
+          fmt::format("{}: entry {} is not where it belongs (offset {})", folder.PathOf(at->number), expected, behind));
+  }
+  return {};
+}
+
+}  // namespace ecluse

@@ -1,0 +1,115 @@
+// Spreading the people of one event over several entries.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "ledger/json.h"
+#include "ledger/render.h"
+
+namespace ecluse {
+namespace {
+
+constexpr size_t kTokenBytes = 25;  // 22 characters, quotes and a comma
+constexpr size_t kTableBytes = 64;  // brackets and member names of one table reference
+
+size_t LiteralBytes(const EntryDraft& draft) {
+  size_t size = 0;
+  for (const std::string& literal : draft.literals) {
+    size += JsonStringSize(literal) + 1;
+    if (size > limits::kEntryLiterals) return limits::kEntryLiterals;
+  }
+  return size;
+}
+
+// Packs subjects in order into as few parts as fit.
+class Packer {
+ public:
+  explicit Packer(size_t first_used) : used_(first_used) { parts_.emplace_back(); }
+
+  void Add(const EntrySubjects& table) {
+    Begin(table);
+    for (const auto& field : table.fields) {
+      size_t size = JsonStringSize(field.first) + JsonStringSize(field.second) + 2;
+      Room(table, size, 0);
+      current().fields.push_back(field);
+      used_ += size;
+    }
+    for (const SubjectToken& token : table.asked) {
+      Room(table, kTokenBytes, 1);
+      current().asked.push_back(token);
+    }
+    for (const SubjectToken& token : table.returned) {
+      Room(table, kTokenBytes, 1);
+      current().returned.push_back(token);
+    }
+  }
+
+  std::vector<std::vector<EntrySubjects>> Take() { return std::move(parts_); }
+
+ private:
+  EntrySubjects& current() { return parts_.back().back(); }
+
+  void Begin(const EntrySubjects& table) {
+    size_t size = kTableBytes + JsonStringSize(table.table);
+    if (!parts_.back().empty() && used_ + size > limits::kEntrySealed) NextPart();
+    used_ += size;
+    parts_.back().push_back({table.table, {}, {}, {}});
+  }
+  // Goes on in a new part, under the same table, where the next item would not fit.
+  void Room(const EntrySubjects& table, size_t size, size_t tokens) {
+    if (used_ + size > limits::kEntrySealed || tokens_ + tokens > limits::kEntrySubjects) {
+      NextPart();
+      Begin(table);
+    }
+    if (tokens > 0) {
+      used_ += size;
+      tokens_ += tokens;
+    }
+  }
+  void NextPart() {
+    parts_.emplace_back();
+    used_ = 0;
+    tokens_ = 0;
+  }
+
+  std::vector<std::vector<EntrySubjects>> parts_;
+  size_t used_ = 0;
+  size_t tokens_ = 0;
+};
+
+EntryPart PartAt(EntryPart whole, size_t i, size_t count) {
+  bool opens = whole == EntryPart::whole || whole == EntryPart::first;
+  bool closes = whole == EntryPart::whole || whole == EntryPart::last;
+  if (i == 0 && opens) return EntryPart::first;
+  if (i + 1 == count && closes) return EntryPart::last;
+  return EntryPart::part;
+}
+
+}  // namespace
+
+std::vector<EntryDraft> SplitDraft(EntryDraft draft) {
+  Packer packer(LiteralBytes(draft));
+  for (const EntrySubjects& table : draft.subjects) packer.Add(table);
+  auto packed = packer.Take();
+  std::vector<EntryDraft> out;
+  if (packed.size() == 1) {
+    out.push_back(std::move(draft));
+    return out;
+  }
+  draft.subjects.clear();
+  for (size_t i = 0; i < packed.size(); ++i) {
+    EntryDraft& part = out.emplace_back(draft);
+    part.part = PartAt(draft.part, i, packed.size());
+    part.subjects = std::move(packed[i]);
+    if (i > 0) {
+      part.statement.clear();
+      part.literals.clear();
+    }
+    if (i + 1 < packed.size()) {
+      part.rows = part.count = part.lookups = part.nameless = part.statistic_rows = 0;
+      part.budget.clear();
+    }
+  }
+  return out;
+}
+
+}  // namespace ecluse

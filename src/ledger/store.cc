@@ -1,0 +1,99 @@
+#include "ledger/store.h"
+
+#include <fmt/format.h>
+#include <rocksdb/db.h>
+#include <rocksdb/options.h>
+#include <rocksdb/write_batch.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/file.h"
+
+namespace ecluse {
+namespace {
+
+std::unexpected<Error> Failed(const std::string& path, const rocksdb::Status& status) {
+  return Fail(sqlstate::kIo,
+              status.IsNoSpace() ? "the disk of the gate's key store is full" : "the gate's key store is not available",
+              status.IsNoSpace() ? "free space on the gate's disk, then restart the gate"
+                                 : "see the gate's log, mend the disk, then restart the gate",
+              "ledger.store", fmt::format("{}: {}", path, status.ToString()));
+}
+
+rocksdb::Options OptionsFor(Store::Mode mode) {
+  rocksdb::Options options;
+  options.create_if_missing = mode == Store::Mode::create;
+  options.paranoid_checks = true;
+  // A torn last record is what a crash leaves; anything else missing in the middle refuses the start.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  options.write_buffer_size = 16 << 20;
+  options.max_write_buffer_number = 2;
+  options.max_open_files = 256;
+  options.keep_log_file_num = 2;
+  options.max_log_file_size = 1 << 20;
+  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  options.stats_dump_period_sec = 0;
+  return options;
+}
+
+}  // namespace
+
+Store::Store(std::string path, std::unique_ptr<rocksdb::DB> db) : path_(std::move(path)), db_(std::move(db)) {}
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::Open(const std::string& path, Mode mode) {
+  rocksdb::DB* db = nullptr;
+  rocksdb::Options options = OptionsFor(mode);
+  rocksdb::Status status = mode == Mode::read_only ? rocksdb::DB::OpenForReadOnly(options, path, &db)
+                                                   : rocksdb::DB::Open(options, path, &db);
+  if (!status.ok()) return Failed(path, status);
+  return std::unique_ptr<Store>(new Store(path, std::unique_ptr<rocksdb::DB>(db)));
+}
+
+Result<std::optional<std::string>> Store::Get(std::string_view key) const {
+  std::string value;
+  rocksdb::Status status = db_->Get({}, rocksdb::Slice(key.data(), key.size()), &value);
+  if (status.IsNotFound()) return std::nullopt;
+  if (!status.ok()) return Failed(path_, status);
+  return value;
+}
+
+Result<std::vector<std::optional<std::string>>> Store::GetMany(std::span<const std::string> keys) const {
+  std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
+  std::vector<std::string> values;
+  std::vector<rocksdb::Status> statuses = db_->MultiGet({}, slices, &values);
+  std::vector<std::optional<std::string>> out(keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (statuses[i].ok()) {
+      out[i] = std::move(values[i]);
+    } else if (!statuses[i].IsNotFound()) {
+      return Failed(path_, statuses[i]);
+    }
+  }
+  return out;
+}
+
+Status Store::Put(std::span<const std::pair<std::string, std::string>> pairs, bool sync) {
+  rocksdb::WriteBatch batch;
+  for (const auto& [key, value] : pairs) {
+    if (rocksdb::Status status = batch.Put(key, value); !status.ok()) return Failed(path_, status);
+  }
+  rocksdb::WriteOptions options;
+  options.sync = sync;
+  if (rocksdb::Status status = db_->Write(options, &batch); !status.ok()) return Failed(path_, status);
+  return {};
+}
+
+Status Store::CheckFiles() const {
+  std::unique_ptr<rocksdb::LogFile> log;
+  struct stat st{};
+  std::string current = path_ + "/CURRENT";
+  if (stat(current.c_str(), &st) != 0) return std::unexpected(IoError("look at the key store", current, errno));
+  if (rocksdb::Status status = db_->GetCurrentWalFile(&log); !status.ok()) return Failed(path_, status);
+  std::string wal = path_ + log->PathName();
+  if (stat(wal.c_str(), &st) != 0) return std::unexpected(IoError("look at the key store", wal, errno));
+  return {};
+}
+
+}  // namespace ecluse

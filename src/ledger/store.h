@@ -1,0 +1,45 @@
+// RocksDB behind Result: the stores of person keys and of the index.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace rocksdb {
+class DB;
+}
+
+namespace ecluse {
+
+// Thread-safe.
+class Store {
+ public:
+  enum class Mode {
+    create,     // made where missing
+    existing,   // refuses a missing one
+    read_only,  // what it holds at this moment, also while another process writes it
+  };
+  static Result<std::unique_ptr<Store>> Open(const std::string& path, Mode mode);
+  ~Store();
+
+  Result<std::optional<std::string>> Get(std::string_view key) const;
+  // For each key its value or nullopt.
+  Result<std::vector<std::optional<std::string>>> GetMany(std::span<const std::string> keys) const;
+  // All or nothing. With `sync` durable when it returns.
+  Status Put(std::span<const std::pair<std::string, std::string>> pairs, bool sync);
+  // Fails where the files it writes to have been deleted under it.
+  Status CheckFiles() const;
+
+ private:
+  Store(std::string path, std::unique_ptr<rocksdb::DB> db);
+  std::string path_;
+  std::unique_ptr<rocksdb::DB> db_;
+};
+
+}  // namespace ecluse

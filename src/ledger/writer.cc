@@ -1,0 +1,257 @@
+#include "ledger/writer.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+namespace ecluse {
+namespace {
+
+uint64_t RecordBound(const QueuedEntry& entry) { return RecordSize(entry.entry.Size()); }
+
+Error Unavailable(const Error& cause) {
+  return Error{std::string(sqlstate::kIo),
+               "the ledger cannot be written, so nothing is released",
+               "tell the operator: " + cause.hint,
+               "ledger.unavailable",
+               cause.message + ": " + cause.operator_detail,
+               0};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Writer>> Writer::Start(WriterOptions options, const RecoveredTail& tail) {
+  ECLUSE_TRY(auto file, options.folder.files->Open(options.folder.PathOf(tail.segment), OpenMode::write));
+  OpenSegment segment{std::move(file), tail.segment, tail.size, tail.offset};
+  return std::unique_ptr<Writer>(new Writer(std::move(options), tail, std::move(segment)));
+}
+
+Writer::Writer(WriterOptions options, const RecoveredTail& tail, OpenSegment segment)
+    : options_(std::move(options)),
+      size_(tail.next_seq),
+      segment_(std::move(segment)),
+      last_time_(tail.last_time),
+      clock_offset_(options_.clock->WallMicros() - options_.clock->BootMicros()) {
+  supply_ = std::make_unique<SegmentSupply>(options_.folder, [this](Error error) { FailForGood(std::move(error)); });
+  supply_->Request(segment_.number + 1);
+  thread_ = std::thread([this] { Run(); });
+}
+
+Writer::~Writer() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  queued_.notify_one();
+  thread_.join();
+  supply_.reset();
+}
+
+std::optional<Error> Writer::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void Writer::Submit(QueuedEntry entry) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!failure_) {
+      queue_bytes_ += RecordBound(entry);
+      queue_.push_back(std::move(entry));
+      if (queue_.size() == 1) queued_.notify_one();
+      return;
+    }
+  }
+  if (entry.waiter) entry.waiter->Done(std::unexpected(*failure_));  // set once, never changed
+}
+
+bool Writer::RoomOrWait(std::unique_ptr<Waiter>& waiter) {
+  std::lock_guard lock(mutex_);
+  if (failure_ || queue_bytes_ < limits::kLedgerQueue) return true;
+  room_waiters_.push_back(std::move(waiter));
+  return false;
+}
+
+void Writer::FailForGood(Error error) {
+  std::vector<QueuedEntry> queue;
+  std::vector<std::unique_ptr<Waiter>> waiting;
+  {
+    std::lock_guard lock(mutex_);
+    if (failure_) return;
+    Log().error("the ledger has failed, nothing is released until the gate is restarted: {}; {} ({})", error.message,
+                error.hint, error.operator_detail);
+    failure_ = Unavailable(error);
+    failed_.store(true, std::memory_order_release);
+    queue.swap(queue_);
+    waiting.swap(room_waiters_);
+    queue_bytes_ = 0;
+  }
+  queued_.notify_one();
+  for (auto& entry : queue)
+    if (entry.waiter) entry.waiter->Done(std::unexpected(*failure_));
+  for (auto& waiter : waiting) waiter->Done(0);
+}
+
+void Writer::Run() {
+  while (true) {
+    std::vector<QueuedEntry> batch;
+    std::vector<std::unique_ptr<Waiter>> waiting;
+    {
+      std::unique_lock lock(mutex_);
+      queued_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;  // stopping, and everything is written
+      batch.swap(queue_);
+      waiting.swap(room_waiters_);
+      queue_bytes_ = 0;
+    }
+    for (auto& waiter : waiting) waiter->Done(0);
+    Process(std::move(batch));
+  }
+}
+
+void Writer::Process(std::vector<QueuedEntry> batch) {
+  if (!retained_.empty()) {
+    retained_.insert(retained_.end(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
+    batch = std::exchange(retained_, {});
+  }
+  std::optional<Error> no_room;
+  std::span<QueuedEntry> rest = batch;
+  while (!rest.empty()) {
+    if (!healthy()) return FailBatch(rest);
+    QueuedEntry& first = rest.front();
+    // After one refusal every ordinary entry of the batch is refused: it may name somebody whose introduction was.
+    Status room = no_room && !first.reserved ? Status(std::unexpected(*no_room)) : MakeRoom(first);
+    if (!room) {
+      no_room = room.error();
+      Refuse(std::move(first), *no_room);
+      rest = rest.subspan(1);
+      continue;
+    }
+    uint64_t most = std::min<uint64_t>(RoomFor(first.reserved), limits::kLedgerGroup);
+    uint64_t bytes = RecordBound(first);
+    size_t count = 1;
+    while (count < rest.size() && !no_room && rest[count].reserved == first.reserved &&
+           bytes + RecordBound(rest[count]) <= most)
+      bytes += RecordBound(rest[count++]);
+    auto group = rest.first(count);
+    if (Status written = WriteGroup(group); !written) {
+      FailForGood(written.error());
+      return FailBatch(rest);
+    }
+    Complete(group);
+    rest = rest.subspan(count);
+  }
+}
+
+// Bytes that entries may still take of this segment. Ordinary ones leave the reserve alone while no segment follows.
+uint64_t Writer::RoomFor(bool reserved) {
+  uint64_t left = segment_.size - segment_.offset;
+  if (reserved || supply_->Ready()) return left;
+  return left > options_.reserve_bytes ? left - options_.reserve_bytes : 0;
+}
+
+Status Writer::MakeRoom(const QueuedEntry& entry) {
+  uint64_t need = RecordBound(entry);
+  if (need <= RoomFor(false)) return {};
+  if (entry.reserved && need <= RoomFor(true)) return {};
+  Result<OpenSegment> next = supply_->TakeOrFail();
+  if (!next) return std::unexpected(Unavailable(next.error()));
+  // The segment may have come while we waited for it, and this one may still have room; leaving it early is harmless.
+  segment_ = std::move(*next);
+  supply_->Request(segment_.number + 1);
+  return {};
+}
+
+void Writer::Refuse(QueuedEntry entry, const Error& why) {
+  if (entry.waiter) entry.waiter->Done(std::unexpected(why));
+  if (entry.introduces) retained_.push_back(std::move(entry));
+}
+
+void Writer::FailBatch(std::span<QueuedEntry> rest) {
+  Error error = *failure();
+  for (QueuedEntry& entry : rest)
+    if (entry.waiter) entry.waiter->Done(std::unexpected(error));
+}
+
+Result<int64_t> Writer::Now() {
+  int64_t wall = options_.clock->WallMicros();
+  int64_t drift = wall - options_.clock->BootMicros() - clock_offset_;
+  int64_t most = std::chrono::duration_cast<std::chrono::microseconds>(limits::kClockDivergence).count();
+  if (std::abs(drift) > most)
+    return Fail(sqlstate::kIo,
+                fmt::format("the wall clock was moved by {} ms while the gate was running", drift / 1000),
+                "correct the machine's clock, then restart the gate", "ledger.clock");
+  last_time_ = std::max(last_time_, wall);
+  return last_time_;
+}
+
+Status Writer::StorePersonKeys(std::span<QueuedEntry> group) {
+  std::vector<std::pair<std::string, std::string>> keys;
+  for (QueuedEntry& entry : group) {
+    if (!entry.introduces || entry.introduces->wrapped_key.empty()) continue;
+    const SubjectToken& token = entry.introduces->token;
+    keys.emplace_back(std::string(token.begin(), token.end()), std::move(entry.introduces->wrapped_key));
+    entry.introduces->wrapped_key.clear();
+  }
+  if (keys.empty()) return {};
+  ECLUSE_OK(options_.persons->Put(keys, true));
+  return options_.persons->CheckFiles();
+}
+
+Status Writer::WriteGroup(std::span<QueuedEntry> group) {
+  ECLUSE_TRY(int64_t now, Now());
+  ECLUSE_OK(StorePersonKeys(group));
+  uint64_t first = size();
+  buffer_.clear();
+  for (size_t i = 0; i < group.size(); ++i) {
+    size_t start = buffer_.size();
+    buffer_.resize(start + kRecordHeader);
+    group[i].entry.Complete(buffer_, first + i, now);
+    FinishRecord(buffer_, start, first + i, first, options_.folder.ledger);
+    if (group[i].introduces) {
+      group[i].introduces->seq = first + i;
+      group[i].introduces->place = {static_cast<uint32_t>(segment_.number),
+                                    static_cast<uint32_t>(segment_.offset + start)};
+    }
+  }
+  ECLUSE_OK(WriteAndSync(buffer_));
+  if (buffer_.capacity() > 2 * limits::kLedgerGroup) buffer_ = {};
+  size_.store(first + group.size(), std::memory_order_release);
+  return {};
+}
+
+// A failure here is final: after a failed sync the page cache may show what the disk does not hold, so nothing may be
+// concluded from trying again.
+Status Writer::WriteAndSync(std::string_view records) {
+  CHECK(segment_.offset + records.size() <= segment_.size);
+  std::string path = options_.folder.PathOf(segment_.number);
+  ECLUSE_TRY(size_t n, segment_.file->WriteAt(segment_.offset, AsBytes(records)));
+  if (n != records.size()) return std::unexpected(IoError("write the ledger whole", path, ENOSPC));
+  ECLUSE_OK(segment_.file->SyncData());
+  ECLUSE_TRY(FileInfo info, segment_.file->Info());
+  if (info.links == 0 || info.size != segment_.size)
+    return LedgerDamaged(path + " was deleted or cut short under the running gate");
+  segment_.offset += records.size();
+  return {};
+}
+
+void Writer::Complete(std::span<QueuedEntry> group) {
+  uint64_t seq = size() - group.size();
+  DurableNews news;
+  for (QueuedEntry& entry : group) {
+    if (entry.waiter) entry.waiter->Done(seq);
+    if (entry.introduces) news.introduced.push_back(std::move(*entry.introduces));
+    if (!entry.announces.empty()) news.announced.push_back(std::move(entry.announces));
+    ++seq;
+  }
+  news.size = seq;
+  options_.durable(std::move(news));
+}
+
+}  // namespace ecluse

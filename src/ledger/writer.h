@@ -1,0 +1,120 @@
+// The one thread that writes the ledger: takes everything queued, gives each entry its sequence and time, writes and
+// syncs the group, and only then completes the waiters.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "ledger/entry.h"
+#include "ledger/recovery.h"
+#include "ledger/render.h"
+#include "ledger/segment.h"
+#include "ledger/store.h"
+#include "ledger/supply.h"
+
+namespace ecluse {
+
+// Told once what became of an entry: its sequence when it is durable, or why it is not. Called on the writer's thread,
+// or on the submitter's where the ledger has failed already. Must not block.
+class Waiter {
+ public:
+  virtual ~Waiter() = default;
+  virtual void Done(Result<uint64_t> seq) = 0;
+};
+
+// What a `person` entry introduces.
+struct Introduction {
+  SubjectToken token{};
+  SubjectKey key{};
+  std::string wrapped_key;  // for the store of person keys; emptied once it is there
+  uint64_t seq = 0;         // filled in by the writer
+  Place place;
+};
+
+struct QueuedEntry {
+  RenderedEntry entry;
+  bool reserved = false;  // may use the space kept for locks and key operations
+  std::unique_ptr<Introduction> introduces;
+  std::string announces;           // id of the key that a `key` entry tells of
+  std::unique_ptr<Waiter> waiter;  // null: nobody waits
+};
+
+// What has just become durable and has a place in the index.
+struct DurableNews {
+  std::vector<Introduction> introduced;
+  std::vector<std::string> announced;
+  uint64_t size = 0;  // entries that are durable now
+};
+
+struct WriterOptions {
+  SegmentFolder folder;
+  const Clock* clock = nullptr;
+  Store* persons = nullptr;  // person keys; outlives the writer
+  uint64_t reserve_bytes = 0;
+  std::function<void(DurableNews)> durable;  // called on the writer's thread, after the waiters
+};
+
+// Thread-safe.
+class Writer {
+ public:
+  // Refuses where the tail's segment cannot be opened.
+  static Result<std::unique_ptr<Writer>> Start(WriterOptions options, const RecoveredTail& tail);
+  // Writes what is queued, then stops.
+  ~Writer();
+
+  void Submit(QueuedEntry entry);
+  // True at once where the queue has room; else false, and `waiter` is told (with 0, or the failure) when it has.
+  bool RoomOrWait(std::unique_ptr<Waiter>& waiter);
+
+  bool healthy() const { return !failed_.load(std::memory_order_acquire); }
+  uint64_t size() const { return size_.load(std::memory_order_acquire); }
+  std::optional<Error> failure() const;
+  // Stops for good: every waiter and everything later gets `error`.
+  void FailForGood(Error error);
+
+ private:
+  Writer(WriterOptions options, const RecoveredTail& tail, OpenSegment segment);
+  void Run();
+  void Process(std::vector<QueuedEntry> batch);
+  Status MakeRoom(const QueuedEntry& entry);
+  uint64_t RoomFor(bool reserved);
+  Status WriteGroup(std::span<QueuedEntry> group);
+  Status WriteAndSync(std::string_view records);
+  Status StorePersonKeys(std::span<QueuedEntry> group);
+  Result<int64_t> Now();
+  void Complete(std::span<QueuedEntry> group);
+  void Refuse(QueuedEntry entry, const Error& why);
+  void FailBatch(std::span<QueuedEntry> rest);
+
+  const WriterOptions options_;
+  std::unique_ptr<SegmentSupply> supply_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable queued_;
+  std::vector<QueuedEntry> queue_;
+  size_t queue_bytes_ = 0;
+  std::vector<std::unique_ptr<Waiter>> room_waiters_;
+  std::optional<Error> failure_;
+  bool stopping_ = false;
+  std::atomic<bool> failed_ = false;
+  std::atomic<uint64_t> size_;
+
+  // Of the writer's thread alone.
+  OpenSegment segment_;
+  std::vector<QueuedEntry> retained_;  // introductions that found no room: never dropped, tokens already refer to them
+  std::string buffer_;
+  int64_t last_time_;
+  int64_t clock_offset_;  // wall minus boot clock at start
+  std::thread thread_;
+};
+
+}  // namespace ecluse

@@ -34,6 +34,7 @@ inline constexpr int kScramIterationsMax = 1'000'000;
 inline constexpr size_t kScramNonce = 256;
 inline constexpr int kFailedLoginsPerAccount = 10;  // in kLockoutWindow, then refused until it has passed
 inline constexpr int kFailedLoginsPerAddress = 50;
+inline constexpr size_t kPasswordBytes = 8;                 // shortest password ecluse account takes
 inline constexpr size_t kFailedLoginsKept = 100'000;        // names, and addresses, whose failures are remembered
 inline constexpr size_t kAccountsBytes = 64 * 1024 * 1024;  // the accounts file
 inline constexpr auto kLockoutWindow = 5min;

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "base/limits.h"
-#include "execute/test_coroutine.h"
+#include "base/test_coroutine.h"
 #include "execute/test_postgres.h"
 
 namespace ecluse {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/limits.h"
-#include "execute/test_coroutine.h"
+#include "base/test_coroutine.h"
 #include "execute/test_postgres.h"
 
 namespace ecluse {

@@ -211,7 +211,7 @@ asio::awaitable<Result<Principal>> Authenticate(Stream* stream, const StartupOpt
 }  // namespace
 
 asio::awaitable<Arrival> Greet(Stream* stream, StartupOptions options) {
-  stream->SetDeadline(std::chrono::steady_clock::now() + limits::kAuthenticationTime);
+  stream->SetDeadline(std::chrono::steady_clock::now() + options.time);
   stream->set_frame_cap(limits::kAuthMessage);
   Result<pg::StartupFrame> first = co_await Open(stream, &options);
   if (!first) co_return co_await Refuse(stream, std::move(first).error());

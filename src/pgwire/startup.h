@@ -31,6 +31,7 @@ struct StartupOptions {
   bool allow_cleartext = false;           // sessions without TLS
   Authenticator* authenticator = nullptr;
   std::string address;  // of the peer, without port; "local" for Unix sockets
+  std::chrono::milliseconds time = limits::kAuthenticationTime;
 };
 
 // An authenticated client. AuthenticationOk stands unsent in stream.out(): the session appends ParameterStatus,
@@ -57,7 +58,7 @@ struct Refused {
 
 using Arrival = std::variant<Authenticated, CancelAsked, Refused>;
 
-// Talks to a newcomer, for at most limits::kAuthenticationTime. `stream` must live until it ends.
+// Talks to a newcomer, for at most `options.time`. `stream` must live until it ends.
 boost::asio::awaitable<Arrival> Greet(Stream* stream, StartupOptions options);
 
 }  // namespace ecluse

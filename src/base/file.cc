@@ -27,7 +27,8 @@ FileInfo InfoOf(const struct stat& st) {
                   .id = st.st_ino,
                   .mode = st.st_mode & 07777,
                   .owner = st.st_uid,
-                  .regular = S_ISREG(st.st_mode)};
+                  .regular = S_ISREG(st.st_mode),
+                  .directory = S_ISDIR(st.st_mode)};
 }
 
 class RealFile final : public File {
@@ -227,6 +228,9 @@ Status PreparePrivateFolder(FileSystem& files, const std::string& path) {
   ECLUSE_OK(files.MakeDirectory(path));
   ECLUSE_TRY(auto info, files.Find(path));
   if (!info) return std::unexpected(IoError("look at", path, ENOENT));
+  if (!info->directory)
+    return Fail(sqlstate::kIo, fmt::format("{} is not a folder", path), "move it away, or correct gate.data_dir",
+                "base.folder");
   if ((info->mode & 077) != 0)
     return Fail(sqlstate::kIo, "the gate's data folder can be entered by others",
                 fmt::format("run: chmod 700 {}", path), "base.folder",

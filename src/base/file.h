@@ -24,6 +24,7 @@ struct FileInfo {
   uint32_t mode = 0;   // permission bits
   uint32_t owner = 0;  // user id
   bool regular = false;
+  bool directory = false;
 };
 
 // An open file; closed when destroyed. Safe for concurrent calls on distinct ranges.

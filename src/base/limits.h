@@ -51,6 +51,7 @@ inline constexpr size_t kPlanCacheBytes = 64 * 1024 * 1024;
 inline constexpr size_t kRelationsPerStatement = 64;
 inline constexpr size_t kSetArms = 64;
 inline constexpr size_t kAskedValues = 10'000;  // constants and parameters that name people in one statement
+inline constexpr size_t kReference = 1'024;                // bytes of a purpose or reference
 inline constexpr size_t kPreparedPerSession = 1'000;
 inline constexpr size_t kCursorsPerSession = 100;
 
@@ -76,9 +77,9 @@ inline constexpr size_t kEntrySealed = 28 * 1024;   // subjects and literals of 
 inline constexpr size_t kLedgerGroup = 8 * 1024 * 1024;  // bytes of one write and sync
 inline constexpr size_t kPeopleCache = 400'000;          // people whose token is kept in memory
 inline constexpr auto kClockDivergence = 5s;             // of the wall clock from the boot clock, before release stops
-inline constexpr size_t kLedgerSegment = 64 * 1024 * 1024;
+inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
-inline constexpr size_t kReserveBytes = 8 * 1024 * 1024;  // disk kept for locks and key operations
+inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks and key operations
 
 // Policy (policy/).
 inline constexpr size_t kPolicyBytes = 4 * 1024 * 1024;
@@ -92,6 +93,8 @@ inline constexpr size_t kIdentifier = 63;  // PostgreSQL's NAMEDATALEN - 1
 
 // Upstream (execute/).
 inline constexpr size_t kUpstreamPerRole = 80;
+inline constexpr auto kSessionKeepsUpstream = 5s;  // an idle session with settings gives its connection back after this
+inline constexpr auto kCancelPoll = 5ms;           // between looks whether a cancel request has been delivered
 inline constexpr auto kUpstreamWait = 10s;
 inline constexpr auto kUpstreamConnect = 10s;
 inline constexpr size_t kUpstreamStatements = 500;  // prepared on one upstream connection, least used closed first

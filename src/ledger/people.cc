@@ -119,6 +119,12 @@ Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& key
   ECLUSE_TRY(auto persons,
              Store::Open(options.persons_path, options.fresh ? Store::Mode::create : Store::Mode::existing));
   ECLUSE_TRY(auto index, Store::Open(options.index_path, Store::Mode::create));
+  if (options.fresh) {
+    ECLUSE_TRY(bool nobody, persons->Empty());
+    ECLUSE_TRY(bool nothing, index->Empty());
+    if (!nobody || !nothing)
+      return LedgerDamaged(options.folder.path + " is empty, and there are keys of people in it");
+  }
   return std::unique_ptr<People>(new People(std::move(options), keys, std::move(persons), std::move(index)));
 }
 

@@ -143,16 +143,17 @@ Result<RecoveredTail> RecoverTail(const SegmentFolder& folder) {
     tail.next_seq = prefix.next_seq;
     tail.last_time = prefix.last_time;
     for (const auto& [segment, found] : behind) ECLUSE_OK(RefuseLost(folder, segment, found, tail.next_seq));
+    behind.pop_back();
+    // Before the new file is made, because the disk may be nearly full. The highest first and one at a time, so that a
+    // crash leaves no gap.
+    for (const auto& [segment, unused] : behind) {
+      ECLUSE_OK(folder.files->Remove(folder.PathOf(segment)));
+      ECLUSE_OK(folder.files->SyncDirectory(folder.path));
+    }
     // Everything that reads or writes the tail from here on uses a file that this process wrote and synced as a whole.
     auto records = buffer.bytes().subspan(kSegmentHeader, prefix.end - kSegmentHeader);
     ECLUSE_OK(MakeSegment(folder, number, {reinterpret_cast<const char*>(records.data()), records.size()}, tail.size));
     break;
-  }
-  behind.pop_back();
-  // The highest first and one at a time, so that a crash leaves no gap.
-  for (const auto& [number, rest] : behind) {
-    ECLUSE_OK(folder.files->Remove(folder.PathOf(number)));
-    ECLUSE_OK(folder.files->SyncDirectory(folder.path));
   }
   if (tail.dropped_bytes > 0)
     Log().warn("the ledger ended in {} bytes of a write that was never acknowledged; they were dropped",

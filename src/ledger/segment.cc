@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -73,6 +74,30 @@ class Window {
   uint64_t start_ = 0;
   std::vector<uint8_t> held_;
 };
+
+// The sequence of the first entry of `numbers[at]`; nullopt where it holds none yet or there is no such segment.
+Result<std::optional<uint64_t>> FirstSeq(const SegmentFolder& folder, const std::vector<uint64_t>& numbers, size_t at) {
+  if (at >= numbers.size()) return std::nullopt;
+  ECLUSE_TRY(auto file, folder.files->Open(folder.PathOf(numbers[at]), OpenMode::read));
+  std::vector<uint8_t> bytes(kRecordHeader);
+  ECLUSE_TRY(size_t n, file->ReadAt(kSegmentHeader, bytes));
+  auto header = ReadHeader(std::span(bytes).first(n));
+  if (!header) return std::nullopt;
+  if (header->ledger != folder.ledger || (at == 0) != (header->seq == 0))
+    return LedgerDamaged(folder.PathOf(numbers[at]) + " does not belong where it is");
+  return header->seq;
+}
+
+// The last segment that begins at or before `seq`.
+Result<size_t> FindSegment(const SegmentFolder& folder, const std::vector<uint64_t>& numbers, uint64_t seq) {
+  size_t low = 0, high = numbers.size();
+  while (high - low > 1) {
+    size_t middle = low + (high - low) / 2;
+    ECLUSE_TRY(auto start, FirstSeq(folder, numbers, middle));
+    (start && *start <= seq ? low : high) = middle;
+  }
+  return low;
+}
 
 }  // namespace
 
@@ -164,51 +189,37 @@ Result<std::string> ReadPlace(const SegmentFolder& folder, Place place) {
   return std::string(record->entry);
 }
 
-Result<std::vector<SegmentStart>> SegmentStarts(const SegmentFolder& folder) {
-  ECLUSE_TRY(auto numbers, ListSegments(folder, false));
-  std::vector<SegmentStart> starts;
-  for (uint64_t number : numbers) {
-    ECLUSE_TRY(auto file, folder.files->Open(folder.PathOf(number), OpenMode::read));
-    std::vector<uint8_t> bytes(kRecordHeader);
-    ECLUSE_TRY(size_t n, file->ReadAt(kSegmentHeader, bytes));
-    auto header = ReadHeader(std::span(bytes).first(n));
-    if (!header) break;  // the first one without entries is where the ledger ends
-    if (header->ledger != folder.ledger || (!starts.empty() && header->seq <= starts.back().first_seq))
-      return LedgerDamaged(folder.PathOf(number) + " does not follow the segment before it");
-    starts.push_back({number, header->seq});
-  }
-  if (!starts.empty() && starts.front().first_seq != 0) return LedgerDamaged("the first segment does not begin at 0");
-  return starts;
-}
-
 Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
                     const std::function<bool(const Record&, Place)>& visit) {
   if (first >= end) return {};
-  ECLUSE_TRY(auto starts, SegmentStarts(folder));
-  auto at = std::upper_bound(starts.begin(), starts.end(), first,
-                             [](uint64_t seq, const SegmentStart& start) { return seq < start.first_seq; });
-  if (at != starts.begin()) --at;
-  bool stopped = false;
-  for (; at != starts.end() && !stopped; ++at) {
-    uint64_t expected = at->first_seq;
-    if (expected >= end) return {};
-    bool gap = false;
-    ECLUSE_TRY(uint64_t behind, VisitSegment(folder, at->number, [&](const Record& record, uint64_t offset) {
+  ECLUSE_TRY(auto numbers, ListSegments(folder, false));
+  ECLUSE_TRY(size_t at, FindSegment(folder, numbers, first));
+  ECLUSE_TRY(auto start, FirstSeq(folder, numbers, at));
+  while (start) {
+    ECLUSE_TRY(auto next_start, FirstSeq(folder, numbers, at + 1));
+    uint64_t expected = *start;
+    bool gap = false, stopped = false;
+    ECLUSE_TRY(uint64_t behind, VisitSegment(folder, numbers[at], [&](const Record& record, uint64_t offset) {
+                 if (expected >= end) return false;
                  gap = record.header.seq != expected;
-                 if (gap || expected >= end) return false;
-                 Place place{static_cast<uint32_t>(at->number), static_cast<uint32_t>(offset)};
+                 if (gap) return false;
+                 Place place{static_cast<uint32_t>(numbers[at]), static_cast<uint32_t>(offset)};
                  stopped = expected >= first && !visit(record, place);
                  ++expected;
                  return !stopped;
                }));
     if (stopped) return {};
     // Where nobody knows how many entries there are, the last segment may end anywhere.
-    uint64_t due = at + 1 != starts.end() ? std::min(end, (at + 1)->first_seq) : end == UINT64_MAX ? 0 : end;
-    if (gap || expected < due)
-      return LedgerDamaged(
-          fmt::format("{}: entry {} is not where it belongs (offset {})", folder.PathOf(at->number), expected, behind));
+    uint64_t due = next_start ? std::min(end, *next_start) : end == UINT64_MAX ? 0 : end;
+    if (gap || expected < due || (next_start && *next_start < expected && expected < end))
+      return LedgerDamaged(fmt::format("{}: entry {} is not where it belongs (offset {})", folder.PathOf(numbers[at]),
+                                       expected, behind));
+    if (expected >= end) return {};
+    start = next_start;
+    ++at;
   }
-  return {};
+  if (end == UINT64_MAX) return {};
+  return LedgerDamaged(fmt::format("{} holds fewer than {} entries", folder.path, end));
 }
 
 }  // namespace ecluse

@@ -53,13 +53,6 @@ Result<uint64_t> VisitSegment(const SegmentFolder& folder, uint64_t number,
 // The record at a place; fails where there is none.
 Result<std::string> ReadPlace(const SegmentFolder& folder, Place place);
 
-// What is on disk of a ledger, for reading: segments that hold entries, with the first sequence of each.
-struct SegmentStart {
-  uint64_t number = 0;
-  uint64_t first_seq = 0;
-};
-Result<std::vector<SegmentStart>> SegmentStarts(const SegmentFolder& folder);
-
 // Every entry from `first` up to, not including, `end`, in order. Refuses where the sequence has a gap.
 Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
                     const std::function<bool(const Record&, Place)>& visit);

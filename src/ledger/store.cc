@@ -59,6 +59,13 @@ Result<std::optional<std::string>> Store::Get(std::string_view key) const {
   return value;
 }
 
+Result<bool> Store::Empty() const {
+  std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator({}));
+  at->SeekToFirst();
+  if (!at->status().ok()) return Failed(path_, at->status());
+  return !at->Valid();
+}
+
 Result<std::vector<std::optional<std::string>>> Store::GetMany(std::span<const std::string> keys) const {
   std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
   std::vector<std::string> values;

@@ -29,6 +29,7 @@ class Store {
   ~Store();
 
   Result<std::optional<std::string>> Get(std::string_view key) const;
+  Result<bool> Empty() const;
   // For each key its value or nullopt.
   Result<std::vector<std::optional<std::string>>> GetMany(std::span<const std::string> keys) const;
   // All or nothing. With `sync` durable when it returns.

@@ -1,0 +1,91 @@
+// ecluse keys: the root key, and what it wraps.
+#include "vault/keys.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.h"
+#include "ledger/json.h"
+#include "policy/policy.h"
+
+namespace ecluse {
+namespace {
+
+struct KeysOptions {
+  std::string config = "ecluse.yaml";
+  bool json = false;
+};
+
+int Complain(const Error& error) {
+  std::fprintf(stderr, "ecluse keys: %s\n", error.message.c_str());
+  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
+  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
+  return 2;
+}
+
+std::shared_ptr<const Policy> PolicyOf(const KeysOptions& options) {
+  auto policy = LoadPolicy(options.config, nullptr);
+  if (policy) return *policy;
+  for (const PolicyProblem& problem : policy.error())
+    std::fprintf(stderr, "%s:%d:%d: %s\n", options.config.c_str(), problem.mark.line, problem.mark.column,
+                 problem.message.c_str());
+  return nullptr;
+}
+
+int Init(const KeysOptions& options) {
+  auto policy = PolicyOf(options);
+  if (!policy) return 2;
+  if (Status made = KeyRing::Init(policy->root_key_file); !made) return Complain(made.error());
+  std::fprintf(stderr,
+               "made the root key %s\n"
+               "Keep a copy in a safe place away from this machine: without it nothing that the gate sealed can be "
+               "opened.\n",
+               policy->root_key_file.c_str());
+  return 0;
+}
+
+int List(const KeysOptions& options) {
+  auto policy = PolicyOf(options);
+  if (!policy) return 2;
+  auto ring = KeyRing::Open(policy->root_key_file, policy->data_dir);
+  if (!ring) return Complain(ring.error());
+  auto keys = (*ring)->List();
+  if (!keys) return Complain(keys.error());
+  if (!options.json) std::printf("%-6s %-12s %s\n", "kind", "name", "id");
+  for (const KeyInfo& key : *keys) {
+    if (!options.json) {
+      std::printf("%-6s %-12s %s\n", key.kind.c_str(), key.name.c_str(), key.id.c_str());
+      continue;
+    }
+    std::string line = "{\"id\":";
+    AppendJsonString(line, key.id);
+    AppendJsonString(line += ",\"kind\":", key.kind);
+    AppendJsonString(line += ",\"name\":", key.name);
+    std::printf("%s}\n", line.c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AddKeys(CommandLine& line) {
+  auto options = std::make_shared<KeysOptions>();
+  CLI::App* keys = line.app.add_subcommand("keys", "The root key, and the keys it wraps");
+  keys->require_subcommand(1);
+  keys->footer("Example:\n  ecluse keys init --config ecluse.yaml\n  ecluse keys list --json");
+  auto command = [&](const char* name, const char* text, int (*run)(const KeysOptions&)) {
+    CLI::App* sub = keys->add_subcommand(name, text);
+    sub->add_option("--config", options->config, "the policy file")->capture_default_str();
+    sub->callback([&line, options, run] { line.exit_status = run(*options); });
+    return sub;
+  };
+  command("init", "Make the root key file; never replaces one", Init)
+      ->footer("Example:\n  ecluse keys init --config ecluse.yaml");
+  CLI::App* list = command("list", "Show every key's kind, name and id, never the key", List);
+  list->add_flag("--json", options->json, "as JSON, one key a line");
+  list->footer("Example:\n  ecluse keys list --json");
+}
+
+}  // namespace ecluse

@@ -1,0 +1,201 @@
+// ecluse ledger: reading what was written down.
+#include "ledger/ledger.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "policy/policy.h"
+
+namespace ecluse {
+namespace {
+
+namespace json = boost::json;
+
+struct ShowOptions {
+  std::string config = "ecluse.yaml";
+  std::set<std::string> kinds;
+  std::string principal;
+  std::string since;
+  bool subject_free = false;
+  bool json = false;
+};
+
+int Complain(const Error& error) {
+  std::fprintf(stderr, "ecluse ledger: %s\n", error.message.c_str());
+  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
+  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
+  return 2;
+}
+
+// Microseconds since 1970 of `2024-05-01`, `2024-05-01T12:00:00` or that with `Z`, UTC; or of a time ago: `90s`, `15m`,
+// `2h`, `7d`.
+std::optional<int64_t> ParseSince(const std::string& text) {
+  int64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end + 1 == text.data() + text.size() && number >= 0 && number < 1'000'000'000) {
+    int64_t unit = *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3'600 : *end == 'd' ? 86'400 : 0;
+    if (unit == 0) return std::nullopt;
+    return SystemClock().WallMicros() - number * unit * 1'000'000;
+  }
+  std::tm parts{};
+  const char* rest = strptime(text.c_str(), "%Y-%m-%d", &parts);
+  if (rest != nullptr && *rest == 'T') rest = strptime(rest, "T%H:%M:%S", &parts);
+  if (rest != nullptr && *rest == 'Z') ++rest;
+  if (rest == nullptr || *rest != '\0') return std::nullopt;
+  return int64_t{timegm(&parts)} * 1'000'000;
+}
+
+std::string TimeText(int64_t micros) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", fmt::gmtime(static_cast<std::time_t>(micros / 1'000'000)),
+                     micros % 1'000'000);
+}
+
+std::string Text(const json::object& in, const char* name) {
+  const json::value* value = in.if_contains(name);
+  return value && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+// The entry with the members that it seals beside the others; `sealed` stays where it was not opened.
+json::object Merged(json::object entry, const std::string& opened) {
+  if (opened.empty()) return entry;
+  json::value inside = json::parse(opened);
+  entry.stable_erase(entry.find("sealed"));
+  for (auto& member : inside.as_object()) entry[member.key()] = std::move(member.value());
+  return entry;
+}
+
+// People named in the entry, few enough for a column.
+std::string PeopleOf(const json::object& entry) {
+  if (const json::value* person = entry.if_contains("person"); person && person->is_string())
+    return Text(entry, "person");
+  std::set<std::string> people;
+  const json::value* subjects = entry.if_contains("subjects");
+  if (subjects == nullptr || !subjects->is_array()) return {};
+  for (const json::value& table : subjects->get_array()) {
+    for (const char* list : {"returned", "asked"}) {
+      const json::value* names = table.is_object() ? table.get_object().if_contains(list) : nullptr;
+      if (names == nullptr || !names->is_array()) continue;
+      for (const json::value& name : names->get_array()) people.insert(std::string(name.as_string()));
+    }
+  }
+  std::string out;
+  size_t shown = 0;
+  for (const std::string& one : people) {
+    if (++shown > 3) return out + fmt::format(" and {} more", people.size() - 3);
+    out += (out.empty() ? "" : " ") + one;
+  }
+  return out;
+}
+
+void PrintColumns(const json::object& entry, int64_t time) {
+  int64_t rows = entry.contains("rows") ? entry.at("rows").as_int64() : 0;
+  std::string why = Text(entry, "purpose");
+  if (std::string reference = Text(entry, "reference"); !reference.empty()) why += " " + reference;
+  std::string what = PeopleOf(entry);
+  if (what.empty()) what = Text(entry, "reason");
+  std::printf("%8lld  %s  %-10s  %-16s %-12s %6lld  %-28s %s\n", static_cast<long long>(entry.at("seq").as_int64()),
+              TimeText(time).c_str(), Text(entry, "kind").c_str(), Printable(Text(entry, "principal")).c_str(),
+              Printable(Text(entry, "role")).c_str(), static_cast<long long>(rows), Printable(why).c_str(),
+              Printable(what).c_str());
+}
+
+Result<uint64_t> FirstSince(const LedgerOptions& ledger, int64_t since) {
+  uint64_t first = 0;
+  ECLUSE_OK(Ledger::Read(ledger, nullptr, 0, [&](const StoredEntry& entry) {
+    if (entry.time >= since) return false;
+    first = entry.seq + 1;
+    return true;
+  }));
+  return first;
+}
+
+Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
+  LedgerOptions ledger;
+  ledger.data_dir = policy.data_dir;
+  ledger.register_name = policy.register_name;
+  uint64_t first = 0;
+  if (since > 0) {
+    ECLUSE_TRY(first, FirstSince(ledger, since));
+  }
+  // Before the keys are opened: that would make a ring where there is no ledger to read.
+  ECLUSE_OK(Ledger::Read(ledger, nullptr, first, [](const StoredEntry&) { return false; }));
+  std::unique_ptr<KeyRing> keys;
+  if (!options.subject_free) {
+    ECLUSE_TRY(keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
+  }
+  bool columns = !options.json && isatty(STDOUT_FILENO) != 0;
+  if (columns)
+    std::printf("%8s  %-27s  %-10s  %-16s %-12s %6s  %-28s %s\n", "seq", "time", "kind", "principal", "role", "rows",
+                "why", "who or what");
+  return Ledger::Read(ledger, keys.get(), first, [&](const StoredEntry& entry) {
+    json::object object = json::parse(entry.json).as_object();
+    if (!options.kinds.empty() && !options.kinds.contains(Text(object, "kind"))) return true;
+    if (!options.principal.empty() && Text(object, "principal") != options.principal) return true;
+    object = Merged(std::move(object), entry.opened);
+    if (columns) {
+      PrintColumns(object, entry.time);
+    } else {
+      std::string line = json::serialize(object);
+      std::printf("%s\n", line.c_str());
+    }
+    return std::ferror(stdout) == 0;
+  });
+}
+
+int Show(const ShowOptions& options) {
+  int64_t since = 0;
+  if (!options.since.empty()) {
+    auto parsed = ParseSince(options.since);
+    if (!parsed) {
+      std::fprintf(
+          stderr,
+          "ecluse ledger: --since %s is no time; write 2024-05-01, 2024-05-01T12:00:00Z, or a time ago as 90s, "
+          "15m, 2h, 7d\n",
+          options.since.c_str());
+      return 2;
+    }
+    since = *parsed;
+  }
+  auto policy = LoadPolicy(options.config, nullptr);
+  if (!policy) {
+    for (const PolicyProblem& problem : policy.error())
+      std::fprintf(stderr, "%s:%d:%d: %s\n", options.config.c_str(), problem.mark.line, problem.mark.column,
+                   problem.message.c_str());
+    return 2;
+  }
+  Status done = Print(options, **policy, since);
+  if (!done) return Complain(done.error());
+  if (std::fflush(stdout) != 0) return 2;
+  return 0;
+}
+
+}  // namespace
+
+void AddLedger(CommandLine& line) {
+  auto options = std::make_shared<ShowOptions>();
+  CLI::App* ledger = line.app.add_subcommand("ledger", "What was disclosed, to whom, and why");
+  ledger->require_subcommand(1);
+  ledger->footer("Example:\n  ecluse ledger show --principal alice --since 2h");
+  CLI::App* show = ledger->add_subcommand("show", "Show entries, opened; works while the gate is running");
+  show->add_option("--config", options->config, "the policy file")->capture_default_str();
+  show->add_option("--kind", options->kinds, "only entries of this kind; may be repeated");
+  show->add_option("--principal", options->principal, "only entries of this account");
+  show->add_option("--since", options->since, "only entries from then on: 2024-05-01, 2024-05-01T12:00:00Z, 2h, 7d");
+  show->add_flag("--subject-free", options->subject_free, "open nothing: no person, reference or literal is shown");
+  show->add_flag("--json", options->json, "one JSON object a line (the default where the output is no terminal)");
+  show->footer("Example:\n  ecluse ledger show --kind disclosure --since 2024-05-01 --json");
+  show->callback([&line, options] { line.exit_status = Show(*options); });
+}
+
+}  // namespace ecluse

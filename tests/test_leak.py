@@ -55,3 +55,21 @@ def test_the_register_is_untouched(gate, templates, postgres):
             return [c.execute(f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t").fetchone()
                     for table in ("taj.person", "taj.case", "taj.involvement", "ref.town", "closed.agent")]
     assert sums(gate.database) == sums(templates["a"])
+
+
+def test_a_case_that_only_hidden_rows_speak_of(gate, twin, postgres):
+    """A row found by way of another table: that it has people behind a row condition only, or none at all, is the same."""
+    hidden = "INSERT INTO taj.involvement VALUES (2000000, 1001, 900, 'suspect', 'closed_without_action', now(), NULL)"
+    try:
+        for g, extra in ((gate, hidden), (twin, "SELECT 1")):
+            with postgres.owner(g.database) as c:
+                c.execute("INSERT INTO taj.case VALUES (900, '2020-02-02', 'A10', 'CANARY', 1)")
+                c.execute(extra)
+        for sql in ("SELECT case_id FROM taj.case WHERE case_id = 900", "SELECT count(*) FROM taj.case WHERE case_id >= 900"):
+            one, two = leakage.run(gate.wire, (sql,)), leakage.run(twin.wire, (sql,))
+            assert leakage.comparable(one) == leakage.comparable(two)
+    finally:
+        for g in (gate, twin):
+            with postgres.owner(g.database) as c:
+                c.execute("DELETE FROM taj.involvement WHERE case_id = 900")
+                c.execute("DELETE FROM taj.case WHERE case_id = 900")

@@ -22,9 +22,6 @@ namespace ecluse {
 struct TableRef {
   TableName table;
   std::string space;
-  // Which arm of the query it stands in; -1 for a tied sub-select's, whose people are those of the row around it. An arm
-  // came back empty when no row of the whole result had a subject in any of the arm's table references.
-  int arm = 0;
   std::map<std::string, Mask> fields;         // columns the statement can show of it, with their masks
 };
 
@@ -35,6 +32,7 @@ struct ValueSource {
   std::string constant;   // the constant's text, unquoted; for arrays, PostgreSQL's array text
   int parameter = 0;      // 1-based, in the client's numbering
   bool array = false;     // the value is an array whose elements are meant
+  bool null = false;      // the constant NULL (of execute's arguments only)
   Oid type = 0;           // the type it is compared as (of the element, for arrays)
 };
 
@@ -63,6 +61,9 @@ struct HiddenColumn {
   };
   Kind kind = Kind::subjects;
   int table_ref = -1;
+  // Of subjects: which arm of the query it belongs to, 0 … Plan::arms - 1. An arm came back empty when no row of the whole
+  // result had a subject in any of the arm's columns; each empty arm costs one nameless person.
+  int arm = 0;
 };
 
 // Numbers that become known only with the parameters.
@@ -146,7 +147,8 @@ struct Plan {
     TableName table;                     // of copy_in
     std::vector<std::string> columns;    // of copy_in, in the order of the data
     std::vector<Oid> types;              // of these columns
-    std::string insert_prefix;           // of copy_in: `INSERT INTO view (columns) VALUES `
+    // Of copy_in: `INSERT INTO view (columns) VALUES ` and ` RETURNING …`, the rows' values between them.
+    std::string insert_prefix, insert_suffix;
   };
   std::optional<Copy> copy;
 

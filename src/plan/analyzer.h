@@ -1,0 +1,353 @@
+// The analyzer: resolves one statement against a role's schema, decides for every result row whom it is about, and notes
+// the splices that turn the client's text into what PostgreSQL may run. Internal to plan/; see docs/decisions/planning.md.
+//
+// The rules are sql-door's: a row's people are carried upwards as hidden columns, one for each reference to a guarded table
+// ("node"). Nodes that equalities tie to each other are the same person; what is tied to a counted person needs no column
+// of its own. Everything not understood is refused.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pg_query.pb.h"
+#include "plan/clauses.h"
+#include "plan/plan.h"
+#include "plan/planner.h"
+#include "plan/splice.h"
+
+namespace ecluse {
+
+namespace pgq = pg_query;
+
+// A column that is, as it is, a column of a guarded table.
+struct Origin {
+  int node = -1;       // the reference it came through, at the level that sees it
+  int table_ref = -1;  // index into Plan::tables
+  int column = -1;     // index into GuardedView::columns
+};
+
+// A column as a query level sees it.
+struct Column {
+  std::string name;
+  std::optional<Origin> origin;
+  bool on_aggregate = false;  // tells of an aggregate over people who are not one group's key
+  bool pseudonym = false;
+  bool readable = true;
+  Oid type = 0;               // 0 where it is not known
+  std::vector<ValueSource> constants;  // of a VALUES list
+};
+
+struct StarColumn {
+  std::string sql;
+  Column column;
+};
+
+enum class RelationKind { guarded, open, shadow, subquery, function, values };
+
+// One entry of a FROM clause.
+struct Relation {
+  RelationKind kind = RelationKind::open;
+  std::string alias;
+  std::string schema;          // for references written schema.table.column; empty where there is an alias
+  std::vector<Column> columns;
+  std::vector<int> nodes;
+  const GuardedView* view = nullptr;  // of guarded
+  int table_ref = -1;                 // of guarded
+};
+
+// What a FROM item contributes.
+struct FromItem {
+  std::vector<std::shared_ptr<Relation>> relations;
+  std::vector<StarColumn> star;            // what * stands for, and what unqualified names find
+  std::vector<int> nodes;                  // hidden sources its rows carry
+  std::set<int> limited;                   // of these, the ones whose rows were picked among others'
+  std::set<int> tied;                      // of these, the ones already tied to a counted row
+  std::map<int, int> anchors;              // nodes on the missing side of an outer join -> the node they hang on
+  std::vector<std::pair<int, int>> equal;  // nodes that its inner conditions equate
+};
+
+// A query level: what names mean inside it.
+struct Scope {
+  const Scope* parent = nullptr;
+  std::vector<const FromItem*> items;
+  // Names of WITH that this level sees.
+  struct Cte {
+    std::string name;
+    int output = -1;  // index into Analyzer::outputs_
+  };
+  std::vector<Cte> ctes;
+};
+
+// A select list that hidden columns are appended to.
+struct Leaf {
+  size_t insert_at = 0;            // byte offset
+  std::vector<std::string> items;  // SQL, without alias
+  size_t visible = 0;              // columns before them
+};
+
+// What a query yields to the level around it.
+struct Output {
+  std::vector<Column> columns;
+  struct Hidden {
+    int table_ref = -1;
+    int node = -1;
+    int arm = 0;
+    bool tied = false;      // to a person of an enclosing level
+    bool limited = false;
+    bool anchored = false;  // on the missing side of an outer join, tied to one of the others
+  };
+  std::vector<Hidden> hidden;  // in the order of the appended columns
+  std::vector<Leaf*> leaves;
+  bool guarded() const { return !hidden.empty() || touches; }
+  bool touches = false;        // reads guarded rows at all, tied sub-selects included
+  bool single = false;         // ungrouped aggregates: a row even where nothing matches
+};
+
+// Where an expression stands.
+enum class Place { select_list, where, on, group, having, order, limit, values, returning, assignment };
+
+// State of one query level while its expressions are walked.
+struct Level {
+  Scope* scope = nullptr;
+  std::vector<int> nodes;
+  bool aggregates = false, windows = false, rankings = false;
+  bool saw_on_aggregate = false;  // some column told of an aggregate further in
+  // Bare columns used outside aggregates, for GROUP BY completion.
+  struct Bare {
+    Origin origin;
+    std::string sql;
+  };
+  std::vector<Bare> bare;
+  struct Window {
+    const pgq::WindowDef* over;
+    std::vector<const pgq::Node*> partition;
+  };
+  std::vector<Window> ranking_windows;
+};
+
+// Plans a statement found inside another one (PREPARE, DECLARE, COPY, EXPLAIN), verified like any.
+using PlanInner = std::function<Result<std::shared_ptr<const Plan>>(std::string_view text, std::span<const Oid> declared)>;
+
+class Analyzer {
+ public:
+  // With `statistic`, rows are counted by spreads instead of by person; only for what has the form of a statistic.
+  Analyzer(const PlanContext& context, std::string_view text, const std::vector<Token>& tokens,
+           std::span<const Oid> declared, bool statistic, PlanInner inner);
+
+  // The plan of one parsed statement, its sql spliced but not yet verified.
+  Result<std::shared_ptr<Plan>> Statement(const pgq::Node& node);
+  const Splices& splices() const { return splices_; }
+  // After Statement(): it had the form of a statistic.
+  bool statistic_form() const { return statistic_form_; }
+
+ private:
+  enum class Carry { hidden, tied };  // must the query append its people, or must they be tied to a counted row
+
+  // statement.cc
+  Result<std::shared_ptr<Plan>> Rows(const pgq::SelectStmt& select);
+  Status TopLevelOffset(const pgq::SelectStmt& select);
+  Status FinishRows(const Output& output);
+  Status ApplyLeaves(const std::vector<Leaf*>& leaves);
+  Result<bool> TopLevelExists(const pgq::SelectStmt& select, Output* output);
+  // select.cc
+  Result<Output> Query(const pgq::SelectStmt& select, const Scope* parent, Carry carry, bool top);
+  Result<Output> SelectLeaf(const pgq::SelectStmt& select, Scope& scope, Carry carry, bool top);
+  Result<Output> Values(const pgq::SelectStmt& select, Scope& scope);
+  Status With(const pgq::WithClause& with, Scope& scope);
+  Result<Output> RecursiveCte(const pgq::SelectStmt& select, const pgq::CommonTableExpr& cte, Scope& scope);
+  Status Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded);
+  Status Locking(const pgq::SelectStmt& select, const FromItem& from);
+  // The ties of a level as a whole, with what the levels around it have counted.
+  struct Known {
+    FromItem all;          // everything in FROM together
+    std::set<int> outer;   // counted nodes of enclosing levels
+    bool AllTied() const;  // every node that hangs on no other is tied to an outer one
+    bool Covered(const std::set<int>& keys) const;  // … or to one of `keys`
+  };
+  Known KnownOf(const Scope& scope) const;
+  Status MustBeTied(const Known& known, std::string_view what) const;
+  Status Items(const Level& level, const Known& known, bool grouped, Leaf& leaf, Output& output);
+  Result<std::string> Ranking(const Level& level, const Known& known, const std::string& item);
+
+  // targets.cc
+  Status Targets(const pgq::SelectStmt& select, Level& level, bool pseudonyms, Output& output);
+  Status Star(const pgq::ColumnRef& ref, Level& level, Output& output);
+  Status Target(const pgq::ResTarget& target, Level& level, bool pseudonyms, Output& output);
+  static std::string OutputName(const pgq::Node& value, const std::string& fallback);
+
+  // group.cc
+  struct Grouping {
+    std::set<std::pair<int, int>> keys;  // node, column
+    bool sets = false;                   // GROUPING SETS, ROLLUP, CUBE
+    bool empty_set = false;              // a group even where nothing matches
+  };
+  Status GroupItem(const pgq::Node& node, const pgq::SelectStmt& select, Level& level, Grouping& grouping);
+  Status CompleteGroup(const Level& level, const SelectClauses* clauses, const Grouping& grouping);
+  std::set<int> KeyNodes(const Grouping& grouping) const;
+  Status Sort(const pgq::SelectStmt& select, Level& level, const Output& output);
+
+  // setops.cc
+  Result<Output> SetOperation(const pgq::SelectStmt& select, Scope& scope, Carry carry, bool top);
+  Status WrapUnion(const pgq::SelectStmt& select, Output& output);
+
+  // statistic.cc
+  bool StatisticForm(const pgq::SelectStmt& select, const Scope& scope);
+  bool StatisticColumn(const pgq::Node& node, const Scope& scope, bool of);
+  bool StatisticCondition(const pgq::Node& node, const Scope& scope, bool join);
+  bool StatisticFrom(const pgq::Node& node, const Scope& scope);
+  Status StatisticItems(const Level& level, Leaf& leaf, Output& output);
+
+  // from.cc
+  Result<FromItem*> From(const pgq::Node& node, Scope& scope, std::vector<const FromItem*>& before);
+  Result<FromItem*> Table(const pgq::RangeVar& range, const Scope& scope);
+  Result<FromItem*> Join(const pgq::JoinExpr& join, Scope& scope, std::vector<const FromItem*>& before);
+  Result<FromItem*> SubSelect(const pgq::RangeSubselect& sub, const Scope& scope, std::vector<const FromItem*>& before);
+  Result<FromItem*> Function(const pgq::RangeFunction& function, const Scope& scope,
+                             std::vector<const FromItem*>& before);
+  Result<FromItem*> Derived(const Output& output, std::string alias, const pgq::Alias* alias_node,
+                            const std::vector<std::string>& renamed);
+  Status OuterTie(const FromItem& counted, const FromItem& missing, const std::vector<std::pair<int, int>>& on,
+                  int location);
+  std::vector<std::string> AliasColumns(const pgq::Alias& alias) const;
+  FromItem* NewItem() { return &items_.emplace_back(); }
+  int NewNode(int table_ref, std::string expression);
+  Status Rename(Relation& relation, const pgq::Alias& alias);
+
+  // names.cc
+  struct Found {
+    Column column;
+    std::string sql;     // how the spliced text names it
+    bool outer = false;  // belongs to an enclosing level
+  };
+  Result<Found> Resolve(const pgq::ColumnRef& ref, const Scope& scope);
+  std::optional<Found> TryUnqualified(const std::string& name, const Scope& scope, bool* ambiguous) const;
+  Result<Column> UseColumn(const Found& found, int location);
+  const GuardedView* FindGuarded(const std::string& schema, const std::string& name) const;
+  template <typename T>
+  const T* FindTable(const std::map<TableName, T>& tables, const std::string& schema, const std::string& name) const;
+
+  // expression.cc
+  Status Expression(const pgq::Node& node, Level& level, Place place, bool in_aggregate = false);
+  Status Column_(const pgq::ColumnRef& ref, Level& level, Place place, bool in_aggregate);
+  Status Operator(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
+  Status Call(const pgq::FuncCall& call, Level& level, Place place, bool in_aggregate);
+  Status AggregateCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name);
+  Status WindowCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name);
+  Status Cast(const pgq::TypeCast& cast, Level& level, Place place, bool in_aggregate);
+  Status SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate);
+  Status Type(const pgq::TypeName& type);
+  template <typename List>
+  Status Each(const List& nodes, Level& level, Place place, bool in_aggregate);
+  Status Ranged(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
+  Status SessionFunction(const pgq::FuncCall& call, const std::string& name, bool* done);
+  Status Sequence(const pgq::FuncCall& call, const std::string& name);
+  Status NameCast(const pgq::TypeCast& cast, const std::string& type);
+
+  // subjects.cc
+  // What the parts of `a AND b AND c` say: pairs of nodes that equalities of their subject columns tie; people and unique
+  // keys of several columns that constants name are noted on the way.
+  Result<std::vector<std::pair<int, int>>> Ties(const pgq::Node& condition, const Scope& scope);
+  // `left = right`: whoever that names by constants is asked for.
+  Status NameSubjects(const pgq::Node& left, const pgq::Node& right, Level& level, const pgq::A_Expr* expr);
+  Status NameList(const pgq::Node& left, const pgq::Node& list, Level& level, const pgq::A_Expr* expr);
+  void Ask(const Origin& origin, std::vector<ValueSource> values);
+  void AskUnique(const Origin& origin, const ValueSource& value, const pgq::A_Expr* expr);
+  std::optional<ValueSource> ConstantOf(const pgq::Node& node) const;
+  std::optional<Found> ColumnOf(const pgq::Node& node, const Scope& scope);
+  bool IsSubject(const Origin& origin) const;
+  bool SameSubject(const Origin& a, const Origin& b) const;
+
+  // write.cc
+  Result<std::shared_ptr<Plan>> Insert(const pgq::InsertStmt& insert);
+  Result<std::shared_ptr<Plan>> Update(const pgq::UpdateStmt& update);
+  Result<std::shared_ptr<Plan>> Delete(const pgq::DeleteStmt& remove);
+  Result<FromItem*> WriteTarget(const pgq::RangeVar& range, std::string_view what);
+  Result<std::vector<int>> InsertColumns(const pgq::InsertStmt& insert, const FromItem& target);
+  Status InsertValues(const pgq::SelectStmt& values, const FromItem& target, const std::vector<int>& columns, Level& level,
+                      bool conflict);
+  Status OnConflict(const pgq::InsertStmt& insert, const FromItem& target, Scope& scope);
+  Status Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const FromItem& target, Level& level);
+  Status FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>& returning, const FromItem& target, Scope& scope,
+                     std::string tag);
+
+  // utility.cc
+  Result<std::shared_ptr<Plan>> Utility(const pgq::Node& node);
+  Result<std::shared_ptr<Plan>> Transaction(const pgq::TransactionStmt& statement);
+  Result<std::shared_ptr<Plan>> Set(const pgq::VariableSetStmt& statement);
+  Result<std::shared_ptr<Plan>> Show(const pgq::VariableShowStmt& statement);
+  Result<std::shared_ptr<Plan>> Prepare(const pgq::PrepareStmt& statement);
+  Result<std::shared_ptr<Plan>> Execute(const pgq::ExecuteStmt& statement);
+  Result<std::shared_ptr<Plan>> Declare(const pgq::DeclareCursorStmt& statement);
+  Result<std::shared_ptr<Plan>> Fetch(const pgq::FetchStmt& statement);
+  Result<std::shared_ptr<Plan>> Explain(const pgq::ExplainStmt& statement);
+  // Plans the statement that begins at token `begin` and ends with the text, by itself.
+  Result<std::shared_ptr<const Plan>> Inner(size_t begin, std::span<const Oid> declared);
+
+  // copy.cc
+  Result<std::shared_ptr<Plan>> Copy(const pgq::CopyStmt& statement);
+  Result<std::shared_ptr<Plan>> CopyIn(const pgq::CopyStmt& statement, Plan::Copy copy);
+  Result<Plan::Copy> CopyOptions(const pgq::CopyStmt& statement);
+
+  // Errors at a place in the client's text.
+  std::unexpected<Error> Refuse(int location, std::string_view rule, std::string message, std::string hint) const;
+  std::unexpected<Error> Forbid(int location, std::string_view rule, std::string message, std::string hint) const;
+  std::unexpected<Error> NameError(int location, std::string_view state, std::string message) const;
+  int CharacterOf(int location) const;
+
+  struct NodeInfo {
+    int table_ref = -1;
+    std::string expression;  // SQL of its hidden text column at its own level
+  };
+
+  const PlanContext& context_;
+  const RoleSchema& schema_;
+  std::string_view text_;
+  Clauses clauses_;
+  PlanInner inner_;
+  Splices splices_;
+  std::shared_ptr<Plan> plan_;
+
+  std::deque<FromItem> items_;
+  std::deque<Leaf> leaves_;
+  std::deque<Output> outputs_;
+  std::vector<NodeInfo> nodes_;
+  std::vector<const GuardedView*> views_;  // of each table_ref
+  bool system_ = false;    // some relation is a catalog's
+  bool unsystem_ = false;  // some relation is a table
+  bool writes_ = false;
+  std::set<const pgq::SelectStmt*> merged_unions_;  // whose duplicates an enclosing UNION removes
+  bool statistic_ = false, statistic_form_ = false;
+  const pgq::SelectStmt* statement_ = nullptr;  // the whole statement, where it is a SELECT
+  std::vector<HiddenColumn> extra_;  // hidden columns of statistics, behind the subjects
+  std::vector<std::string> statistic_arguments_;
+  int arms_ = 0;
+  // What only statements over catalogs alone may use: refused at the end where tables are read as well.
+  struct CatalogOnly {
+    std::string what;
+    int location = 0;
+  };
+  std::optional<CatalogOnly> catalog_only_;
+  std::string rename_;  // the output name of an expression that was replaced by a constant
+  std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
+  struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated with
+    Origin origin;
+    const pgq::SelectStmt* select = nullptr;
+  };
+  std::optional<Membership> membership_;
+};
+
+// Words of a dotted name, from a list of String nodes.
+std::vector<std::string> NameParts(const google::protobuf::RepeatedPtrField<pgq::Node>& names);
+
+// Nodes reachable from `start` along `edges`.
+std::set<int> Closure(std::set<int> start, const std::vector<std::pair<int, int>>& edges);
+
+}  // namespace ecluse

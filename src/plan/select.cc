@@ -1,0 +1,328 @@
+// SELECT: one query level, whom its rows are about, and the hidden columns that carry them upwards.
+#include <algorithm>
+
+#include "plan/analyzer.h"
+
+namespace ecluse {
+namespace {
+
+// E'\x1f', which is kSubjectSeparator.
+const std::string kAggregateSubjects = "pg_catalog.string_agg(";
+const std::string kSeparator = ", E'\\x1f')";
+
+}  // namespace
+
+Result<Output> Analyzer::Query(const pgq::SelectStmt& select, const Scope* parent, Carry carry, bool top) {
+  if (select.has_into_clause()) return Refuse(-1, "plan.into", "SELECT INTO is not available here", "Leave INTO out.");
+  Scope scope;
+  scope.parent = parent;
+  if (select.has_with_clause()) ECLUSE_OK(With(select.with_clause(), scope));
+  if (select.values_lists_size() > 0) return Values(select, scope);
+  if (select.op() != pgq::SETOP_NONE) return SetOperation(select, scope, carry, top);
+  return SelectLeaf(select, scope, carry, top);
+}
+
+Status Analyzer::With(const pgq::WithClause& with, Scope& scope) {
+  for (const pgq::Node& node : with.ctes()) {
+    const pgq::CommonTableExpr& cte = node.common_table_expr();
+    if (!cte.ctequery().has_select_stmt()) {
+      return Refuse(cte.location(), "plan.cte-write", "a WITH query that writes is not available here",
+                    "Send INSERT, UPDATE or DELETE as a statement of its own, with RETURNING.");
+    }
+    if (cte.has_search_clause() || cte.has_cycle_clause()) {
+      return Refuse(cte.location(), "plan.recursive", "SEARCH and CYCLE are not available here", {});
+    }
+    Scope around;
+    around.parent = scope.parent;
+    around.ctes = scope.ctes;
+    const pgq::SelectStmt& select = cte.ctequery().select_stmt();
+    auto output = with.recursive() && select.op() == pgq::SETOP_UNION ? RecursiveCte(select, cte, around)
+                                                                      : Query(select, &around, Carry::hidden, false);
+    if (!output) return std::unexpected(std::move(output).error());
+    ECLUSE_OK(ApplyLeaves(output->leaves));
+    const auto names = NameParts(cte.aliascolnames());
+    if (names.size() > output->columns.size()) {
+      return Refuse(cte.location(), "plan.alias-list", "WITH query \"" + cte.ctename() + "\" has fewer columns than named", {});
+    }
+    for (size_t i = 0; i < names.size(); ++i) output->columns[i].name = names[i];
+    scope.ctes.push_back({cte.ctename(), static_cast<int>(outputs_.size())});
+    outputs_.push_back(std::move(*output));
+  }
+  return {};
+}
+
+Result<Output> Analyzer::RecursiveCte(const pgq::SelectStmt& select, const pgq::CommonTableExpr& cte, Scope& scope) {
+  ECLUSE_TRY(Output first, Query(select.larg(), &scope, Carry::hidden, false));
+  const auto names = NameParts(cte.aliascolnames());
+  for (size_t i = 0; i < names.size() && i < first.columns.size(); ++i) first.columns[i].name = names[i];
+  scope.ctes.push_back({cte.ctename(), static_cast<int>(outputs_.size())});
+  outputs_.push_back(first);
+  ECLUSE_TRY(const Output second, Query(select.rarg(), &scope, Carry::hidden, false));
+  if (first.guarded() || second.guarded()) {
+    return Refuse(cte.location(), "plan.recursive", "a recursive query over guarded tables cannot be counted",
+                  "Follow the links one statement at a time.");
+  }
+  return first;
+}
+
+Result<Output> Analyzer::Values(const pgq::SelectStmt& select, Scope& scope) {
+  Level level;
+  level.scope = &scope;
+  Output output;
+  for (const pgq::Node& row : select.values_lists()) {
+    ECLUSE_OK(Expression(row, level, Place::values));
+    for (int i = 0; i < row.list().items_size(); ++i) {
+      if (output.columns.size() <= static_cast<size_t>(i)) {
+        output.columns.push_back({.name = "column" + std::to_string(i + 1), .origin = {}, .constants = {}});
+      }
+      if (auto value = ConstantOf(row.list().items(i))) {
+        output.columns[static_cast<size_t>(i)].constants.push_back(std::move(*value));
+      }
+    }
+  }
+  ECLUSE_OK(Sort(select, level, output));
+  ECLUSE_OK(Limits(select, level, false, false));
+  return output;
+}
+
+Analyzer::Known Analyzer::KnownOf(const Scope& scope) const {
+  Known known;
+  for (const FromItem* item : scope.items) {
+    known.all.nodes.insert(known.all.nodes.end(), item->nodes.begin(), item->nodes.end());
+    known.all.equal.insert(known.all.equal.end(), item->equal.begin(), item->equal.end());
+    known.all.anchors.insert(item->anchors.begin(), item->anchors.end());
+    known.all.tied.insert(item->tied.begin(), item->tied.end());
+    known.all.limited.insert(item->limited.begin(), item->limited.end());
+  }
+  for (const Scope* level = scope.parent; level != nullptr; level = level->parent) {
+    for (const FromItem* item : level->items) known.outer.insert(item->nodes.begin(), item->nodes.end());
+  }
+  return known;
+}
+
+bool Analyzer::Known::Covered(const std::set<int>& keys) const {
+  std::set<int> start = outer;
+  start.insert(keys.begin(), keys.end());
+  const std::set<int> reached = Closure(std::move(start), all.equal);
+  return std::ranges::all_of(all.nodes, [&](int node) {
+    return reached.contains(node) || all.anchors.contains(node) || all.tied.contains(node);
+  });
+}
+
+bool Analyzer::Known::AllTied() const { return !all.nodes.empty() && Covered({}); }
+
+Status Analyzer::MustBeTied(const Known& known, std::string_view what) const {
+  const std::set<int> reached = Closure(known.outer, known.all.equal);
+  for (const int node : known.all.nodes) {
+    if (reached.contains(node) || known.all.anchors.contains(node) || known.all.tied.contains(node)) continue;
+    const std::string table = plan_->tables[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)].table.Text();
+    return Refuse(-1, "plan.untied",
+                  std::string(what) + " gives an answer about " + table + " even where nobody is counted",
+                  "Tie " + table + " to a row outside with an equality of subject columns, as in "
+                  "`WHERE i.person_id = p.person_id`, or join it in FROM.");
+  }
+  return {};
+}
+
+Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope, Carry carry, bool top) {
+  const std::optional<Membership> membership =
+      membership_ && membership_->select == &select ? std::exchange(membership_, std::nullopt) : std::nullopt;
+  std::vector<const FromItem*> before;
+  for (const pgq::Node& node : select.from_clause()) {
+    ECLUSE_TRY(FromItem * item, From(node, scope, before));
+    before.push_back(item);
+  }
+  scope.items = before;
+  Known known = KnownOf(scope);
+  const bool guarded = !known.all.nodes.empty();
+
+  Level level;
+  level.scope = &scope;
+  level.nodes = known.all.nodes;
+  const size_t resolves = plan_->resolve.size();
+  if (select.has_where_clause()) {
+    ECLUSE_OK(Expression(select.where_clause(), level, Place::where));
+    ECLUSE_TRY(const auto ties, Ties(select.where_clause(), scope));
+    known.all.equal.insert(known.all.equal.end(), ties.begin(), ties.end());
+  }
+  const SelectClauses* clauses = nullptr;
+  if (select.target_list_size() > 0 && select.target_list(0).res_target().location() >= 0) {
+    clauses = clauses_.OfTarget(static_cast<size_t>(select.target_list(0).res_target().location()));
+  }
+  if (guarded && (clauses == nullptr || clauses->list_begin >= clauses->list_end)) {
+    return Refuse(-1, "plan.no-list", "a SELECT over guarded tables needs a select list", "Name the columns you need.");
+  }
+
+  Output output;
+  const bool distinct = select.distinct_clause_size() > 0;
+  const bool distinct_on = distinct && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
+  ECLUSE_OK(Targets(select, level, carry == Carry::hidden || membership.has_value(), output));
+  Grouping grouping;
+  for (const pgq::Node& item : select.group_clause()) ECLUSE_OK(GroupItem(item, select, level, grouping));
+  if (distinct_on) {
+    for (const pgq::Node& item : select.distinct_clause()) ECLUSE_OK(Expression(item, level, Place::group));
+  }
+  if (membership && !output.columns.empty() && output.columns.front().origin && !distinct_on &&
+      !select.has_limit_count() && !select.has_limit_offset() && !output.columns.front().on_aggregate) {
+    const Origin& own = *output.columns.front().origin;
+    const bool keyed = select.group_clause_size() == 0 ? !level.aggregates : grouping.keys.contains({own.node, own.column});
+    if (keyed && !grouping.sets && SameSubject(membership->origin, own)) {
+      known.all.equal.emplace_back(membership->origin.node, own.node);
+    }
+  }
+  if (select.has_having_clause()) {
+    ECLUSE_OK(Expression(select.having_clause(), level, Place::having));
+    if (guarded && (grouping.sets || !known.Covered(KeyNodes(grouping)))) {
+      return Refuse(-1, "plan.having", "HAVING tells of groups of people who are not counted",
+                    "Add the subject column to GROUP BY, or show the aggregate instead of filtering by it.");
+    }
+  }
+  for (const pgq::Node& window : select.window_clause()) {
+    const pgq::WindowDef& def = window.window_def();
+    if (guarded) {
+      return Refuse(def.location(), "plan.window", "named windows are not available over guarded rows",
+                    "Write the window out: OVER (PARTITION BY … ORDER BY …).");
+    }
+    for (const pgq::Node& part : def.partition_clause()) ECLUSE_OK(Expression(part, level, Place::select_list));
+    for (const pgq::Node& sort : def.order_clause()) {
+      ECLUSE_OK(Expression(sort.sort_by().node(), level, Place::select_list));
+    }
+  }
+  ECLUSE_OK(Sort(select, level, output));
+  const bool grouped = level.aggregates || select.group_clause_size() > 0 || select.has_having_clause();
+  output.touches = guarded;
+  output.single = guarded && ((grouped && select.group_clause_size() == 0) || grouping.empty_set);
+
+  ECLUSE_OK(Limits(select, level, top, guarded));
+  if (select.locking_clause_size() > 0) ECLUSE_OK(Locking(select, known.all));
+  if (!guarded) return output;
+
+  ECLUSE_OK(CompleteGroup(level, clauses, grouping));
+  // An aggregate over one person's rows tells of that person alone.
+  if (!grouping.sets && known.Covered(KeyNodes(grouping))) {
+    for (Column& column : output.columns) column.on_aggregate = false;
+  }
+  if (output.single && !top) ECLUSE_OK(MustBeTied(known, "an aggregate without GROUP BY below the top level"));
+  if (carry == Carry::tied) {
+    ECLUSE_OK(MustBeTied(known, "a sub-select"));
+    return output;
+  }
+
+  // An equality on a unique column that is all the statement asks needs no look of its own: the row, or its absence, tells
+  // the same. Beside other conditions, whoever it names is looked up where no row came.
+  const bool alone = top && select.from_clause_size() == 1 && select.from_clause(0).has_range_var() && !grouped &&
+                     !select.has_limit_count() && !select.has_limit_offset() && select.where_clause().has_a_expr() &&
+                     select.where_clause().a_expr().kind() == pgq::AEXPR_OP;
+  if (alone && plan_->resolve.size() == resolves + 1 && resolve_exprs_.back() == &select.where_clause().a_expr()) {
+    plan_->resolve.pop_back();
+    resolve_exprs_.pop_back();
+  }
+
+  Leaf& leaf = leaves_.emplace_back();
+  leaf.visible = output.columns.size();
+  leaf.insert_at = clauses_.tokens()[clauses->list_end - 1].end;
+  output.leaves.push_back(&leaf);
+  if (distinct && !distinct_on) {
+    if (grouped || level.windows) {
+      return Refuse(-1, "plan.distinct", "DISTINCT over groups or windows cannot be counted",
+                    "Put the grouped query into a sub-select and write SELECT DISTINCT around it.");
+    }
+    const Token& word = clauses_.tokens()[clauses->distinct];
+    splices_.Replace(word.begin, word.end, "");
+    std::string by = " GROUP BY ";
+    for (size_t i = 1; i <= leaf.visible; ++i) by += (i > 1 ? ", " : "") + std::to_string(i);
+    const size_t stop = clauses->tail != Clauses::npos ? clauses->tail : clauses->end;
+    splices_.Insert(clauses_.tokens()[stop - 1].end, std::move(by));
+  }
+  ECLUSE_OK(Items(level, known, grouped || (distinct && !distinct_on), leaf, output));
+  const bool limited = distinct_on || select.has_limit_count() || select.has_limit_offset();
+  const std::set<int> tied = Closure(known.outer, known.all.equal);
+  for (Output::Hidden& hidden : output.hidden) {
+    hidden.limited = limited || known.all.limited.contains(hidden.node);
+    hidden.tied = tied.contains(hidden.node) || known.all.tied.contains(hidden.node);
+    hidden.anchored = known.all.anchors.contains(hidden.node);
+  }
+  if (&select == statement_ && !distinct && StatisticForm(select, scope)) ECLUSE_OK(StatisticItems(level, leaf, output));
+  return output;
+}
+
+Status Analyzer::Items(const Level& level, const Known& known, bool grouped, Leaf& leaf,
+                       Output& output) {
+  for (const int node : known.all.nodes) {
+    const NodeInfo& info = nodes_[static_cast<size_t>(node)];
+    std::string item = info.expression;
+    if (grouped) item = kAggregateSubjects + "DISTINCT " + item + kSeparator;
+    if (level.rankings) {
+      ECLUSE_TRY(item, Ranking(level, known, item));
+    }
+    leaf.items.push_back(std::move(item));
+    output.hidden.push_back({.table_ref = info.table_ref, .node = node});
+  }
+  return {};
+}
+
+Result<std::string> Analyzer::Ranking(const Level& level, const Known& known, const std::string& item) {
+  std::string all;
+  for (const Level::Window& window : level.ranking_windows) {
+    std::set<std::pair<int, int>> keys;
+    std::string by;
+    for (const pgq::Node* part : window.partition) {
+      const auto column = ColumnOf(*part, *level.scope);
+      if (!column) {
+        return Refuse(window.over->location(), "plan.window", "PARTITION BY over guarded rows takes plain columns",
+                      "Name columns, or compute the value in a sub-select.");
+      }
+      if (column->column.origin) keys.insert({column->column.origin->node, column->column.origin->column});
+      by += (by.empty() ? "PARTITION BY " : ", ") + column->sql;
+    }
+    Grouping grouping;
+    grouping.keys = std::move(keys);
+    // Within one person's rows, a rank tells of that person alone.
+    if (known.Covered(KeyNodes(grouping))) continue;
+    const std::string whole = kAggregateSubjects + item + kSeparator + " OVER (" + by + ")";
+    all = all.empty() ? whole : "pg_catalog.concat_ws(E'\\x1f', " + all + ", " + whole + ")";
+  }
+  return all.empty() ? item : all;
+}
+
+Status Analyzer::Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded) {
+  if (select.has_limit_count()) {
+    ECLUSE_OK(Expression(select.limit_count(), level, Place::limit));
+    if (guarded && !ConstantOf(select.limit_count()) &&
+        !(select.limit_count().has_a_const() && select.limit_count().a_const().isnull())) {
+      return Refuse(-1, "plan.limit", "LIMIT over guarded rows takes a constant or a parameter", {});
+    }
+  }
+  if (!select.has_limit_offset()) return {};
+  ECLUSE_OK(Expression(select.limit_offset(), level, Place::limit));
+  if (!guarded) return {};
+  const auto offset = ConstantOf(select.limit_offset());
+  if (offset && offset->kind == ValueSource::Kind::constant && offset->constant == "0") return {};
+  if (!top || !offset) {
+    return Refuse(-1, "plan.offset", "OFFSET over guarded rows takes a constant or a parameter, at the top level",
+                  "Continue behind the last row seen instead: WHERE key > last ORDER BY key LIMIT n.");
+  }
+  if (select.limit_option() == pgq::LIMIT_OPTION_WITH_TIES) {
+    return Refuse(-1, "plan.offset", "OFFSET with WITH TIES cannot be counted", "Leave one of them out.");
+  }
+  return {};
+}
+
+Status Analyzer::Locking(const pgq::SelectStmt& select, const FromItem& from) {
+  for (const pgq::Node& node : select.locking_clause()) {
+    if (node.locking_clause().wait_policy() != pgq::LockWaitBlock) {
+      return Refuse(-1, "plan.locking", "SKIP LOCKED and NOWAIT tell of rows that others hold", "Leave them out.");
+    }
+  }
+  for (const int node : from.nodes) {
+    const GuardedView& view = *views_[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)];
+    const bool writes = view.may_delete || std::ranges::any_of(view.columns, &ViewColumn::updatable);
+    if (!writes) {
+      return Forbid(-1, "plan.locking", "this role may not lock rows of " + view.table.Text(),
+                    "Only roles that may update or delete there can.");
+    }
+  }
+  return {};
+}
+
+}  // namespace ecluse

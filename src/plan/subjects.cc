@@ -1,0 +1,230 @@
+// Who is named: subject equalities that tie table references to each other, and constants that ask for people.
+#include <algorithm>
+
+#include "plan/analyzer.h"
+
+namespace ecluse {
+namespace {
+
+bool IsEquality(const pgq::A_Expr& expr) {
+  return !expr.name().empty() && NameParts(expr.name()).back() == "=";
+}
+
+void Flatten(const pgq::Node& condition, std::vector<const pgq::Node*>& parts) {
+  if (condition.has_bool_expr() && condition.bool_expr().boolop() == pgq::AND_EXPR) {
+    for (const pgq::Node& part : condition.bool_expr().args()) Flatten(part, parts);
+  } else {
+    parts.push_back(&condition);
+  }
+}
+
+}  // namespace
+
+bool Analyzer::IsSubject(const Origin& origin) const {
+  const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
+  return std::ranges::find(view.subject, origin.column) != view.subject.end();
+}
+
+bool Analyzer::SameSubject(const Origin& a, const Origin& b) const {
+  const GuardedView& left = *views_[static_cast<size_t>(a.table_ref)];
+  const GuardedView& right = *views_[static_cast<size_t>(b.table_ref)];
+  return IsSubject(a) && IsSubject(b) && left.space == right.space &&
+         left.columns[static_cast<size_t>(a.column)].type == right.columns[static_cast<size_t>(b.column)].type;
+}
+
+std::optional<Analyzer::Found> Analyzer::ColumnOf(const pgq::Node& node, const Scope& scope) {
+  if (!node.has_column_ref()) return std::nullopt;
+  auto found = Resolve(node.column_ref(), scope);
+  if (!found) return std::nullopt;
+  return *found;
+}
+
+std::optional<ValueSource> Analyzer::ConstantOf(const pgq::Node& node) const {
+  if (node.has_type_cast()) {
+    auto inner = ConstantOf(node.type_cast().arg());
+    if (inner && node.type_cast().type_name().array_bounds_size() > 0) inner->array = true;
+    return inner;
+  }
+  ValueSource value;
+  if (node.has_param_ref()) {
+    value.kind = ValueSource::Kind::parameter;
+    value.parameter = node.param_ref().number();
+    return value;
+  }
+  if (!node.has_a_const() || node.a_const().isnull()) return std::nullopt;
+  const pgq::A_Const& constant = node.a_const();
+  switch (constant.val_case()) {
+    case pgq::A_Const::kIval: value.constant = std::to_string(constant.ival().ival()); return value;
+    case pgq::A_Const::kFval: value.constant = constant.fval().fval(); return value;
+    case pgq::A_Const::kSval: value.constant = constant.sval().sval(); return value;
+    case pgq::A_Const::kBoolval: value.constant = constant.boolval().boolval() ? "t" : "f"; return value;
+    default: return std::nullopt;
+  }
+}
+
+void Analyzer::Ask(const Origin& origin, std::vector<ValueSource> values) {
+  const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
+  for (size_t i = 0; i < values.size() && i < view.subject.size(); ++i) {
+    values[i].type = view.columns[static_cast<size_t>(view.subject[i])].type;
+  }
+  plan_->asked.push_back({origin.table_ref, std::move(values)});
+}
+
+void Analyzer::AskUnique(const Origin& origin, const ValueSource& value, const pgq::A_Expr* expr) {
+  const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
+  const bool unique = std::ranges::any_of(view.unique, [&](const std::vector<int>& key) {
+    return key.size() == 1 && key.front() == origin.column;
+  });
+  if (!unique) return;
+  Resolve resolve;
+  resolve.table_ref = origin.table_ref;
+  const std::string column = QuoteIdentifier(view.columns[static_cast<size_t>(origin.column)].name);
+  std::string right;
+  if (value.kind == ValueSource::Kind::parameter) {
+    resolve.parameters.push_back(value.parameter);
+    right = value.array ? "ANY($1)" : "$1";
+  } else {
+    right = value.array ? "ANY(" + QuoteLiteral(value.constant) + ")" : QuoteLiteral(value.constant);
+  }
+  resolve.sql = "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) +
+                " WHERE " + column + " = " + right;
+  plan_->resolve.push_back(std::move(resolve));
+  resolve_exprs_.push_back(expr);
+}
+
+Status Analyzer::NameSubjects(const pgq::Node& left, const pgq::Node& right, Level& level, const pgq::A_Expr* expr) {
+  if (left.has_row_expr() && right.has_row_expr()) {
+    const int size = std::min(left.row_expr().args_size(), right.row_expr().args_size());
+    for (int i = 0; i < size; ++i) {
+      ECLUSE_OK(NameSubjects(left.row_expr().args(i), right.row_expr().args(i), level, expr));
+    }
+    return {};
+  }
+  for (const auto& [a, b] : {std::pair{&left, &right}, std::pair{&right, &left}}) {
+    const auto column = ColumnOf(*a, *level.scope);
+    if (!column || !column->column.origin) continue;
+    const Origin& origin = *column->column.origin;
+    const bool single = views_[static_cast<size_t>(origin.table_ref)]->subject.size() == 1 && IsSubject(origin);
+    if (const auto value = ConstantOf(*b)) {
+      if (single) {
+        Ask(origin, {*value});
+      } else {
+        AskUnique(origin, *value, expr);
+      }
+    } else if (const auto other = ColumnOf(*b, *level.scope); other && !other->column.constants.empty()) {
+      for (const ValueSource& constant : other->column.constants) {
+        if (single) {
+          Ask(origin, {constant});
+        } else {
+          AskUnique(origin, constant, expr);
+        }
+      }
+    }
+  }
+  return {};
+}
+
+Status Analyzer::NameList(const pgq::Node& left, const pgq::Node& list, Level& level, const pgq::A_Expr* expr) {
+  const bool guarded = !level.nodes.empty();
+  if (list.has_list() || list.has_a_array_expr()) {
+    const auto& elements = list.has_list() ? list.list().items() : list.a_array_expr().elements();
+    if (guarded) plan_->lists.fixed += std::max(0, elements.size() - 1);
+    for (const pgq::Node& element : elements) ECLUSE_OK(NameSubjects(left, element, level, expr));
+    return {};
+  }
+  if (list.has_type_cast() && list.type_cast().arg().has_a_array_expr()) {
+    return NameList(left, list.type_cast().arg(), level, expr);
+  }
+  const auto column = ColumnOf(left, *level.scope);
+  auto value = ConstantOf(list);
+  if (!value) {
+    if (column && column->column.origin) {
+      return Refuse(expr->location(), "plan.array", "an array that is searched for must be a constant or a parameter",
+                    "Pass the values as one array parameter: = ANY($1).");
+    }
+    return {};
+  }
+  value->array = true;
+  if (guarded) {
+    if (value->kind == ValueSource::Kind::parameter) {
+      plan_->lists.array_parameters.push_back(value->parameter);
+    } else {
+      plan_->lists.fixed += std::ranges::count(value->constant, ',');
+    }
+  }
+  if (column && column->column.origin) {
+    const Origin& origin = *column->column.origin;
+    if (views_[static_cast<size_t>(origin.table_ref)]->subject.size() == 1 && IsSubject(origin)) {
+      Ask(origin, {*value});
+    } else {
+      AskUnique(origin, *value, expr);
+    }
+  }
+  return {};
+}
+
+Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& condition, const Scope& scope) {
+  std::vector<const pgq::Node*> parts;
+  Flatten(condition, parts);
+  std::map<std::pair<int, int>, std::set<std::pair<int, int>>> equated;  // nodes -> positions in their subjects
+  std::map<std::pair<int, int>, std::map<int, ValueSource>> named;       // node, table_ref -> column -> constant
+  for (const pgq::Node* part : parts) {
+    if (!part->has_a_expr() || part->a_expr().kind() != pgq::AEXPR_OP || !IsEquality(part->a_expr())) continue;
+    const auto left = ColumnOf(part->a_expr().lexpr(), scope);
+    const auto right = ColumnOf(part->a_expr().rexpr(), scope);
+    if (left && right && left->column.origin && right->column.origin &&
+        SameSubject(*left->column.origin, *right->column.origin)) {
+      const Origin& a = *left->column.origin;
+      const Origin& b = *right->column.origin;
+      const auto place = [&](const Origin& o) {
+        const auto& subject = views_[static_cast<size_t>(o.table_ref)]->subject;
+        return static_cast<int>(std::ranges::find(subject, o.column) - subject.begin());
+      };
+      if (place(a) == place(b)) equated[std::minmax(a.node, b.node)].insert({place(a), place(b)});
+    }
+    for (const auto& [column, value] : {std::pair{&left, &part->a_expr().rexpr()}, std::pair{&right, &part->a_expr().lexpr()}}) {
+      if (!*column || !(*column)->column.origin) continue;
+      if (const auto constant = ConstantOf(*value)) {
+        const Origin& o = *(*column)->column.origin;
+        named[{o.node, o.table_ref}][o.column] = *constant;
+      }
+    }
+  }
+  std::vector<std::pair<int, int>> ties;
+  for (const auto& [pair, places] : equated) {
+    const auto size = [&](int node) {
+      return views_[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)]->subject.size();
+    };
+    if (places.size() == size(pair.first) && places.size() == size(pair.second)) ties.push_back(pair);
+  }
+  for (const auto& [reference, columns] : named) {
+    const GuardedView& view = *views_[static_cast<size_t>(reference.second)];
+    const auto has = [&](int column) { return columns.contains(column); };
+    if (view.subject.size() > 1 && std::ranges::all_of(view.subject, has)) {
+      std::vector<ValueSource> values;
+      for (const int column : view.subject) values.push_back(columns.at(column));
+      Ask({reference.first, reference.second, view.subject.front()}, std::move(values));
+    }
+    for (const std::vector<int>& key : view.unique) {
+      if (key.size() < 2 || !std::ranges::all_of(key, has)) continue;
+      struct Resolve resolve;
+      resolve.table_ref = reference.second;
+      resolve.sql = "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) + " WHERE ";
+      for (size_t i = 0; i < key.size(); ++i) {
+        const ValueSource& value = columns.at(key[i]);
+        resolve.sql += (i > 0 ? " AND " : "") + QuoteIdentifier(view.columns[static_cast<size_t>(key[i])].name) + " = ";
+        if (value.kind == ValueSource::Kind::parameter) {
+          resolve.parameters.push_back(value.parameter);
+          resolve.sql += "$" + std::to_string(resolve.parameters.size());
+        } else {
+          resolve.sql += QuoteLiteral(value.constant);
+        }
+      }
+      plan_->resolve.push_back(std::move(resolve));
+      resolve_exprs_.push_back(nullptr);
+    }
+  }
+  return ties;
+}
+
+}  // namespace ecluse

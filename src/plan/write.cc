@@ -1,0 +1,267 @@
+// INSERT, UPDATE, DELETE: which columns may be written, by what, and who is touched.
+#include <algorithm>
+
+#include "plan/analyzer.h"
+
+namespace ecluse {
+
+Result<FromItem*> Analyzer::WriteTarget(const pgq::RangeVar& range, std::string_view what) {
+  writes_ = true;
+  const GuardedView* view = FindGuarded(range.schemaname(), range.relname());
+  if (view == nullptr && FindTable(schema_.open, range.schemaname(), range.relname()) != nullptr) {
+    return Forbid(range.location(), "plan.write-open", "open tables are read only here",
+                  "Write to " + range.relname() + " with the owner's own connection.");
+  }
+  const Scope none;
+  ECLUSE_TRY(FromItem * target, Table(range, none));
+  if (target->nodes.size() != 1 || target->relations.front()->kind != RelationKind::guarded) {
+    return Forbid(range.location(), "plan.write", "this cannot be written to", "Name a table of the policy.");
+  }
+  const bool may = what == "DELETE" ? view->may_delete
+                                    : std::ranges::any_of(view->columns, what == "INSERT" ? &ViewColumn::insertable
+                                                                                          : &ViewColumn::updatable);
+  if (!may) {
+    return Forbid(range.location(), "plan.write",
+                  "this role may not " + std::string(what) + " in " + view->table.Text(),
+                  "The policy's `write` for the role says what it may.");
+  }
+  return target;
+}
+
+Result<std::vector<int>> Analyzer::InsertColumns(const pgq::InsertStmt& insert, const FromItem& target) {
+  const Relation& relation = *target.relations.front();
+  const GuardedView& view = *relation.view;
+  std::vector<int> columns;
+  for (const pgq::Node& node : insert.cols()) {
+    const pgq::ResTarget& column = node.res_target();
+    const int index = view.Find(column.name());
+    if (index < 0 || column.indirection_size() > 0) {
+      return NameError(column.location(), sqlstate::kUndefinedColumn,
+                       "column \"" + column.name() + "\" of relation \"" + view.table.name + "\" does not exist");
+    }
+    columns.push_back(index);
+  }
+  const bool listed = insert.cols_size() > 0;
+  if (!listed && insert.has_select_stmt()) {
+    const pgq::SelectStmt& select = insert.select_stmt().select_stmt();
+    const int width = select.values_lists_size() > 0 ? select.values_lists(0).list().items_size() : select.target_list_size();
+    if (width > static_cast<int>(view.columns.size())) {
+      return NameError(-1, sqlstate::kSyntax, "INSERT has more expressions than target columns");
+    }
+    std::string sql = " (";
+    for (int i = 0; i < width; ++i) {
+      columns.push_back(i);
+      sql += (i > 0 ? ", " : "") + QuoteIdentifier(view.columns[static_cast<size_t>(i)].name);
+    }
+    // Behind the table's name and alias.
+    const pgq::RangeVar& range = insert.relation();
+    size_t end = clauses_.TokenAt(static_cast<size_t>(range.location())) + (range.schemaname().empty() ? 1 : 3);
+    if (range.has_alias()) end += 2;
+    splices_.Insert(clauses_.tokens()[end - 1].end, sql + ")");
+  }
+  for (const int index : columns) {
+    const ViewColumn& column = view.columns[static_cast<size_t>(index)];
+    if (!column.insertable) {
+      return Forbid(insert.relation().location(), "plan.write-column",
+                    "this role may not write column \"" + column.name + "\" of " + view.table.Text(),
+                    listed ? "Leave it out." : "Name the columns you write: INSERT INTO t (a, b) VALUES …");
+    }
+    plan_->tables[static_cast<size_t>(relation.table_ref)].fields[column.name] = column.mask;
+  }
+  return columns;
+}
+
+Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& target, const std::vector<int>& columns,
+                              Level& level, bool conflict) {
+  const Relation& relation = *target.relations.front();
+  const GuardedView& view = *relation.view;
+  for (const pgq::Node& row : values.values_lists()) {
+    ECLUSE_OK(Expression(row, level, Place::values));
+    std::map<int, ValueSource> named;
+    for (int i = 0; i < row.list().items_size() && static_cast<size_t>(i) < columns.size(); ++i) {
+      if (auto value = ConstantOf(row.list().items(i))) named[columns[static_cast<size_t>(i)]] = *value;
+    }
+    const auto has = [&](int column) { return named.contains(column); };
+    if (!view.subject.empty() && std::ranges::all_of(view.subject, has)) {
+      std::vector<ValueSource> subject;
+      for (const int column : view.subject) subject.push_back(named[column]);
+      Ask({target.nodes.front(), relation.table_ref, view.subject.front()}, std::move(subject));
+    }
+    if (!conflict) continue;
+    // ON CONFLICT tells whether the key is taken: whoever holds it is asked for.
+    for (const std::vector<int>& key : view.unique) {
+      if (key.size() != 1) continue;
+      if (!has(key.front())) {
+        if (std::ranges::find(columns, key.front()) == columns.end()) continue;
+        return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});
+      }
+      if (!IsSubject({target.nodes.front(), relation.table_ref, key.front()})) {
+        AskUnique({target.nodes.front(), relation.table_ref, key.front()}, named[key.front()], nullptr);
+      }
+    }
+  }
+  return {};
+}
+
+Status Analyzer::Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const FromItem& target,
+                             Level& level) {
+  const Relation& relation = *target.relations.front();
+  const GuardedView& view = *relation.view;
+  for (const pgq::Node& node : list) {
+    const pgq::ResTarget& assignment = node.res_target();
+    const int index = view.Find(assignment.name());
+    if (index < 0 || assignment.indirection_size() > 0) {
+      return NameError(assignment.location(), sqlstate::kUndefinedColumn,
+                       "column \"" + assignment.name() + "\" of relation \"" + view.table.name + "\" does not exist");
+    }
+    const ViewColumn& column = view.columns[static_cast<size_t>(index)];
+    if (!column.updatable || std::ranges::find(view.subject, index) != view.subject.end()) {
+      return Forbid(assignment.location(), "plan.write-column",
+                    "this role may not change column \"" + column.name + "\" of " + view.table.Text(),
+                    "Leave it out; a subject column is never changed.");
+    }
+    plan_->tables[static_cast<size_t>(relation.table_ref)].fields[column.name] = column.mask;
+    const pgq::Node& value = assignment.val().has_multi_assign_ref() ? assignment.val().multi_assign_ref().source() : assignment.val();
+    ECLUSE_OK(Expression(value, level, Place::assignment));
+  }
+  return {};
+}
+
+Status Analyzer::OnConflict(const pgq::InsertStmt& insert, const FromItem& target, Scope& scope) {
+  const pgq::OnConflictClause& conflict = insert.on_conflict_clause();
+  const Relation& relation = *target.relations.front();
+  if (relation.view->row_condition) {
+    return Refuse(conflict.location(), "plan.on-conflict",
+                  "ON CONFLICT would tell of rows that the role's row condition hides", "Send INSERT and UPDATE separately.");
+  }
+  if (!conflict.infer().conname().empty()) {
+    return Refuse(conflict.location(), "plan.on-conflict", "ON CONFLICT ON CONSTRAINT is not available",
+                  "Name the columns: ON CONFLICT (column).");
+  }
+  // Beside the row's own columns, `excluded` holds the values that were to be inserted.
+  FromItem* excluded = NewItem();
+  auto copy = std::make_shared<Relation>(relation);
+  copy->alias = "excluded";
+  for (Column& column : copy->columns) column.origin.reset();
+  excluded->relations.push_back(copy);
+  scope.items.push_back(excluded);
+  Level level;
+  level.scope = &scope;
+  level.nodes = target.nodes;
+  for (const pgq::Node& element : conflict.infer().index_elems()) {
+    const pgq::IndexElem& index = element.index_elem();
+    if (index.name().empty() || relation.view->Find(index.name()) < 0 || index.opclass_size() > 0) {
+      return Refuse(conflict.location(), "plan.on-conflict", "ON CONFLICT takes plain columns", {});
+    }
+  }
+  if (conflict.infer().has_where_clause()) {
+    return Refuse(conflict.location(), "plan.on-conflict", "ON CONFLICT takes plain columns without WHERE", {});
+  }
+  ECLUSE_OK(Assignments(conflict.target_list(), target, level));
+  if (conflict.has_where_clause()) ECLUSE_OK(Expression(conflict.where_clause(), level, Place::where));
+  return {};
+}
+
+Status Analyzer::FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>& returning, const FromItem& target,
+                             Scope& scope, std::string tag) {
+  scope.items.resize(1);
+  Level level;
+  level.scope = &scope;
+  level.nodes = target.nodes;
+  Output output;
+  for (const pgq::Node& node : returning) {
+    const pgq::ResTarget& item = node.res_target();
+    const bool star = item.val().has_column_ref() && !item.val().column_ref().fields().empty() &&
+                      item.val().column_ref().fields().rbegin()->has_a_star();
+    ECLUSE_OK(star ? Star(item.val().column_ref(), level, output) : Target(item, level, false, output));
+  }
+  if (level.aggregates || level.windows) return Refuse(-1, "plan.returning", "RETURNING takes no aggregates", {});
+  if (plan_->tables.size() != 1) {
+    return Refuse(-1, "plan.write-reads", "a statement that writes may not read guarded rows of other tables",
+                  "Read them first, and pass the values as parameters.");
+  }
+  const std::string hidden = nodes_[static_cast<size_t>(target.nodes.front())].expression + " AS \"__ecluse_s1\"";
+  splices_.Insert(clauses_.tokens().back().end, (returning.empty() ? " RETURNING " : ", ") + hidden);
+  plan_->kind = Plan::Kind::write;
+  plan_->guarded = true;
+  plan_->command_tag = std::move(tag);
+  plan_->visible_columns = static_cast<int>(output.columns.size());
+  plan_->pseudonym.assign(output.columns.size(), -1);
+  plan_->hidden.push_back({HiddenColumn::Kind::subjects, 0, 0});
+  plan_->arms = 1;
+  plan_->swallow = returning.empty();
+  return {};
+}
+
+Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
+  if (insert.has_with_clause()) {
+    return Refuse(-1, "plan.write-with", "WITH in front of INSERT is not available", "Pass the values as parameters.");
+  }
+  ECLUSE_TRY(FromItem * target, WriteTarget(insert.relation(), "INSERT"));
+  ECLUSE_TRY(const std::vector<int> columns, InsertColumns(insert, *target));
+  const bool conflict = insert.has_on_conflict_clause();
+  if (insert.has_select_stmt()) {
+    const pgq::SelectStmt& select = insert.select_stmt().select_stmt();
+    if (select.values_lists_size() > 0) {
+      if (select.has_with_clause()) return Refuse(-1, "plan.write-with", "WITH in INSERT is not available", {});
+      const Scope none;
+      Scope scope;
+      Level level;
+      level.scope = &scope;
+      ECLUSE_OK(InsertValues(select, *target, columns, level, conflict));
+    } else {
+      if (conflict) return Refuse(-1, "plan.on-conflict", "ON CONFLICT behind INSERT … SELECT is not available", "Use VALUES.");
+      ECLUSE_TRY(const Output output, Query(select, nullptr, Carry::hidden, false));
+      if (output.guarded()) {
+        return Refuse(-1, "plan.write-reads", "INSERT … SELECT may not read guarded rows",
+                      "Read them first, and insert the values as parameters.");
+      }
+    }
+  }
+  Scope scope;
+  scope.items.push_back(target);
+  if (conflict) ECLUSE_OK(OnConflict(insert, *target, scope));
+  ECLUSE_OK(FinishWrite(insert.returning_list(), *target, scope, "INSERT"));
+  return plan_;
+}
+
+Result<std::shared_ptr<Plan>> Analyzer::Update(const pgq::UpdateStmt& update) {
+  if (update.has_with_clause() || update.from_clause_size() > 0) {
+    return Refuse(-1, "plan.write-reads", "UPDATE … FROM and WITH are not available: what they join would tell of others",
+                  "Read first, and pass the values as parameters.");
+  }
+  ECLUSE_TRY(FromItem * target, WriteTarget(update.relation(), "UPDATE"));
+  Scope scope;
+  scope.items.push_back(target);
+  Level level;
+  level.scope = &scope;
+  level.nodes = target->nodes;
+  ECLUSE_OK(Assignments(update.target_list(), *target, level));
+  if (update.has_where_clause()) {
+    ECLUSE_OK(Expression(update.where_clause(), level, Place::where));
+    ECLUSE_OK(Ties(update.where_clause(), scope));
+  }
+  ECLUSE_OK(FinishWrite(update.returning_list(), *target, scope, "UPDATE"));
+  return plan_;
+}
+
+Result<std::shared_ptr<Plan>> Analyzer::Delete(const pgq::DeleteStmt& remove) {
+  if (remove.has_with_clause() || remove.using_clause_size() > 0) {
+    return Refuse(-1, "plan.write-reads", "DELETE … USING and WITH are not available: what they join would tell of others",
+                  "Read first, and pass the keys as parameters.");
+  }
+  ECLUSE_TRY(FromItem * target, WriteTarget(remove.relation(), "DELETE"));
+  Scope scope;
+  scope.items.push_back(target);
+  Level level;
+  level.scope = &scope;
+  level.nodes = target->nodes;
+  if (remove.has_where_clause()) {
+    ECLUSE_OK(Expression(remove.where_clause(), level, Place::where));
+    ECLUSE_OK(Ties(remove.where_clause(), scope));
+  }
+  ECLUSE_OK(FinishWrite(remove.returning_list(), *target, scope, "DELETE"));
+  return plan_;
+}
+
+}  // namespace ecluse

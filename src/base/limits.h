@@ -81,6 +81,11 @@ inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks and key operations
 
+// Running (server/).
+inline constexpr auto kDrain = 30s;      // transactions may take this long to end when the gate stops
+inline constexpr auto kLockWait = 10s;   // for the register's lock at start
+inline constexpr auto kLockCheck = 2s;   // between looks whether it is still held, and for the answer
+
 // Policy (policy/).
 inline constexpr size_t kPolicyBytes = 4 * 1024 * 1024;
 inline constexpr size_t kPolicyDepth = 16;            // maps and lists inside one another
@@ -99,6 +104,7 @@ inline constexpr auto kUpstreamWait = 10s;
 inline constexpr auto kUpstreamConnect = 10s;
 inline constexpr size_t kUpstreamStatements = 500;  // prepared on one upstream connection, least used closed first
 inline constexpr size_t kUpstreamStatementText = 16 * 1024;  // longer texts are prepared anew each time
+inline constexpr auto kUpstreamFresh = 50ms;  // used so lately that looking whether it still lives would tell nothing new
 inline constexpr auto kUpstreamClean = 5s;                   // to clean or cancel a connection that comes back
 inline constexpr auto kUpstreamIdle = 5min;                  // an idle upstream connection is closed after this
 

@@ -178,10 +178,11 @@ std::unique_ptr<Upstream> UpstreamPool::Impl::TakeIdle(const std::string& user) 
   auto found = users.find(user);
   if (found == users.end()) return nullptr;
   std::vector<Idle>& idle = found->second.idle;
+  auto fresh = std::chrono::steady_clock::now() - limits::kUpstreamFresh;
   while (!idle.empty()) {
-    std::unique_ptr<Upstream> upstream = std::move(idle.back().upstream);
+    Idle last = std::move(idle.back());
     idle.pop_back();
-    if (upstream->StillAlive()) return upstream;
+    if (last.since >= fresh || last.upstream->StillAlive()) return std::move(last.upstream);
   }
   return nullptr;
 }

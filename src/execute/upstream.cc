@@ -135,6 +135,7 @@ bool Upstream::Note(const pg::Frame& frame, bool* hide) {
       return true;
     }
     case 'E':
+      first_abandoned_ = parses_answered_ + 1;
       // Everything up to the next Sync is passed over, so its replies will not come.
       while (!expected_.empty() && expected_.front().type != 'Z') Abandon();
       return true;

@@ -145,7 +145,7 @@ Io Stream::ReadSome() {
       drained_ = static_cast<size_t>(got) < room;
       return Io::ok;
     }
-    drained_ = false;
+    drained_ = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
     if (got == 0) return Io::closed;
     if (errno != EINTR) return SocketFailed("read");
   }
@@ -166,7 +166,7 @@ Io Stream::Interrupted() const {
 
 asio::awaitable<Io> Stream::Fill() {
   // A wait is armed anew each time, so bytes that came since the last read end it at once.
-  Io io = drained_ ? Io::would_block : TryFill();
+  Io io = drained_ && open_ ? Io::would_block : TryFill();
   while (io == Io::would_block) {
     if (timed_out_ || !open_) co_return Interrupted();
     if (begin_ == end_) ReleaseBuffer();

@@ -4,6 +4,8 @@
 int main(int argc, char** argv) {
   ecluse::CommandLine line;
   line.app.require_subcommand(1);
+  ecluse::AddCheck(line);
+  ecluse::AddApply(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);
   try {

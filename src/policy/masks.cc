@@ -54,13 +54,17 @@ std::string Constant(const CatalogColumn& column) {
 std::string Rounded(const CatalogColumn& column, int64_t step, const std::string& name) {
   const std::string n = std::to_string(step);
   const std::string exact = name + "::numeric - mod(mod(" + name + "::numeric, " + n + ") + " + n + ", " + n + ")";
+  // greatest() takes NULL for nothing.
+  auto least = [&](const std::string& bound) {
+    return "CASE WHEN " + name + " IS NOT NULL THEN greatest(" + exact + ", " + bound + ") END";
+  };
   switch (column.base_type) {
     case oid::kInt2:
-      return "greatest(" + exact + ", -32768)::smallint";
+      return least("-32768");
     case oid::kInt4:
-      return "greatest(" + exact + ", -2147483648)::integer";
+      return least("-2147483648");
     case oid::kInt8:
-      return "greatest(" + exact + ", -9223372036854775808)::bigint";
+      return least("-9223372036854775808");
     case oid::kNumeric:
       return "(" + exact + ")::numeric";
     case oid::kFloat4:

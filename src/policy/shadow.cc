@@ -185,8 +185,8 @@ std::vector<SqlObject> ShadowObjects(const RoleSchema& schema, const Catalog& ca
     const std::string name = std::string(function.name) + "(" + std::string(function.arguments) + ")";
     objects.push_back({SqlObject::Kind::function, name,
                        "CREATE FUNCTION " + QuoteName(schema.login) + "." + name + " RETURNS " +
-                           std::string(function.returns) + " LANGUAGE sql STABLE RETURN " +
-                           Filled(function.body, schema)});
+                           std::string(function.returns) + " LANGUAGE sql STABLE RETURN (" +
+                           Filled(function.body, schema) + ")::" + std::string(function.returns)});
   }
   return objects;
 }

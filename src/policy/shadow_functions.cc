@@ -94,7 +94,7 @@ constexpr auto kFunctions = std::to_array<ShadowFunctionDefinition>({
     {"format_type", "oid, integer", "text",
      "CASE WHEN $1 IS NULL THEN NULL WHEN $1 IN (SELECT t.oid FROM {}.\"__type\" t) THEN pg_catalog.format_type($1, "
      "$2) ELSE "
-     "'???' END"},
+     "'-' END"},
     {"to_regclass", "text", "oid", ECLUSE_NAMED("$1")},
     {"to_regtype", "text", "regtype",
      "(SELECT t.oid FROM {}.\"__type\" t WHERE t.oid = pg_catalog.to_regtype($1))::regtype"},

@@ -1,0 +1,102 @@
+// ecluse apply: compiles the policy into the database.
+#include "policy/apply.h"
+
+#include <boost/json.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.h"
+#include "policy/policy.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+namespace {
+
+struct ApplyOptions {
+  std::string config = "ecluse.yaml";
+  std::string owner;
+  bool dry_run = false;
+  bool remove = false;
+  bool json = false;
+};
+
+int Complain(const Error& error) {
+  std::fprintf(stderr, "ecluse apply: %s\n", error.message.c_str());
+  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
+  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
+  return 2;
+}
+
+void PrintJson(const ApplyReport& report, const std::vector<std::string>& problems) {
+  boost::json::object out;
+  out["statements"] = boost::json::array(report.statements.begin(), report.statements.end());
+  out["problems"] = boost::json::array(problems.begin(), problems.end());
+  out["warnings"] = boost::json::array(report.warnings.begin(), report.warnings.end());
+  std::printf("%s\n", boost::json::serialize(out).c_str());
+}
+
+int Tell(const ApplyReport& report, const ApplyOptions& options) {
+  std::vector<std::string> problems;
+  for (const PolicyProblem& problem : report.problems) problems.push_back(ProblemText(options.config, problem));
+  for (const std::string& refusal : report.refusals) problems.push_back("database: " + refusal);
+  for (const std::string& warning : report.warnings) std::fprintf(stderr, "%s\n", warning.c_str());
+  if (options.json) PrintJson(report, problems);
+  if (!problems.empty()) {
+    for (const std::string& problem : problems) std::fprintf(stderr, "%s\n", problem.c_str());
+    std::fprintf(stderr, "nothing was changed\n");
+    return 1;
+  }
+  if (options.dry_run && !options.json) {
+    for (const std::string& statement : report.statements) std::printf("%s;\n", statement.c_str());
+  }
+  const size_t count = report.statements.size();
+  if (count == 0) {
+    std::fprintf(stderr, "nothing to change: the database holds %s\n",
+                 options.remove ? "nothing of this register's gate" : "this policy already");
+  } else if (options.dry_run) {
+    std::fprintf(stderr, "%zu statements would be run; all of them were tried and rolled back\n", count);
+  } else {
+    std::fprintf(stderr, "%s, %zu statements\n", options.remove ? "removed" : "applied", count);
+  }
+  return 0;
+}
+
+int RunApply(const ApplyOptions& options) {
+  std::vector<PolicyProblem> warnings;
+  auto policy = LoadPolicy(options.config, &warnings);
+  for (const PolicyProblem& problem : policy ? warnings : policy.error()) {
+    std::fprintf(stderr, "%s\n", ProblemText(options.config, problem).c_str());
+  }
+  if (!policy) return 1;
+  std::unique_ptr<KeyRing> keys;
+  if (!options.dry_run && !options.remove) {
+    auto opened = KeyRing::Open((*policy)->root_key_file, (*policy)->data_dir);
+    if (!opened) return Complain(opened.error());
+    keys = *std::move(opened);
+  }
+  auto owner = Database::Connect(options.owner);
+  if (!owner) return Complain(owner.error());
+  const ApplyMode mode = options.remove ? ApplyMode::remove : options.dry_run ? ApplyMode::dry_run : ApplyMode::apply;
+  auto report = Apply(*owner, *policy, keys.get(), mode);
+  if (!report) return Complain(report.error());
+  return Tell(*report, options);
+}
+
+}  // namespace
+
+void AddApply(CommandLine& line) {
+  auto options = std::make_shared<ApplyOptions>();
+  CLI::App* command =
+      line.app.add_subcommand("apply", "Compiles the policy into logins, views and grants of the database");
+  command->add_option("--config", options->config, "The policy file")->capture_default_str();
+  command->add_option("--owner", options->owner, "Connection of someone who may create roles and grant on the tables")
+      ->required();
+  CLI::Option* dry = command->add_flag("--dry-run", options->dry_run, "Print the SQL and change nothing");
+  command->add_flag("--remove", options->remove, "Take away everything that apply made for this register")
+      ->excludes(dry);
+  command->add_flag("--json", options->json, "Print JSON");
+  command->footer("Example: ecluse apply --config ecluse.yaml --owner postgres://owner@db.internal/interior --dry-run");
+  command->callback([options, &line] { line.exit_status = RunApply(*options); });
+}
+
+}  // namespace ecluse

@@ -136,6 +136,9 @@ template const OpenTable* Analyzer::FindTable(const std::map<TableName, OpenTabl
 template const GuardedView* Analyzer::FindTable(const std::map<TableName, GuardedView>&, const std::string&,
                                                 const std::string&) const;
 
+template const ShadowRelation* Analyzer::FindTable(const std::map<TableName, ShadowRelation>&, const std::string&,
+                                                  const std::string&) const;
+
 const GuardedView* Analyzer::FindGuarded(const std::string& schema, const std::string& name) const {
   return FindTable(schema_.guarded, schema, name);
 }

@@ -51,7 +51,6 @@ void* ParseThreads::Main(void* self) {
     pool.done_.notify_all();
   }
   lock.unlock();
-  pg_query_exit();
   return nullptr;
 }
 

@@ -76,7 +76,7 @@ void Analyzer::AskUnique(const Origin& origin, const ValueSource& value, const p
     return key.size() == 1 && key.front() == origin.column;
   });
   if (!unique) return;
-  Resolve resolve;
+  struct Resolve resolve;
   resolve.table_ref = origin.table_ref;
   const std::string column = QuoteIdentifier(view.columns[static_cast<size_t>(origin.column)].name);
   std::string right;

@@ -31,6 +31,7 @@ std::unexpected<Error> Failed(PGconn* connection, const std::string& doing) {
 Result<Connection> Connect(const std::string& url) {
   Connection connection(PQconnectdb(url.c_str()));
   if (!connection || PQstatus(connection.get()) != CONNECTION_OK) return Failed(connection.get(), "connecting");
+  PQsetNoticeProcessor(connection.get(), [](void*, const char*) {}, nullptr);
   return connection;
 }
 
@@ -152,7 +153,7 @@ Status LoadRegister(const std::string& url, const Shape& shape, int threads, con
   ECLUSE_OK(RunAll(crew, ReferenceSql(), keys));
   ECLUSE_OK(Run(connection.get(), FinishSql()));
   keys.Add(1);
-  ECLUSE_OK(Run(connection.get(), "ANALYZE"));
+  for (const Table& table : tables) ECLUSE_OK(Run(connection.get(), fmt::format("ANALYZE {}", table.name).c_str()));
   keys.Add(1);
   return {};
 }

@@ -245,6 +245,9 @@ Result<PrivatePostgres> PrivatePostgres::Start(const std::string& folder, const 
   if (!fs::exists(data / "PG_VERSION")) ECLUSE_OK(MakeCluster(programs, home, password, user));
   StopLeftOver(data);
   ECLUSE_TRY(fs::path sockets, SocketFolder(home, user));
+  if (port == 0 || !PortIsFree(port)) {
+    ECLUSE_TRY(port, FreePort());
+  }
 
   PrivatePostgres server;
   server.port_ = port;

@@ -12,6 +12,7 @@
 #include "cli/demo_folder.h"
 #include "cli/demo_load.h"
 #include "cli/demo_postgres.h"
+#include "cli/demo_prepare.h"
 #include "cli/demo_register.h"
 #include "cli/demo_words.h"
 #include "policy/database.h"
@@ -171,6 +172,43 @@ TEST_F(DemoTest, ItsPolicyHoldsNoMistake) {
     ASSERT_TRUE((*policy)->roles.contains(account.role));
     EXPECT_TRUE((*policy)->roles.at(account.role).purposes.contains(account.purpose));
   }
+}
+
+TEST_F(DemoTest, IsPreparedOnceAndFoundAgain) {
+  DemoWish wish{.folder = (folder_ / "demo").string(), .subjects = 500, .seed = {}, .sql_port = 0};
+  std::string password, url;
+  {
+    auto demo = PrepareDemo(wish, nullptr);
+    ASSERT_TRUE(demo) << demo.error().message << " " << demo.error().operator_detail;
+    EXPECT_TRUE(demo->made);
+    password = demo->folder.Password("camille");
+    url = OwnerUrl(*demo);
+    auto owner = Database::Connect(url);
+    ASSERT_TRUE(owner) << owner.error().operator_detail;
+    auto logins = owner->Query("SELECT rolname FROM pg_catalog.pg_roles WHERE rolname LIKE 'ecluse%' ORDER BY 1");
+    ASSERT_TRUE(logins);
+    ASSERT_EQ(logins->size(), 3) << "a login for each role of the policy";
+  }
+  {
+    auto demo = PrepareDemo({.folder = wish.folder, .subjects = {}, .seed = {}, .sql_port = {}}, nullptr);
+    ASSERT_TRUE(demo) << demo.error().message << " " << demo.error().operator_detail;
+    EXPECT_FALSE(demo->made);
+    EXPECT_EQ(demo->shape.subjects, 500);
+    EXPECT_EQ(demo->folder.Password("camille"), password);
+    // As a crash while the register was being made would leave it.
+    auto super = Database::Connect(demo->postgres.Url("postgres", demo->folder.Password("postgres"), kDatabase));
+    ASSERT_TRUE(super);
+    ASSERT_TRUE(super->Run("COMMENT ON DATABASE interior IS NULL; TRUNCATE lapi.sighting"));
+  }
+  {
+    auto other = PrepareDemo({.folder = wish.folder, .subjects = 600, .seed = {}, .sql_port = {}}, nullptr);
+    ASSERT_TRUE(other) << other.error().message << " " << other.error().operator_detail;
+    EXPECT_TRUE(other->made);
+    EXPECT_EQ(other->shape.subjects, 600);
+  }
+  auto wrong = PrepareDemo(wish, nullptr);
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("600"), std::string::npos) << wrong.error().message;
 }
 
 }  // namespace

@@ -1,0 +1,1 @@
+INSERT INTO person (person_id, family_name) SELECT owner_id, name FROM sia.owner

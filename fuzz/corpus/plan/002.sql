@@ -1,0 +1,1 @@
+INSERT INTO person (person_id, family_name) VALUES (7, $1) RETURNING person_id

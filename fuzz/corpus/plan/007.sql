@@ -1,0 +1,1 @@
+SELECT (p).nir FROM person p

@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT count(*) AS n FROM person) x

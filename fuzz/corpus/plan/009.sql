@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT family_name, count(*) AS n FROM person GROUP BY family_name) x WHERE n > 3

@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT nir FROM person OFFSET 5) x

@@ -1,0 +1,1 @@
+SELECT * FROM pg_class c JOIN person p ON true

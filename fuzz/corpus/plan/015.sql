@@ -1,0 +1,1 @@
+SELECT 1 FROM person p LEFT JOIN (SELECT person_id FROM involvement ORDER BY case_id LIMIT 1) x 

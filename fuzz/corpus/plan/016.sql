@@ -1,0 +1,1 @@
+SELECT 1 FROM person p LEFT JOIN LATERAL (SELECT outcome FROM involvement i WHERE i.person_id = 

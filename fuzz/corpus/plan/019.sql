@@ -1,0 +1,1 @@
+SELECT 1 FROM person p LEFT JOIN involvement i ON i.person_id = p.person_id

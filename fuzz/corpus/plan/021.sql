@@ -1,0 +1,1 @@
+SELECT 1 FROM town t LEFT JOIN person p ON p.family_name = 'X'

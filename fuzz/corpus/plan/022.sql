@@ -1,0 +1,1 @@
+SELECT DISTINCT family_name FROM person ORDER BY family_name

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT 1 FROM involvement l LEFT JOIN involvement r ON l.person_id = r.person_id AND 

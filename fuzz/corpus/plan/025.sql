@@ -1,0 +1,1 @@
+SELECT U&"\\005f\\005fsubject" FROM person p

@@ -1,0 +1,1 @@
+SELECT case_id, row_number() OVER (PARTITION BY person_id ORDER BY case_id) FROM involvement

@@ -1,0 +1,1 @@
+SELECT f FROM person AS p (a, b, c, d, e, f)

@@ -1,0 +1,1 @@
+SELECT family_name FROM person GROUP BY family_name HAVING count(*) > 2

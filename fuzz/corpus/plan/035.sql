@@ -1,0 +1,1 @@
+SELECT family_name FROM taj.person WHERE person_id = 7

@@ -1,0 +1,1 @@
+SELECT family_name, birth_date FROM person p WHERE person_id = 7

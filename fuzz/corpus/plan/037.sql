@@ -1,0 +1,1 @@
+SELECT family_name, count(*) FROM person GROUP BY family_name

@@ -1,0 +1,1 @@
+SELECT j FROM (person a JOIN involvement b ON true) AS j

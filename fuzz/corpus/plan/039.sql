@@ -1,0 +1,1 @@
+SELECT name FROM town ORDER BY (SELECT count(*) FROM person)

@@ -1,0 +1,1 @@
+SELECT nir FROM person INTERSECT SELECT nir FROM person

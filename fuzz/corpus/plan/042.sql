@@ -1,0 +1,1 @@
+SELECT nir FROM person ORDER BY nir LIMIT 10 OFFSET 20

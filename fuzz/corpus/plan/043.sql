@@ -1,0 +1,1 @@
+SELECT nir FROM person TABLESAMPLE system (10)

@@ -1,0 +1,1 @@
+SELECT nir FROM person UNION ALL SELECT name FROM sia.owner

@@ -1,0 +1,1 @@
+SELECT nir FROM person UNION SELECT name FROM town ORDER BY 1

@@ -1,0 +1,1 @@
+SELECT nir FROM person WHERE person_id IN (SELECT person_id FROM involvement WHERE case_id = 3)

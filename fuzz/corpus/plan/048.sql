@@ -1,0 +1,1 @@
+SELECT nir FROM person p ORDER BY (SELECT count(*) FROM involvement i WHERE i.person_id = p.person_id)

@@ -1,0 +1,1 @@
+SELECT nir FROM person p WHERE EXISTS (SELECT 1 FROM involvement i WHERE i.person_id = p.person_id)

@@ -1,0 +1,1 @@
+SELECT nir, lag(nir) OVER () FROM person

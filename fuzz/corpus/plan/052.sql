@@ -1,0 +1,1 @@
+SELECT nir, row_number() OVER (PARTITION BY family_name ORDER BY birth_date) FROM person

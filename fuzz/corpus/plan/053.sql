@@ -1,0 +1,1 @@
+SELECT nir::person FROM person

@@ -1,0 +1,1 @@
+SELECT outcome, count(*) FILTER (WHERE case_id = 1) FROM involvement GROUP BY outcome

@@ -1,0 +1,1 @@
+SELECT outcome, count(*) FROM involvement WHERE person_id = 7 GROUP BY outcome

@@ -1,0 +1,1 @@
+SELECT outcome, count(*), avg(weight) FROM involvement GROUP BY outcome

@@ -1,0 +1,1 @@
+SELECT outcome, min(weight) FROM involvement GROUP BY outcome

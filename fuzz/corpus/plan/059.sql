@@ -1,0 +1,1 @@
+SELECT outcome, sum(CASE WHEN person_id = 7 THEN 1 END) FROM involvement GROUP BY outcome

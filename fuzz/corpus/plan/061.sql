@@ -1,0 +1,1 @@
+SELECT p.__subject FROM person p

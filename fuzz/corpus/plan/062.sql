@@ -1,0 +1,1 @@
+SELECT p.lower FROM person p

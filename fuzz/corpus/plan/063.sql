@@ -1,0 +1,1 @@
+SELECT p.nir, i.outcome FROM person p JOIN involvement i ON i.person_id = p.person_id

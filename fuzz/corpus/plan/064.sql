@@ -1,0 +1,1 @@
+SELECT p.nir, x.n FROM person p LEFT JOIN (SELECT person_id, count(*) AS n FROM involvement GROUP BY 

@@ -1,0 +1,1 @@
+SELECT person_id FROM involvement GROUP BY person_id HAVING count(*) > 2

@@ -1,0 +1,1 @@
+SELECT person_id, nir FROM person GROUP BY person_id

@@ -1,0 +1,1 @@
+SELECT upper(patient_id) FROM med.patient

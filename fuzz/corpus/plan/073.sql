@@ -1,0 +1,1 @@
+SELECT ward FROM med.patient ORDER BY patient_id

@@ -1,0 +1,1 @@
+SELECT ward FROM med.patient WHERE patient_id = 'x'

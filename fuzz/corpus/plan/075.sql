@@ -1,0 +1,1 @@
+SELECT x.patient_id || 'a' FROM (SELECT patient_id FROM med.patient) x

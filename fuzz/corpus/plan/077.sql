@@ -1,0 +1,1 @@
+UPDATE involvement SET outcome = 'x'

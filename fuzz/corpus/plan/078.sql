@@ -1,0 +1,1 @@
+UPDATE person SET family_name = 'X' WHERE person_id = 7

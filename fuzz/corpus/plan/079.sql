@@ -1,0 +1,1 @@
+UPDATE person SET family_name = (SELECT name FROM sia.owner o WHERE o.owner_id = person_id)

@@ -1,0 +1,1 @@
+UPDATE person SET family_name = o.name FROM sia.owner o WHERE o.owner_id = person_id

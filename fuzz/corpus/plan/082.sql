@@ -1,0 +1,1 @@
+UPDATE person SET person_id = 8 WHERE person_id = 7

@@ -1,0 +1,1 @@
+WITH c AS (SELECT * FROM person) SELECT 1 FROM c a LEFT JOIN c b ON b.nir = 'x'

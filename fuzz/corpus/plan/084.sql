@@ -1,0 +1,1 @@
+WITH x AS (DELETE FROM person RETURNING nir) SELECT * FROM x

@@ -1,0 +1,1 @@
+SELECT * FROM person p NATURAL JOIN involvement i

@@ -1,0 +1,1 @@
+COPY (SELECT nir FROM person) TO STDOUT WITH (FORMAT csv)

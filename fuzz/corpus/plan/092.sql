@@ -1,0 +1,1 @@
+COPY person (person_id, family_name) FROM STDIN

@@ -1,0 +1,1 @@
+EXPLAIN SELECT nir FROM person

@@ -1,0 +1,1 @@
+PREPARE x (int) AS SELECT nir FROM person WHERE person_id = $1

@@ -1,0 +1,1 @@
+SET ecluse.purpose = 'judicial-inquiry'

@@ -1,0 +1,1 @@
+SELECT CASE WHEN person_id IS DISTINCT FROM 3 THEN 1 END AS from FROM person

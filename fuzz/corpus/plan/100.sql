@@ -1,0 +1,1 @@
+SELECT a FROM (VALUES (1),(2)) v(a) JOIN person p ON p.person_id = v.a

@@ -1,0 +1,1 @@
+(SELECT nir FROM person) UNION (SELECT name FROM sia.owner) ORDER BY 1 LIMIT 3

@@ -1,0 +1,1 @@
+SELECT substring(nir from 1 for 2), extract(year from birth_date) FROM person ORDER BY 1 OFFSET 2 ROWS FETCH NEXT 3 ROWS ONLY

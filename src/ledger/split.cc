@@ -57,6 +57,8 @@ class Packer {
   // Goes on in a new part, under the same table, where the next item would not fit.
   void Room(const EntrySubjects& table, size_t size, size_t tokens) {
     if (used_ + size > limits::kEntrySealed || tokens_ + tokens > limits::kEntrySubjects) {
+      const EntrySubjects& begun = current();
+      if (begun.fields.empty() && begun.asked.empty() && begun.returned.empty()) parts_.back().pop_back();
       NextPart();
       Begin(table);
     }

@@ -8,15 +8,19 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "ledger/ledger.h"
 
 namespace ecluse {
 
 class LedgerFolder {
  public:
-  LedgerFolder() {
-    char name[] = "/tmp/ecluse-ledger-XXXXXX";
-    folder_ = mkdtemp(name);
+  // `in_memory`: where syncs cost nothing, for tests that simulate the disk.
+  explicit LedgerFolder(bool in_memory = false) {
+    bool shm = in_memory && std::filesystem::is_directory("/dev/shm");
+    folder_ = std::string(shm ? "/dev/shm" : "/tmp") + "/ecluse-ledger-XXXXXX";
+    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
     EXPECT_TRUE(KeyRing::Init(root()));
     auto opened = KeyRing::Open(root(), data());
     EXPECT_TRUE(opened) << opened.error().message;

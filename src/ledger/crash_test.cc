@@ -1,0 +1,143 @@
+// Whatever fails, and wherever: nothing acknowledged is lost, nothing is there twice, and nothing is acknowledged that
+// is not on disk.
+#include <boost/json.hpp>
+#include <set>
+#include <thread>
+
+#include "ledger/sim_files.h"
+#include "ledger/testing.h"
+
+namespace ecluse {
+namespace {
+
+struct Acknowledged {
+  std::mutex mutex;
+  std::map<uint64_t, std::string> by_seq;
+  std::set<std::string> tried;
+};
+
+// Two sessions that name people and append; entries large enough that segments fill.
+void Work(LedgerFolder& folder, Ledger& ledger, Acknowledged& acknowledged, const std::string& round) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 3; ++i) {
+        std::string name = round + "-" + std::to_string(t) + "-" + std::to_string(i);
+        EntryDraft draft = SomeDraft(name);
+        draft.statement.assign(8'000, 's');
+        auto token = folder.TokenOf(ledger, name);
+        if (!token) return;
+        for (int n = 0; n < 300; ++n) draft.subjects.push_back({"taj.person", {*token}, {}, {}});
+        {
+          std::lock_guard lock(acknowledged.mutex);
+          acknowledged.tried.insert(name);
+        }
+        auto receipt = ledger.AppendAndWait(draft);
+        std::lock_guard lock(acknowledged.mutex);
+        if (receipt)
+          EXPECT_TRUE(acknowledged.by_seq.emplace(receipt->seq(), name).second) << "one sequence given twice";
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+}
+
+void Verify(Ledger& ledger, const Acknowledged& acknowledged) {
+  std::map<uint64_t, std::string> found;
+  std::set<std::string> names, introduced;
+  uint64_t next = 0;
+  int64_t time = 0;
+  auto done = ledger.Replay(0, [&](const StoredEntry& entry) {
+    EXPECT_EQ(entry.seq, next++);
+    EXPECT_GE(entry.time, time);
+    time = entry.time;
+    auto object = boost::json::parse(entry.json).as_object();
+    if (object["kind"] == "person") introduced.emplace(object["subject"].as_string());
+    if (object["kind"] != "disclosure") return true;
+    auto opened = boost::json::parse(entry.opened).as_object();
+    for (const auto& table : opened["subjects"].as_array())
+      EXPECT_TRUE(introduced.contains(std::string(table.at("returned").at(0).as_string())));
+    std::string name(opened["reference"].as_string());
+    bool last = !object.contains("part") || object["part"] == "last";
+    if (last) {
+      EXPECT_TRUE(names.insert(name).second) << name << " is there twice";
+      EXPECT_TRUE(acknowledged.tried.contains(name)) << name;
+      found[entry.seq] = name;
+    }
+    return true;
+  });
+  EXPECT_TRUE(done) << done.error().operator_detail;
+  EXPECT_EQ(next, ledger.size());
+  for (const auto& [seq, name] : acknowledged.by_seq) EXPECT_EQ(found[seq], name) << "acknowledged and lost";
+}
+
+class CrashTest : public testing::TestWithParam<std::tuple<SimFault, bool>> {
+ protected:
+  void SetUp() override { spdlog_level_ = Log().level(), Log().set_level(spdlog::level::off); }
+  void TearDown() override { Log().set_level(spdlog_level_); }
+  spdlog::level::level_enum spdlog_level_{};
+};
+
+LedgerOptions Simulated(LedgerFolder& folder, SimFiles& files) {
+  LedgerOptions options = folder.options();
+  options.files = &files;
+  options.segment_bytes = 128 * 1024;
+  return options;
+}
+
+// One life with a fault at its Nth call, then another without: false where the fault was never reached.
+bool OneLife(SimFault fault, bool power, uint32_t seed) {
+  LedgerFolder folder(true);
+  SimFiles files;
+  LedgerOptions options = Simulated(folder, files);
+  Acknowledged acknowledged;
+  {
+    auto ledger = Ledger::Open(options, folder.keys());
+    EXPECT_TRUE(ledger) << ledger.error().operator_detail;
+    Work(folder, **ledger, acknowledged, "before");
+  }
+  files.Restart(power, seed);
+  files.Arm(fault);
+  {
+    auto ledger = Ledger::Open(options, folder.keys());
+    if (ledger) {
+      Work(folder, **ledger, acknowledged, "during");
+      if (files.hit() && !(*ledger)->healthy())
+        EXPECT_FALSE((*ledger)->AppendAndWait(SomeDraft())) << "what failed stays failed";
+    }
+  }
+  bool hit = files.hit();
+  files.Restart(power, seed + 1);
+  auto ledger = Ledger::Open(options, folder.keys());
+  EXPECT_TRUE(ledger) << "fault at call " << fault.at << ": " << ledger.error().operator_detail;
+  if (!ledger) return hit;
+  Verify(**ledger, acknowledged);
+  Work(folder, **ledger, acknowledged, "after");
+  EXPECT_GE(acknowledged.by_seq.size(), 12u) << "a ledger that was recovered works";
+  Verify(**ledger, acknowledged);
+  return hit;
+}
+
+TEST_P(CrashTest, NothingAcknowledgedIsLost) {
+  auto [fault, power] = GetParam();
+  uint64_t calls = 0;
+  for (fault.at = 1;; ++fault.at) {
+    SCOPED_TRACE(fault.at);
+    if (!OneLife(fault, power, static_cast<uint32_t>(fault.at))) break;
+    ++calls;
+    if (HasFailure()) break;
+  }
+  EXPECT_GT(calls, 60u) << "the fault has to be met everywhere";
+}
+
+constexpr SimFault kError{SimFault::Kind::error, 0, EIO, false};
+constexpr SimFault kFull{SimFault::Kind::short_write, 0, ENOSPC, true};
+constexpr SimFault kReadOnly{SimFault::Kind::error, 0, EROFS, true};
+constexpr SimFault kKill{SimFault::Kind::kill, 0, EIO, false};
+INSTANTIATE_TEST_SUITE_P(Faults, CrashTest,
+                         testing::Values(std::tuple{kError, false}, std::tuple{kError, true}, std::tuple{kFull, false},
+                                         std::tuple{kReadOnly, true}, std::tuple{kKill, false},
+                                         std::tuple{kKill, true}));
+
+}  // namespace
+}  // namespace ecluse

@@ -11,38 +11,73 @@ namespace {
 using Names = std::unordered_set<std::string_view>;
 
 const Names& Aggregates() {
-  static const Names names{
-      "count", "sum", "avg", "min", "max", "string_agg", "array_agg", "bool_and", "bool_or", "every", "bit_and", "bit_or",
-      "bit_xor", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "corr", "covar_pop",
-      "covar_samp", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx",
-      "regr_sxy", "regr_syy", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "percentile_cont",
-      "percentile_disc", "mode", "range_agg", "range_intersect_agg"};
+  static const Names names{"count",
+                           "sum",
+                           "avg",
+                           "min",
+                           "max",
+                           "string_agg",
+                           "array_agg",
+                           "bool_and",
+                           "bool_or",
+                           "every",
+                           "bit_and",
+                           "bit_or",
+                           "bit_xor",
+                           "stddev",
+                           "stddev_pop",
+                           "stddev_samp",
+                           "variance",
+                           "var_pop",
+                           "var_samp",
+                           "corr",
+                           "covar_pop",
+                           "covar_samp",
+                           "regr_avgx",
+                           "regr_avgy",
+                           "regr_count",
+                           "regr_intercept",
+                           "regr_r2",
+                           "regr_slope",
+                           "regr_sxx",
+                           "regr_sxy",
+                           "regr_syy",
+                           "json_agg",
+                           "jsonb_agg",
+                           "json_object_agg",
+                           "jsonb_object_agg",
+                           "percentile_cont",
+                           "percentile_disc",
+                           "mode",
+                           "range_agg",
+                           "range_intersect_agg"};
   return names;
 }
 
 const Names& WindowFunctions() {
-  static const Names names{"row_number", "rank",        "dense_rank", "ntile",      "percent_rank", "cume_dist",
-                           "lag",        "lead",        "first_value", "last_value", "nth_value"};
+  static const Names names{"row_number", "rank", "dense_rank",  "ntile",      "percent_rank", "cume_dist",
+                           "lag",        "lead", "first_value", "last_value", "nth_value"};
   return names;
 }
 
 const Names& Functions() {
   static const Names names{
       // 9.3 mathematics
-      "abs", "cbrt", "ceil", "ceiling", "degrees", "div", "exp", "factorial", "floor", "gcd", "lcm", "ln", "log", "log10",
-      "min_scale", "mod", "pi", "power", "pow", "radians", "round", "scale", "sign", "sqrt", "trim_scale", "trunc",
-      "width_bucket", "random", "acos", "acosd", "asin", "asind", "atan", "atand", "atan2", "atan2d", "cos", "cosd", "cot",
-      "cotd", "sin", "sind", "tan", "tand", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "numeric_inc",
+      "abs", "cbrt", "ceil", "ceiling", "degrees", "div", "exp", "factorial", "floor", "gcd", "lcm", "ln", "log",
+      "log10", "min_scale", "mod", "pi", "power", "pow", "radians", "round", "scale", "sign", "sqrt", "trim_scale",
+      "trunc", "width_bucket", "random", "acos", "acosd", "asin", "asind", "atan", "atand", "atan2", "atan2d", "cos",
+      "cosd", "cot", "cotd", "sin", "sind", "tan", "tand", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+      "numeric_inc",
       // 9.4 and 9.5 strings and bytes
-      "ascii", "bit_length", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws", "format", "initcap",
-      "left", "length", "lower", "lpad", "ltrim", "md5", "normalize", "is_normalized", "octet_length", "overlay",
-      "parse_ident", "position", "quote_ident", "quote_literal", "quote_nullable", "regexp_count", "regexp_instr",
-      "regexp_like", "regexp_match", "regexp_matches", "regexp_replace", "regexp_split_to_array", "regexp_split_to_table",
-      "regexp_substr", "repeat", "replace", "reverse", "right", "rpad", "rtrim", "split_part", "starts_with",
-      "string_to_array", "string_to_table", "strpos", "substr", "substring", "to_ascii", "to_hex", "translate", "unistr",
-      "upper", "bit_count", "get_bit", "get_byte", "set_bit", "set_byte", "sha224", "sha256", "sha384", "sha512", "encode",
-      "decode", "convert_from", "convert_to", "like_escape", "similar_to_escape", "similar_escape", "textcat", "textlen",
-      "text",
+      "ascii", "bit_length", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws", "format",
+      "initcap", "left", "length", "lower", "lpad", "ltrim", "md5", "normalize", "is_normalized", "octet_length",
+      "overlay", "parse_ident", "position", "quote_ident", "quote_literal", "quote_nullable", "regexp_count",
+      "regexp_instr", "regexp_like", "regexp_match", "regexp_matches", "regexp_replace", "regexp_split_to_array",
+      "regexp_split_to_table", "regexp_substr", "repeat", "replace", "reverse", "right", "rpad", "rtrim", "split_part",
+      "starts_with", "string_to_array", "string_to_table", "strpos", "substr", "substring", "to_ascii", "to_hex",
+      "translate", "unistr", "upper", "bit_count", "get_bit", "get_byte", "set_bit", "set_byte", "sha224", "sha256",
+      "sha384", "sha512", "encode", "decode", "convert_from", "convert_to", "like_escape", "similar_to_escape",
+      "similar_escape", "textcat", "textlen", "text",
       // 9.8 formatting
       "to_char", "to_date", "to_number", "to_timestamp",
       // 9.9 dates and times
@@ -51,7 +86,8 @@ const Names& Functions() {
       "make_timestamptz", "now", "statement_timestamp", "timeofday", "transaction_timestamp", "timezone", "overlaps",
       "date", "time", "timestamp", "timestamptz", "interval",
       // 9.10 enums, 9.11 geometry (constructors and measures used with points)
-      "enum_first", "enum_last", "enum_range", "area", "center", "diameter", "height", "width", "point", "box", "circle",
+      "enum_first", "enum_last", "enum_range", "area", "center", "diameter", "height", "width", "point", "box",
+      "circle",
       // 9.12 networks
       "abbrev", "broadcast", "family", "host", "hostmask", "masklen", "netmask", "network", "set_masklen",
       "inet_same_family", "inet_merge", "macaddr8_set7bit",
@@ -71,8 +107,8 @@ const Names& Functions() {
       "array_position", "array_positions", "array_prepend", "array_remove", "array_replace", "array_to_string",
       "array_upper", "cardinality", "trim_array", "unnest",
       // 9.20 ranges
-      "isempty", "lower_inc", "upper_inc", "lower_inf", "upper_inf", "range_merge", "multirange", "int4range", "int8range",
-      "numrange", "tsrange", "tstzrange", "daterange", "int4multirange", "int8multirange", "nummultirange",
+      "isempty", "lower_inc", "upper_inc", "lower_inf", "upper_inf", "range_merge", "multirange", "int4range",
+      "int8range", "numrange", "tsrange", "tstzrange", "daterange", "int4multirange", "int8multirange", "nummultirange",
       "tsmultirange", "tstzmultirange", "datemultirange",
       // 9.18 and 9.25 conditional and sets
       "num_nulls", "num_nonnulls", "generate_series", "generate_subscripts",
@@ -86,19 +122,38 @@ const Names& Functions() {
 }
 
 const Names& CatalogFunctions() {
-  static const Names names{"format_type", "_pg_expandarray", "_pg_char_max_length", "_pg_truetypid", "_pg_truetypmod",
-                           "pg_get_keywords", "aclexplode", "acldefault", "array_in", "array_out", "pg_options_to_table",
-                           "oidvectortypes", "inet_server_addr", "pg_postmaster_start_time"};
+  static const Names names{"format_type",
+                           "_pg_expandarray",
+                           "_pg_char_max_length",
+                           "_pg_truetypid",
+                           "_pg_truetypmod",
+                           "pg_get_keywords",
+                           "aclexplode",
+                           "acldefault",
+                           "array_in",
+                           "array_out",
+                           "pg_options_to_table",
+                           "oidvectortypes",
+                           "inet_server_addr",
+                           "pg_postmaster_start_time"};
   return names;
 }
 
 const Names& Types() {
-  static const Names names{
-      "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "char", "name", "bytea",
-      "date", "time", "timetz", "timestamp", "timestamptz", "interval", "uuid", "json", "jsonb", "jsonpath", "bit",
-      "varbit", "inet", "cidr", "macaddr", "macaddr8", "money", "point", "line", "lseg", "box", "path", "polygon", "circle",
-      "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange", "int4multirange", "int8multirange",
-      "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange", "oid", "int2vector", "oidvector", "unknown"};
+  static const Names names{"bool",           "int2",          "int4",         "int8",
+                           "float4",         "float8",        "numeric",      "text",
+                           "varchar",        "bpchar",        "char",         "name",
+                           "bytea",          "date",          "time",         "timetz",
+                           "timestamp",      "timestamptz",   "interval",     "uuid",
+                           "json",           "jsonb",         "jsonpath",     "bit",
+                           "varbit",         "inet",          "cidr",         "macaddr",
+                           "macaddr8",       "money",         "point",        "line",
+                           "lseg",           "box",           "path",         "polygon",
+                           "circle",         "int4range",     "int8range",    "numrange",
+                           "tsrange",        "tstzrange",     "daterange",    "int4multirange",
+                           "int8multirange", "nummultirange", "tsmultirange", "tstzmultirange",
+                           "datemultirange", "oid",           "int2vector",   "oidvector",
+                           "unknown"};
   return names;
 }
 
@@ -113,11 +168,11 @@ bool Function(std::string_view name) { return Functions().contains(name) || Aggr
 bool CatalogFunction(std::string_view name) { return CatalogFunctions().contains(name); }
 
 bool Operator(std::string_view name) {
-  static const Names names{
-      "+",  "-",   "*",   "/",    "%",   "^",   "|/",  "||/", "@",   "&",   "|",   "#",   "~",  "<<",  ">>",  "=",
-      "<>", "!=",  "<",   ">",    "<=",  ">=",  "||",  "~~",  "~~*", "!~~", "!~~*", "~*", "!~", "!~*", "->",  "->>",
-      "#>", "#>>", "@>",  "<@",   "?",   "?|",  "?&",  "#-",  "@?",  "&&",  "-|-", "&<",  "&>", "<<=", ">>=", "<<|",
-      "|>>", "^@", "~=",  "<->",  "~>=~", "~<=~", "~>~", "~<~"};
+  static const Names names{"+",   "-",   "*",    "/",   "%",    "^",    "|/",  "||/", "@",  "&",   "|",   "#",
+                           "~",   "<<",  ">>",   "=",   "<>",   "!=",   "<",   ">",   "<=", ">=",  "||",  "~~",
+                           "~~*", "!~~", "!~~*", "~*",  "!~",   "!~*",  "->",  "->>", "#>", "#>>", "@>",  "<@",
+                           "?",   "?|",  "?&",   "#-",  "@?",   "&&",   "-|-", "&<",  "&>", "<<=", ">>=", "<<|",
+                           "|>>", "^@",  "~=",   "<->", "~>=~", "~<=~", "~>~", "~<~"};
   return names.contains(name);
 }
 

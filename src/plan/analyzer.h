@@ -1,9 +1,11 @@
-// The analyzer: resolves one statement against a role's schema, decides for every result row whom it is about, and notes
-// the splices that turn the client's text into what PostgreSQL may run. Internal to plan/; see docs/decisions/planning.md.
+// The analyzer: resolves one statement against a role's schema, decides for every result row whom it is about, and
+// notes the splices that turn the client's text into what PostgreSQL may run. Internal to plan/; see
+// docs/decisions/planning.md.
 //
-// The rules are sql-door's: a row's people are carried upwards as hidden columns, one for each reference to a guarded table
-// ("node"). Nodes that equalities tie to each other are the same person; what is tied to a counted person needs no column
-// of its own. Everything not understood is refused.
+// The rules are sql-door's: a row's people are carried upwards as hidden columns, one for each reference to a guarded
+// table
+// ("node"). Nodes that equalities tie to each other are the same person; what is tied to a counted person needs no
+// column of its own. Everything not understood is refused.
 #pragma once
 
 #include <deque>
@@ -41,7 +43,7 @@ struct Column {
   bool on_aggregate = false;  // tells of an aggregate over people who are not one group's key
   bool pseudonym = false;
   bool readable = true;
-  Oid type = 0;               // 0 where it is not known
+  Oid type = 0;                        // 0 where it is not known
   std::vector<ValueSource> constants;  // of a VALUES list
 };
 
@@ -56,7 +58,7 @@ enum class RelationKind { guarded, open, shadow, subquery, function, values };
 struct Relation {
   RelationKind kind = RelationKind::open;
   std::string alias;
-  std::string schema;          // for references written schema.table.column; empty where there is an alias
+  std::string schema;  // for references written schema.table.column; empty where there is an alias
   std::vector<Column> columns;
   std::vector<int> nodes;
   const GuardedView* view = nullptr;  // of guarded
@@ -100,15 +102,15 @@ struct Output {
     int table_ref = -1;
     int node = -1;
     int arm = 0;
-    bool tied = false;      // to a person of an enclosing level
+    bool tied = false;  // to a person of an enclosing level
     bool limited = false;
     bool anchored = false;  // on the missing side of an outer join, tied to one of the others
   };
   std::vector<Hidden> hidden;  // in the order of the appended columns
   std::vector<Leaf*> leaves;
   bool guarded() const { return !hidden.empty() || touches; }
-  bool touches = false;        // reads guarded rows at all, tied sub-selects included
-  bool single = false;         // ungrouped aggregates: a row even where nothing matches
+  bool touches = false;  // reads guarded rows at all, tied sub-selects included
+  bool single = false;   // ungrouped aggregates: a row even where nothing matches
 };
 
 // Where an expression stands.
@@ -134,7 +136,8 @@ struct Level {
 };
 
 // Plans a statement found inside another one (PREPARE, DECLARE, COPY, EXPLAIN), verified like any.
-using PlanInner = std::function<Result<std::shared_ptr<const Plan>>(std::string_view text, std::span<const Oid> declared)>;
+using PlanInner =
+    std::function<Result<std::shared_ptr<const Plan>>(std::string_view text, std::span<const Oid> declared)>;
 
 class Analyzer {
  public:
@@ -167,9 +170,9 @@ class Analyzer {
   Status Locking(const pgq::SelectStmt& select, const FromItem& from);
   // The ties of a level as a whole, with what the levels around it have counted.
   struct Known {
-    FromItem all;          // everything in FROM together
-    std::set<int> outer;   // counted nodes of enclosing levels
-    bool AllTied() const;  // every node that hangs on no other is tied to an outer one
+    FromItem all;                                   // everything in FROM together
+    std::set<int> outer;                            // counted nodes of enclosing levels
+    bool AllTied() const;                           // every node that hangs on no other is tied to an outer one
     bool Covered(const std::set<int>& keys) const;  // … or to one of `keys`
   };
   Known KnownOf(const Scope& scope) const;
@@ -252,12 +255,13 @@ class Analyzer {
   Status NameCast(const pgq::TypeCast& cast, const std::string& type);
 
   // subjects.cc
-  // What the parts of `a AND b AND c` say: pairs of nodes that equalities of their subject columns tie; people and unique
-  // keys of several columns that constants name are noted on the way.
+  // What the parts of `a AND b AND c` say: pairs of nodes that equalities of their subject columns tie; people and
+  // unique keys of several columns that constants name are noted on the way.
   Result<std::vector<std::pair<int, int>>> Ties(const pgq::Node& condition, const Scope& scope);
   // `left = right`: whoever that names by constants is asked for.
   Status NameSubjects(const pgq::Node& left, const pgq::Node& right, Level& level, const pgq::A_Expr* expr);
   Status NameList(const pgq::Node& left, const pgq::Node& list, Level& level, const pgq::A_Expr* expr);
+  Status NameMembers(const pgq::Node& left, const pgq::SelectStmt& select, Level& level);
   void Ask(const Origin& origin, std::vector<ValueSource> values);
   void AskUnique(const Origin& origin, const ValueSource& value, const pgq::A_Expr* expr);
   std::optional<ValueSource> ConstantOf(const pgq::Node& node) const;
@@ -271,12 +275,12 @@ class Analyzer {
   Result<std::shared_ptr<Plan>> Delete(const pgq::DeleteStmt& remove);
   Result<FromItem*> WriteTarget(const pgq::RangeVar& range, std::string_view what);
   Result<std::vector<int>> InsertColumns(const pgq::InsertStmt& insert, const FromItem& target);
-  Status InsertValues(const pgq::SelectStmt& values, const FromItem& target, const std::vector<int>& columns, Level& level,
-                      bool conflict);
+  Status InsertValues(const pgq::SelectStmt& values, const FromItem& target, const std::vector<int>& columns,
+                      Level& level, bool conflict);
   Status OnConflict(const pgq::InsertStmt& insert, const FromItem& target, Scope& scope);
   Status Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const FromItem& target, Level& level);
-  Status FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>& returning, const FromItem& target, Scope& scope,
-                     std::string tag);
+  Status FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>& returning, const FromItem& target,
+                     Scope& scope, std::string tag);
 
   // utility.cc
   Result<std::shared_ptr<Plan>> Utility(const pgq::Node& node);
@@ -320,24 +324,26 @@ class Analyzer {
   std::deque<Output> outputs_;
   std::vector<NodeInfo> nodes_;
   std::vector<const GuardedView*> views_;  // of each table_ref
-  bool system_ = false;    // some relation is a catalog's
-  bool unsystem_ = false;  // some relation is a table
+  bool system_ = false;                    // some relation is a catalog's
+  bool unsystem_ = false;                  // some relation is a table
   bool writes_ = false;
   std::set<const pgq::SelectStmt*> merged_unions_;  // whose duplicates an enclosing UNION removes
   bool statistic_ = false, statistic_form_ = false;
   const pgq::SelectStmt* statement_ = nullptr;  // the whole statement, where it is a SELECT
-  std::vector<HiddenColumn> extra_;  // hidden columns of statistics, behind the subjects
+  std::vector<HiddenColumn> extra_;             // hidden columns of statistics, behind the subjects
   std::vector<std::string> statistic_arguments_;
   int arms_ = 0;
+  int64_t listed_values_ = 0;  // rows of VALUES beyond the first: searched for where the statement is guarded
   // What only statements over catalogs alone may use: refused at the end where tables are read as well.
   struct CatalogOnly {
     std::string what;
     int location = 0;
   };
   std::optional<CatalogOnly> catalog_only_;
-  std::string rename_;  // the output name of an expression that was replaced by a constant
+  std::string rename_;                             // the output name of an expression that was replaced by a constant
   std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
-  struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated with
+  struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated
+                       // with
     Origin origin;
     const pgq::SelectStmt* select = nullptr;
   };

@@ -35,7 +35,7 @@ class PlanCache {
   };
   const size_t capacity_;
   mutable std::mutex mutex_;
-  std::list<Item> items_;  // most recent first
+  std::list<Item> items_;                                                  // most recent first
   std::unordered_map<std::string_view, std::list<Item>::iterator> index_;  // keys point into items_
   size_t bytes_ = 0;
   uint64_t hits_ = 0, misses_ = 0;

@@ -80,8 +80,8 @@ void Clauses::Scan() {
     } else if (Word(i, "window") && select->window == npos && select->from != npos) {
       ends_list();
       select->window = i;
-    } else if (select->tail == npos && (Word(i, "order") || Word(i, "limit") || Word(i, "offset") || Word(i, "fetch") ||
-                                        Word(i, "for"))) {
+    } else if (select->tail == npos &&
+               (Word(i, "order") || Word(i, "limit") || Word(i, "offset") || Word(i, "fetch") || Word(i, "for"))) {
       ends_list();
       select->tail = i;
     }

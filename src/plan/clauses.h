@@ -18,9 +18,9 @@ struct SelectClauses {
   size_t list_begin = npos;  // first token of the select list
   size_t list_end = npos;    // one past its last token
   size_t from = npos, where = npos, group = npos, having = npos, window = npos;
-  size_t group_end = npos;   // one past the last token of GROUP BY
-  size_t tail = npos;        // ORDER, LIMIT, OFFSET, FETCH or FOR behind it, whichever is first
-  size_t end = npos;         // one past its last token, its tail included
+  size_t group_end = npos;  // one past the last token of GROUP BY
+  size_t tail = npos;       // ORDER, LIMIT, OFFSET, FETCH or FOR behind it, whichever is first
+  size_t end = npos;        // one past its last token, its tail included
   uint32_t depth = 0;
 };
 

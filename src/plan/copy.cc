@@ -18,7 +18,8 @@ Result<Plan::Copy> Analyzer::CopyOptions(const pgq::CopyStmt& statement) {
     const pgq::DefElem& option = node.def_elem();
     const std::string value = text_of(option);
     const auto one = [&](char* out) -> Status {
-      if (value.size() != 1) return Refuse(option.location(), "plan.copy", "COPY " + option.defname() + " takes one character", {});
+      if (value.size() != 1)
+        return Refuse(option.location(), "plan.copy", "COPY " + option.defname() + " takes one character", {});
       *out = value[0];
       return {};
     };
@@ -26,7 +27,8 @@ Result<Plan::Copy> Analyzer::CopyOptions(const pgq::CopyStmt& statement) {
       if (value == "csv") {
         copy.format = Plan::Copy::Format::csv;
       } else if (value != "text") {
-        return Refuse(option.location(), "plan.copy", "COPY format \"" + value + "\" is not available here", "Use text or csv.");
+        return Refuse(option.location(), "plan.copy", "COPY format \"" + value + "\" is not available here",
+                      "Use text or csv.");
       }
     } else if (option.defname() == "delimiter") {
       ECLUSE_OK(one(&copy.delimiter));
@@ -67,7 +69,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Copy(const pgq::CopyStmt& statement) {
     // COPY ( query ) TO …
     const size_t open = clauses_.Symbol(1, "(") ? 1 : Clauses::npos;
     const size_t close = clauses_.Partner(open);
-    if (open == Clauses::npos || close == Clauses::npos) return Refuse(-1, "plan.copy", "this COPY is not understood", {});
+    if (open == Clauses::npos || close == Clauses::npos)
+      return Refuse(-1, "plan.copy", "this COPY is not understood", {});
     text = text_.substr(clauses_.tokens()[open].end, clauses_.tokens()[close].begin - clauses_.tokens()[open].end);
   } else {
     const pgq::RangeVar& range = statement.relation();
@@ -75,13 +78,15 @@ Result<std::shared_ptr<Plan>> Analyzer::Copy(const pgq::CopyStmt& statement) {
       text += (text.empty() ? "SELECT " : ", ") + QuoteIdentifier(column.string().sval());
     }
     if (text.empty()) text = "SELECT *";
-    text += " FROM " + (range.schemaname().empty() ? "" : QuoteIdentifier(range.schemaname()) + ".") + QuoteIdentifier(range.relname());
+    text += " FROM " + (range.schemaname().empty() ? "" : QuoteIdentifier(range.schemaname()) + ".") +
+            QuoteIdentifier(range.relname());
   }
   ECLUSE_TRY(plan_->inner, inner_(text, {}));
   if (plan_->inner->statistic) plan_->inner = plan_->inner->fallback;
   if (plan_->inner->kind != Plan::Kind::rows) return Refuse(-1, "plan.copy", "COPY … TO takes a SELECT", {});
   if (plan_->inner->guarded && !schema_.role->may_export) {
-    return Forbid(-1, "plan.export", "this role may not export", "COPY … TO needs `export: true` in the policy; SELECT does not.");
+    return Forbid(-1, "plan.export", "this role may not export",
+                  "COPY … TO needs `export: true` in the policy; SELECT does not.");
   }
   plan_->kind = Plan::Kind::copy_out;
   plan_->command_tag = "COPY";
@@ -102,11 +107,13 @@ Result<std::shared_ptr<Plan>> Analyzer::CopyIn(const pgq::CopyStmt& statement, P
   copy.insert_prefix = "INSERT INTO " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) + " (";
   for (size_t i = 0; i < columns.size(); ++i) {
     if (columns[i] < 0) {
-      return NameError(-1, sqlstate::kUndefinedColumn, "a column of COPY does not exist in \"" + view.table.name + "\"");
+      return NameError(-1, sqlstate::kUndefinedColumn,
+                       "a column of COPY does not exist in \"" + view.table.name + "\"");
     }
     const ViewColumn& column = view.columns[static_cast<size_t>(columns[i])];
     if (!column.insertable) {
-      return Forbid(-1, "plan.write-column", "this role may not write column \"" + column.name + "\" of " + view.table.Text(),
+      return Forbid(-1, "plan.write-column",
+                    "this role may not write column \"" + column.name + "\" of " + view.table.Text(),
                     "Name the columns you write: COPY t (a, b) FROM STDIN.");
     }
     copy.columns.push_back(column.name);

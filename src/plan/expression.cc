@@ -1,4 +1,5 @@
-// Expressions: every kind of node that may stand in one, and for each whatever makes it safe. Unknown kinds are refused.
+// Expressions: every kind of node that may stand in one, and for each whatever makes it safe. Unknown kinds are
+// refused.
 #include <algorithm>
 
 #include "plan/allow.h"
@@ -11,13 +12,30 @@ bool IsCondition(Place place) { return place == Place::where || place == Place::
 
 // Settings whose value says nothing of data or of the host.
 bool ReadableSetting(std::string_view name) {
-  static constexpr std::string_view kNames[] = {
-      "server_version", "server_version_num", "server_encoding", "client_encoding", "timezone", "datestyle", "intervalstyle",
-      "standard_conforming_strings", "integer_datetimes", "max_index_keys", "bytea_output", "extra_float_digits",
-      "application_name", "transaction_isolation", "default_transaction_isolation", "transaction_read_only",
-      "default_transaction_read_only", "lc_collate", "lc_ctype", "max_identifier_length", "block_size"};
+  static constexpr std::string_view kNames[] = {"server_version",
+                                                "server_version_num",
+                                                "server_encoding",
+                                                "client_encoding",
+                                                "timezone",
+                                                "datestyle",
+                                                "intervalstyle",
+                                                "standard_conforming_strings",
+                                                "integer_datetimes",
+                                                "max_index_keys",
+                                                "bytea_output",
+                                                "extra_float_digits",
+                                                "application_name",
+                                                "transaction_isolation",
+                                                "default_transaction_isolation",
+                                                "transaction_read_only",
+                                                "default_transaction_read_only",
+                                                "lc_collate",
+                                                "lc_ctype",
+                                                "max_identifier_length",
+                                                "block_size"};
   std::string lower(name);
-  std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   return std::ranges::find(kNames, lower) != std::end(kNames);
 }
 
@@ -31,29 +49,46 @@ Status Analyzer::Each(const List& nodes, Level& level, Place place, bool in_aggr
 
 Status Analyzer::Expression(const pgq::Node& node, Level& level, Place place, bool in_aggregate) {
   switch (node.node_case()) {
-    case pgq::Node::kColumnRef: return Column_(node.column_ref(), level, place, in_aggregate);
-    case pgq::Node::kAConst: return {};
+    case pgq::Node::kColumnRef:
+      return Column_(node.column_ref(), level, place, in_aggregate);
+    case pgq::Node::kAConst:
+      return {};
     case pgq::Node::kParamRef:
       plan_->parameters = std::max(plan_->parameters, node.param_ref().number());
       return {};
-    case pgq::Node::kAExpr: return Operator(node.a_expr(), level, place, in_aggregate);
-    case pgq::Node::kBoolExpr: return Each(node.bool_expr().args(), level, place, in_aggregate);
-    case pgq::Node::kNullTest: return Expression(node.null_test().arg(), level, place, in_aggregate);
-    case pgq::Node::kBooleanTest: return Expression(node.boolean_test().arg(), level, place, in_aggregate);
-    case pgq::Node::kTypeCast: return Cast(node.type_cast(), level, place, in_aggregate);
-    case pgq::Node::kFuncCall: return Call(node.func_call(), level, place, in_aggregate);
-    case pgq::Node::kSubLink: return SubLink(node.sub_link(), level, place, in_aggregate);
-    case pgq::Node::kCoalesceExpr: return Each(node.coalesce_expr().args(), level, place, in_aggregate);
-    case pgq::Node::kMinMaxExpr: return Each(node.min_max_expr().args(), level, place, in_aggregate);
-    case pgq::Node::kAArrayExpr: return Each(node.a_array_expr().elements(), level, place, in_aggregate);
-    case pgq::Node::kRowExpr: return Each(node.row_expr().args(), level, place, in_aggregate);
-    case pgq::Node::kList: return Each(node.list().items(), level, place, in_aggregate);
-    case pgq::Node::kNamedArgExpr: return Expression(node.named_arg_expr().arg(), level, place, in_aggregate);
-    case pgq::Node::kGroupingFunc: return Each(node.grouping_func().args(), level, place, true);
+    case pgq::Node::kAExpr:
+      return Operator(node.a_expr(), level, place, in_aggregate);
+    case pgq::Node::kBoolExpr:
+      return Each(node.bool_expr().args(), level, place, in_aggregate);
+    case pgq::Node::kNullTest:
+      return Expression(node.null_test().arg(), level, place, in_aggregate);
+    case pgq::Node::kBooleanTest:
+      return Expression(node.boolean_test().arg(), level, place, in_aggregate);
+    case pgq::Node::kTypeCast:
+      return Cast(node.type_cast(), level, place, in_aggregate);
+    case pgq::Node::kFuncCall:
+      return Call(node.func_call(), level, place, in_aggregate);
+    case pgq::Node::kSubLink:
+      return SubLink(node.sub_link(), level, place, in_aggregate);
+    case pgq::Node::kCoalesceExpr:
+      return Each(node.coalesce_expr().args(), level, place, in_aggregate);
+    case pgq::Node::kMinMaxExpr:
+      return Each(node.min_max_expr().args(), level, place, in_aggregate);
+    case pgq::Node::kAArrayExpr:
+      return Each(node.a_array_expr().elements(), level, place, in_aggregate);
+    case pgq::Node::kRowExpr:
+      return Each(node.row_expr().args(), level, place, in_aggregate);
+    case pgq::Node::kList:
+      return Each(node.list().items(), level, place, in_aggregate);
+    case pgq::Node::kNamedArgExpr:
+      return Expression(node.named_arg_expr().arg(), level, place, in_aggregate);
+    case pgq::Node::kGroupingFunc:
+      return Each(node.grouping_func().args(), level, place, true);
     case pgq::Node::kCollateClause: {
       const auto name = NameParts(node.collate_clause().collname());
       if (name.size() > 1 && name.front() != "pg_catalog") {
-        return Refuse(node.collate_clause().location(), "plan.collation", "only collations of pg_catalog are available", {});
+        return Refuse(node.collate_clause().location(), "plan.collation", "only collations of pg_catalog are available",
+                      {});
       }
       return Expression(node.collate_clause().arg(), level, place, in_aggregate);
     }
@@ -70,7 +105,8 @@ Status Analyzer::Expression(const pgq::Node& node, Level& level, Place place, bo
       const pgq::SQLValueFunction& function = node.sqlvalue_function();
       if (function.op() == pgq::SVFOP_CURRENT_SCHEMA) {
         const size_t token = clauses_.TokenAt(static_cast<size_t>(function.location()));
-        if (token == Clauses::npos) return Refuse(function.location(), "plan.name", "this name cannot be rewritten", {});
+        if (token == Clauses::npos)
+          return Refuse(function.location(), "plan.name", "this name cannot be rewritten", {});
         const std::string schema = context_.search_path.empty() ? "NULL" : QuoteLiteral(context_.search_path.front());
         splices_.Replace(clauses_.tokens()[token].begin, clauses_.tokens()[token].end, schema + "::pg_catalog.name");
         rename_ = "current_schema";
@@ -103,7 +139,8 @@ Status Analyzer::Expression(const pgq::Node& node, Level& level, Place place, bo
     default:
       break;
   }
-  return Refuse(-1, "plan.expression", "this kind of expression is not understood", "Write it with simpler expressions.");
+  return Refuse(-1, "plan.expression", "this kind of expression is not understood",
+                "Write it with simpler expressions.");
 }
 
 Status Analyzer::Column_(const pgq::ColumnRef& ref, Level& level, Place place, bool in_aggregate) {
@@ -111,9 +148,10 @@ Status Analyzer::Column_(const pgq::ColumnRef& ref, Level& level, Place place, b
   ECLUSE_TRY(const Column column, UseColumn(found, ref.location()));
   level.saw_on_aggregate |= column.on_aggregate;
   if (column.on_aggregate && IsCondition(place)) {
-    return Refuse(ref.location(), "plan.aggregate-condition",
-                  "a condition on an aggregate would tell of people who are not counted",
-                  "Group by the subject column inside the sub-select, or show the aggregate instead of filtering by it.");
+    return Refuse(
+        ref.location(), "plan.aggregate-condition",
+        "a condition on an aggregate would tell of people who are not counted",
+        "Group by the subject column inside the sub-select, or show the aggregate instead of filtering by it.");
   }
   if (column.pseudonym) {
     return Refuse(ref.location(), "plan.pseudonym",
@@ -128,7 +166,8 @@ Status Analyzer::Operator(const pgq::A_Expr& expr, Level& level, Place place, bo
   const auto name = NameParts(expr.name());
   if (name.empty() || (name.size() > 1 && (name.size() != 2 || name.front() != "pg_catalog")) ||
       !(allow::Operator(name.back()) || expr.kind() >= pgq::AEXPR_BETWEEN)) {
-    return Forbid(expr.location(), "plan.operator", "operator " + (name.empty() ? "" : name.back()) + " is not available here",
+    return Forbid(expr.location(), "plan.operator",
+                  "operator " + (name.empty() ? "" : name.back()) + " is not available here",
                   "Use PostgreSQL's built-in comparison, arithmetic, text, array, range and JSON operators.");
   }
   const bool equality = name.back() == "=";
@@ -208,7 +247,8 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
 
 Status Analyzer::AggregateCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name) {
   if (place == Place::where || place == Place::on) {
-    return Refuse(call.location(), "plan.aggregate", "aggregate " + name + " cannot stand in WHERE or ON", "Use HAVING.");
+    return Refuse(call.location(), "plan.aggregate", "aggregate " + name + " cannot stand in WHERE or ON",
+                  "Use HAVING.");
   }
   level.aggregates = true;
   ECLUSE_OK(Each(call.args(), level, Place::select_list, true));
@@ -296,8 +336,8 @@ Status Analyzer::Sequence(const pgq::FuncCall& call, const std::string& name) {
   const size_t dot = text.find('.');
   for (const TableName& sequence : schema_.sequences) {
     const bool same = dot == std::string::npos
-                          ? sequence.name == text && std::ranges::find(context_.search_path, sequence.schema) !=
-                                                         context_.search_path.end()
+                          ? sequence.name == text &&
+                                std::ranges::find(context_.search_path, sequence.schema) != context_.search_path.end()
                           : sequence.schema == text.substr(0, dot) && sequence.name == text.substr(dot + 1);
     if (!same) continue;
     const size_t token = clauses_.TokenAt(static_cast<size_t>(argument->a_const().location()));
@@ -376,10 +416,12 @@ Status Analyzer::NameCast(const pgq::TypeCast& cast, const std::string& type) {
 }
 
 Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate) {
-  if (!link.subselect().has_select_stmt()) return Refuse(link.location(), "plan.sub-select", "this sub-select is not understood", {});
+  if (!link.subselect().has_select_stmt())
+    return Refuse(link.location(), "plan.sub-select", "this sub-select is not understood", {});
   const pgq::SelectStmt& select = link.subselect().select_stmt();
   const auto oper = NameParts(link.oper_name());
-  if (!oper.empty() && !(oper.size() <= 2 && (oper.size() == 1 || oper[0] == "pg_catalog") && allow::Operator(oper.back()))) {
+  if (!oper.empty() &&
+      !(oper.size() <= 2 && (oper.size() == 1 || oper[0] == "pg_catalog") && allow::Operator(oper.back()))) {
     return Forbid(link.location(), "plan.operator", "operator " + oper.back() + " is not available here", {});
   }
   std::optional<Membership> membership;
@@ -395,6 +437,9 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
     if (pseudonym && !membership) {
       return Refuse(link.location(), "plan.pseudonym", "a pseudonym cannot be compared with a sub-select", {});
     }
+  }
+  if (link.sub_link_type() == pgq::ANY_SUBLINK && (oper.empty() || oper.back() == "=")) {
+    ECLUSE_OK(NameMembers(link.testexpr(), select, level));
   }
   membership_ = membership;
   auto output = Query(select, level.scope, Carry::tied, false);

@@ -63,7 +63,8 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
   if (!range.inh()) return Refuse(range.location(), "plan.only", "ONLY is not available here", "Leave ONLY out.");
   const std::string alias = range.has_alias() ? range.alias().aliasname() : name;
   const size_t first = clauses_.TokenAt(static_cast<size_t>(range.location()));
-  if (first == Clauses::npos) return Refuse(range.location(), "plan.name", "this table name cannot be found in the text", {});
+  if (first == Clauses::npos)
+    return Refuse(range.location(), "plan.name", "this table name cannot be found in the text", {});
   const size_t last = range.schemaname().empty() ? first : first + 2;
   const size_t begin = clauses_.tokens()[first].begin;
   const size_t end = clauses_.tokens()[std::min(last, clauses_.tokens().size() - 1)].end;
@@ -77,7 +78,8 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
           return Refuse(range.location(), "plan.recursive", "this recursive reference is not understood",
                         "Recursive queries are available over catalogs and open tables only.");
         }
-        return Derived(outputs_[static_cast<size_t>(cte->output)], alias, range.has_alias() ? &range.alias() : nullptr, {});
+        return Derived(outputs_[static_cast<size_t>(cte->output)], alias, range.has_alias() ? &range.alias() : nullptr,
+                       {});
       }
     }
   }
@@ -134,9 +136,9 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
       splices_.Replace(begin, end, QuoteIdentifier(open->table.schema) + "." + QuoteIdentifier(name));
     }
   } else {
-    return NameError(range.location(), sqlstate::kUndefinedTable,
-                     "relation \"" + (range.schemaname().empty() ? name : range.schemaname() + "." + name) +
-                         "\" does not exist");
+    return NameError(
+        range.location(), sqlstate::kUndefinedTable,
+        "relation \"" + (range.schemaname().empty() ? name : range.schemaname() + "." + name) + "\" does not exist");
   }
   if (range.has_alias()) ECLUSE_OK(Rename(*relation, range.alias()));
   for (const Column& column : relation->columns) {
@@ -156,8 +158,8 @@ Result<FromItem*> Analyzer::Derived(const Output& output, std::string alias, con
   std::map<int, int> carried;  // the query's own node -> the node this level sees
   for (size_t i = 0; i < output.hidden.size(); ++i) {
     const Output::Hidden& hidden = output.hidden[i];
-    const int node = NewNode(hidden.table_ref,
-                             QuoteIdentifier(relation->alias) + ".\"__ecluse_s" + std::to_string(i + 1) + '"');
+    const int node =
+        NewNode(hidden.table_ref, QuoteIdentifier(relation->alias) + ".\"__ecluse_s" + std::to_string(i + 1) + '"');
     carried[hidden.node] = node;
     item->nodes.push_back(node);
     relation->nodes.push_back(node);
@@ -225,11 +227,13 @@ Result<FromItem*> Analyzer::Function(const pgq::RangeFunction& function, const S
   relation->kind = RelationKind::function;
   relation->alias = function.has_alias() ? function.alias().aliasname() : name;
   const allow::RecordColumns known = allow::Columns(name);
-  for (size_t i = 0; i < known.count; ++i) relation->columns.push_back({.name = std::string(known.names[i]), .origin = {}, .constants = {}});
+  for (size_t i = 0; i < known.count; ++i)
+    relation->columns.push_back({.name = std::string(known.names[i]), .origin = {}, .constants = {}});
   if (known.count == 0) {
     // A scalar function's column is called like its alias; unnest of several arrays gives as many.
     const int arrays = name == "unnest" ? std::max(1, pair.list().items(0).func_call().args_size()) : 1;
-    for (int i = 0; i < arrays; ++i) relation->columns.push_back({.name = arrays == 1 ? relation->alias : name, .origin = {}, .constants = {}});
+    for (int i = 0; i < arrays; ++i)
+      relation->columns.push_back({.name = arrays == 1 ? relation->alias : name, .origin = {}, .constants = {}});
   }
   if (known.count == 1 && function.has_alias()) relation->columns[0].name = relation->alias;
   if (function.ordinality()) relation->columns.push_back({.name = "ordinality", .origin = {}, .constants = {}});
@@ -248,8 +252,8 @@ Result<FromItem*> Analyzer::Function(const pgq::RangeFunction& function, const S
   return item;
 }
 
-Status Analyzer::OuterTie(const FromItem& counted, const FromItem& missing,
-                          const std::vector<std::pair<int, int>>& on, int location) {
+Status Analyzer::OuterTie(const FromItem& counted, const FromItem& missing, const std::vector<std::pair<int, int>>& on,
+                          int location) {
   if (missing.nodes.empty()) return {};
   std::set<int> start(counted.nodes.begin(), counted.nodes.end());
   std::vector<std::pair<int, int>> edges = on;
@@ -258,7 +262,8 @@ Status Analyzer::OuterTie(const FromItem& counted, const FromItem& missing,
   const std::set<int> reached = Closure(std::move(start), edges);
   for (const int node : missing.nodes) {
     if (missing.tied.contains(node) || missing.anchors.contains(node)) continue;
-    const std::string table = plan_->tables[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)].table.Text();
+    const std::string table =
+        plan_->tables[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)].table.Text();
     if (!reached.contains(node)) {
       return Refuse(location, "plan.outer-join",
                     "a missing row of " + table + " would tell of somebody who is not counted", kTieHint);
@@ -303,9 +308,11 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
         after += clauses_.Word(after, "as") ? 2 : 1;
         if (clauses_.Symbol(after, "(")) after = clauses_.Partner(after) + 1;
       }
-      for (int steps = 0; steps < 4 && natural != Clauses::npos && !clauses_.Word(natural, "natural"); ++steps) --natural;
+      for (int steps = 0; steps < 4 && natural != Clauses::npos && !clauses_.Word(natural, "natural"); ++steps)
+        --natural;
       if (!clauses_.Word(natural, "natural")) {
-        return Refuse(range.location(), "plan.natural", "NATURAL JOIN is not available here", "Write JOIN … USING (columns).");
+        return Refuse(range.location(), "plan.natural", "NATURAL JOIN is not available here",
+                      "Write JOIN … USING (columns).");
       }
       splices_.Replace(clauses_.tokens()[natural].begin, clauses_.tokens()[natural].end, "");
       std::string sql = " USING (";
@@ -351,6 +358,10 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
     if (l.on_aggregate || r.on_aggregate) {
       return Refuse(-1, "plan.aggregate-condition", "a join on an aggregate would tell of people who are not counted",
                     "Group by the subject column inside the sub-select.");
+    }
+    for (const auto& [subject, listed] : {std::pair{&l, &r}, std::pair{&r, &l}}) {
+      if (!subject->origin || !IsSubject(*subject->origin)) continue;
+      for (const ValueSource& constant : listed->constants) Ask(*subject->origin, {constant});
     }
     const bool subjects = l.origin && r.origin && IsSubject(*l.origin) && IsSubject(*r.origin);
     if ((l.pseudonym || r.pseudonym) && !(l.pseudonym && r.pseudonym && subjects)) {

@@ -10,7 +10,8 @@ namespace {
 const pgq::ResTarget* TargetOf(const pgq::Node& node, const pgq::SelectStmt& select) {
   if (node.has_a_const() && node.a_const().val_case() == pgq::A_Const::kIval) {
     const int position = node.a_const().ival().ival();
-    return position >= 1 && position <= select.target_list_size() ? &select.target_list(position - 1).res_target() : nullptr;
+    return position >= 1 && position <= select.target_list_size() ? &select.target_list(position - 1).res_target()
+                                                                  : nullptr;
   }
   if (!node.has_column_ref() || node.column_ref().fields_size() != 1 || !node.column_ref().fields(0).has_string()) {
     return nullptr;
@@ -27,7 +28,8 @@ Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select,
   if (node.has_grouping_set()) {
     grouping.sets = true;
     const auto kind = node.grouping_set().kind();
-    grouping.empty_set |= kind == pgq::GROUPING_SET_EMPTY || kind == pgq::GROUPING_SET_ROLLUP || kind == pgq::GROUPING_SET_CUBE;
+    grouping.empty_set |=
+        kind == pgq::GROUPING_SET_EMPTY || kind == pgq::GROUPING_SET_ROLLUP || kind == pgq::GROUPING_SET_CUBE;
     for (const pgq::Node& part : node.grouping_set().content()) ECLUSE_OK(GroupItem(part, select, level, grouping));
     return {};
   }
@@ -49,7 +51,8 @@ Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select,
   if (key && key->column.pseudonym) {
     return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
   }
-  if (key && key->column.origin && !key->outer) grouping.keys.insert({key->column.origin->node, key->column.origin->column});
+  if (key && key->column.origin && !key->outer)
+    grouping.keys.insert({key->column.origin->node, key->column.origin->column});
   return Expression(*expression, level, Place::group, true);
 }
 
@@ -73,8 +76,8 @@ Status Analyzer::CompleteGroup(const Level& level, const SelectClauses* clauses,
     const GuardedView& view = *views_[static_cast<size_t>(bare.origin.table_ref)];
     const bool own = nodes_[static_cast<size_t>(bare.origin.node)].expression.ends_with("\"__subject\"");
     const bool depends = own && !view.primary_key.empty() && std::ranges::all_of(view.primary_key, [&](int key) {
-      return grouping.keys.contains({bare.origin.node, key});
-    });
+                           return grouping.keys.contains({bare.origin.node, key});
+                         });
     // A view has no primary key for PostgreSQL to see the dependency by.
     if (depends && added.insert(bare.sql).second) {
       splices_.Insert(clauses_.tokens()[clauses->group_end - 1].end, ", " + bare.sql);
@@ -114,7 +117,8 @@ Status Analyzer::Sort(const pgq::SelectStmt& select, Level& level, const Output&
       return Refuse(-1, "plan.pseudonym", "rows cannot be sorted by what a pseudonym hides", "Sort by another column.");
     }
     if (position > output.columns.size()) {
-      return NameError(key.a_const().location(), "42P10", "ORDER BY position " + std::to_string(position) + " is not in select list");
+      return NameError(key.a_const().location(), "42P10",
+                       "ORDER BY position " + std::to_string(position) + " is not in select list");
     }
   }
   return {};

@@ -231,8 +231,9 @@ class Lexer {
   }
 
   Status Measure(Token& token) {
-    static constexpr std::string_view kDeepening[] = {"not", "is", "like", "ilike", "similar", "in", "between", "collate",
-                                                      "at", "isnull", "notnull", "when", "overlaps", "array", "escape"};
+    static constexpr std::string_view kDeepening[] = {"not",     "is",      "like",     "ilike", "similar",
+                                                      "in",      "between", "collate",  "at",    "isnull",
+                                                      "notnull", "when",    "overlaps", "array", "escape"};
     static constexpr std::string_view kStartingOver[] = {"and", "or", "from", "where", "select", "values"};
     static constexpr std::string_view kArms[] = {"union", "intersect", "except"};
     const std::string_view text = TextOf(text_, token);
@@ -259,7 +260,8 @@ class Lexer {
         return TooComplex("the statement combines more than " + std::to_string(limits::kSetArms) + " queries");
       }
       if (is("join") && ++joins_ >= limits::kRelationsPerStatement) {
-        return TooComplex("the statement joins more than " + std::to_string(limits::kRelationsPerStatement) + " tables");
+        return TooComplex("the statement joins more than " + std::to_string(limits::kRelationsPerStatement) +
+                          " tables");
       }
       if (is("case") && ++cases_ > 10 * limits::kStatementNesting) return TooComplex("the statement has too many CASE");
     }
@@ -302,7 +304,8 @@ bool IsWord(std::string_view statement, const Token& token, std::string_view low
 }
 
 bool IsSymbol(std::string_view statement, const Token& token, std::string_view symbol) {
-  return (token.kind == Token::Kind::punctuation || token.kind == Token::Kind::op) && TextOf(statement, token) == symbol;
+  return (token.kind == Token::Kind::punctuation || token.kind == Token::Kind::op) &&
+         TextOf(statement, token) == symbol;
 }
 
 std::vector<std::pair<size_t, size_t>> SplitStatements(std::string_view text, const std::vector<Token>& tokens) {

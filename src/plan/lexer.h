@@ -1,5 +1,5 @@
-// PostgreSQL's lexical rules (manual chapter 4.1) over bytes that may be anything: the first look at a statement, before
-// any parser sees it, and the source of the byte offsets that splicing needs.
+// PostgreSQL's lexical rules (manual chapter 4.1) over bytes that may be anything: the first look at a statement,
+// before any parser sees it, and the source of the byte offsets that splicing needs.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,10 @@ struct Token {
   uint32_t depth = 0;           // of parentheses and brackets around it; both ends of a pair carry the outer depth
 };
 
-// Splits `text` into tokens; white space and comments are left out. Refuses NUL bytes, invalid UTF-8, unterminated strings
-// and comments, and whatever is over limits::kStatementBytes, kStatementTokens, kStatementNesting or kOperatorChain: what
-// it lets through, the parser's stack holds. Assumes standard_conforming_strings=on, which the gate pins.
+// Splits `text` into tokens; white space and comments are left out. Refuses NUL bytes, invalid UTF-8, unterminated
+// strings and comments, and whatever is over limits::kStatementBytes, kStatementTokens, kStatementNesting or
+// kOperatorChain: what it lets through, the parser's stack holds. Assumes standard_conforming_strings=on, which the
+// gate pins.
 Result<std::vector<Token>> Lex(std::string_view text);
 
 // The token's text.
@@ -33,11 +34,12 @@ bool IsWord(std::string_view statement, const Token& token, std::string_view low
 // True for punctuation or operator `symbol`.
 bool IsSymbol(std::string_view statement, const Token& token, std::string_view symbol);
 
-// Byte ranges of the statements of a simple-protocol text, split at semicolons outside parentheses; empty ones left out.
+// Byte ranges of the statements of a simple-protocol text, split at semicolons outside parentheses; empty ones left
+// out.
 std::vector<std::pair<size_t, size_t>> SplitStatements(std::string_view text, const std::vector<Token>& tokens);
 
-// The statement with every literal replaced by $n, comments dropped and white space folded, for the ledger; the literals in
-// order go to `literals` (may be null).
+// The statement with every literal replaced by $n, comments dropped and white space folded, for the ledger; the
+// literals in order go to `literals` (may be null).
 std::string Normalise(std::string_view text, const std::vector<Token>& tokens, std::vector<std::string>* literals);
 
 // A quoted identifier or string literal as PostgreSQL reads it back.

@@ -27,7 +27,8 @@ Lifted LiftLiterals(std::string_view text, const std::vector<Token>& tokens, siz
   const auto last = std::ranges::lower_bound(tokens, end, {}, &Token::begin);
   const std::vector<Token>::const_iterator stop = last;
   Lifted lifted;
-  if (first == last || !(IsWord(text, *first, "select") || IsWord(text, *first, "update") || IsWord(text, *first, "delete"))) {
+  if (first == last ||
+      !(IsWord(text, *first, "select") || IsWord(text, *first, "update") || IsWord(text, *first, "delete"))) {
     return lifted;
   }
   if (std::any_of(first, last, [](const Token& token) { return token.kind == Token::Kind::parameter; })) return lifted;

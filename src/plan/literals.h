@@ -16,10 +16,11 @@ struct Lifted {
   std::vector<std::string> values;  // as text
 };
 
-// Lifts what is surely the same as a parameter: in a SELECT, UPDATE or DELETE without parameters of its own, a plain integer
-// or plain string that is one whole side of a comparison with a column in WHERE. Everything else (LIMIT, function arguments,
-// casts, select lists, IN lists) keeps its literals, because there a parameter can mean something else. Equal literals of
-// one kind share a parameter, so their pattern of equality is part of the text. [begin, end) is the statement.
+// Lifts what is surely the same as a parameter: in a SELECT, UPDATE or DELETE without parameters of its own, a plain
+// integer or plain string that is one whole side of a comparison with a column in WHERE. Everything else (LIMIT,
+// function arguments, casts, select lists, IN lists) keeps its literals, because there a parameter can mean something
+// else. Equal literals of one kind share a parameter, so their pattern of equality is part of the text. [begin, end) is
+// the statement.
 Lifted LiftLiterals(std::string_view text, const std::vector<Token>& tokens, size_t begin, size_t end);
 
 }  // namespace ecluse

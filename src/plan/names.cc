@@ -60,7 +60,8 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
     bool ambiguous = false;
     if (auto found = TryUnqualified(parts[0], scope, &ambiguous)) return *found;
     if (ambiguous) {
-      return NameError(ref.location(), sqlstate::kAmbiguousColumn, "column reference \"" + parts[0] + "\" is ambiguous");
+      return NameError(ref.location(), sqlstate::kAmbiguousColumn,
+                       "column reference \"" + parts[0] + "\" is ambiguous");
     }
     for (const Scope* level = &scope; level != nullptr; level = level->parent) {
       for (const FromItem* item : level->items) {
@@ -101,8 +102,7 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
       }
     }
   }
-  return NameError(ref.location(), sqlstate::kUndefinedTable,
-                   "missing FROM-clause entry for table \"" + table + "\"");
+  return NameError(ref.location(), sqlstate::kUndefinedTable, "missing FROM-clause entry for table \"" + table + "\"");
 }
 
 Result<Column> Analyzer::UseColumn(const Found& found, int location) {
@@ -112,7 +112,8 @@ Result<Column> Analyzer::UseColumn(const Found& found, int location) {
   }
   if (found.column.origin) {
     const Origin& origin = *found.column.origin;
-    const ViewColumn& column = views_[static_cast<size_t>(origin.table_ref)]->columns[static_cast<size_t>(origin.column)];
+    const ViewColumn& column =
+        views_[static_cast<size_t>(origin.table_ref)]->columns[static_cast<size_t>(origin.column)];
     plan_->tables[static_cast<size_t>(origin.table_ref)].fields[column.name] = column.mask;
   }
   return found.column;
@@ -137,7 +138,7 @@ template const GuardedView* Analyzer::FindTable(const std::map<TableName, Guarde
                                                 const std::string&) const;
 
 template const ShadowRelation* Analyzer::FindTable(const std::map<TableName, ShadowRelation>&, const std::string&,
-                                                  const std::string&) const;
+                                                   const std::string&) const;
 
 const GuardedView* Analyzer::FindGuarded(const std::string& schema, const std::string& name) const {
   return FindTable(schema_.guarded, schema, name);

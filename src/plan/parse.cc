@@ -1,9 +1,9 @@
 #include "plan/parse.h"
 
-#include <string>
-
 #include <google/protobuf/io/coded_stream.h>
 #include <pg_query.h>
+
+#include <string>
 
 #include "base/check.h"
 #include "base/limits.h"

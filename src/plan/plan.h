@@ -1,8 +1,8 @@
 // A Plan: what a statement becomes before anybody decides whether it may run.
 //
-// The planner takes the client's text and either refuses it or returns a Plan whose `sql` PostgreSQL may execute under the
-// role's own login, together with everything that admission and delivery need in order to charge, record and strip it.
-// Plans are immutable, hold no values of a session, and are shared by the cache between sessions and threads.
+// The planner takes the client's text and either refuses it or returns a Plan whose `sql` PostgreSQL may execute under
+// the role's own login, together with everything that admission and delivery need in order to charge, record and strip
+// it. Plans are immutable, hold no values of a session, and are shared by the cache between sessions and threads.
 #pragma once
 
 #include <cstdint>
@@ -22,18 +22,18 @@ namespace ecluse {
 struct TableRef {
   TableName table;
   std::string space;
-  std::map<std::string, Mask> fields;         // columns the statement can show of it, with their masks
+  std::map<std::string, Mask> fields;  // columns the statement can show of it, with their masks
 };
 
 // A value of the statement: a constant written in it, or a parameter.
 struct ValueSource {
   enum class Kind { constant, parameter };
   Kind kind = Kind::constant;
-  std::string constant;   // the constant's text, unquoted; for arrays, PostgreSQL's array text
-  int parameter = 0;      // 1-based, in the client's numbering
-  bool array = false;     // the value is an array whose elements are meant
-  bool null = false;      // the constant NULL (of execute's arguments only)
-  Oid type = 0;           // the type it is compared as (of the element, for arrays)
+  std::string constant;  // the constant's text, unquoted; for arrays, PostgreSQL's array text
+  int parameter = 0;     // 1-based, in the client's numbering
+  bool array = false;    // the value is an array whose elements are meant
+  bool null = false;     // the constant NULL (of execute's arguments only)
+  Oid type = 0;          // the type it is compared as (of the element, for arrays)
 };
 
 // A person named by the statement itself: charged whether or not a row comes back.
@@ -47,22 +47,22 @@ struct Asked {
 // parameters) returns one text column, the ids to charge.
 struct Resolve {
   int table_ref = 0;
-  std::string sql;                 // parameters renumbered from $1
-  std::vector<int> parameters;     // for each of them, the client's parameter number
-  bool needed_when_found = true;   // false: the statement's own row already tells the same; run only if none came
+  std::string sql;                // parameters renumbered from $1
+  std::vector<int> parameters;    // for each of them, the client's parameter number
+  bool needed_when_found = true;  // false: the statement's own row already tells the same; run only if none came
 };
 
 // What a hidden column, appended after the client's own, holds.
 struct HiddenColumn {
   enum class Kind {
-    subjects,   // ids joined by kSubjectSeparator; NULL where an outer join or another arm left it out
-    spread,     // int8: bit_or(1 << (hash & 63)) over distinct subjects; its bits are a lower bound of their number
-    people,     // int8: exactly how many distinct subjects stand behind the non-NULL arguments of an aggregate
+    subjects,  // ids joined by kSubjectSeparator; NULL where an outer join or another arm left it out
+    spread,    // int8: bit_or(1 << (hash & 63)) over distinct subjects; its bits are a lower bound of their number
+    people,    // int8: exactly how many distinct subjects stand behind the non-NULL arguments of an aggregate
   };
   Kind kind = Kind::subjects;
   int table_ref = -1;
-  // Of subjects: which arm of the query it belongs to, 0 … Plan::arms - 1. An arm came back empty when no row of the whole
-  // result had a subject in any of the arm's columns; each empty arm costs one nameless person.
+  // Of subjects: which arm of the query it belongs to, 0 … Plan::arms - 1. An arm came back empty when no row of the
+  // whole result had a subject in any of the arm's columns; each empty arm costs one nameless person.
   int arm = 0;
 };
 
@@ -73,52 +73,55 @@ struct Skip {
 
 // Lookups the statement costs beyond one for each arm: a list of n values costs n - 1 more.
 struct ListCost {
-  int64_t fixed = 0;                 // lists written out in the statement
-  std::vector<int> array_parameters; // arrays that are searched for, in the client's numbering
+  int64_t fixed = 0;                  // lists written out in the statement
+  std::vector<int> array_parameters;  // arrays that are searched for, in the client's numbering
 };
 
 // The gate's own name for a session setting, a cursor or a prepared statement it must act upon.
 struct Setting {
-  std::string name;                // lower case, "ecluse.purpose", "timezone"
+  std::string name;                  // lower case, "ecluse.purpose", "timezone"
   std::optional<std::string> value;  // absent: DEFAULT / RESET
   bool local = false;
 };
 
 struct Plan {
   enum class Kind {
-    empty,          // no statement; answered EmptyQueryResponse
-    rows,           // SELECT, VALUES, WITH; and writes with RETURNING
-    write,          // INSERT, UPDATE, DELETE: rows touched come back through a RETURNING of the gate's own
-    begin, commit, rollback, savepoint,  // and SET TRANSACTION: sent as they are
-    set,            // `setting` goes upstream as `sql`; or is the gate's own (ecluse.*, search_path)
-    show,           // answered by the gate where `gate_answers`, else upstream
+    empty,  // no statement; answered EmptyQueryResponse
+    rows,   // SELECT, VALUES, WITH; and writes with RETURNING
+    write,  // INSERT, UPDATE, DELETE: rows touched come back through a RETURNING of the gate's own
+    begin,
+    commit,
+    rollback,
+    savepoint,  // and SET TRANSACTION: sent as they are
+    set,        // `setting` goes upstream as `sql`; or is the gate's own (ecluse.*, search_path)
+    show,       // answered by the gate where `gate_answers`, else upstream
     reset_all,
-    prepare,        // PREPARE name AS inner
-    execute,        // EXECUTE name (values)
-    deallocate,     // name, or all where empty
-    declare,        // DECLARE name CURSOR FOR inner
-    fetch,          // FETCH / MOVE from name
-    close,          // name, or all where empty
+    prepare,     // PREPARE name AS inner
+    execute,     // EXECUTE name (values)
+    deallocate,  // name, or all where empty
+    declare,     // DECLARE name CURSOR FOR inner
+    fetch,       // FETCH / MOVE from name
+    close,       // name, or all where empty
     discard,
-    copy_out,       // inner's rows in COPY format
-    copy_in,        // rows into a table, as batched INSERTs
-    explain,        // `lines` answered by the gate
+    copy_out,  // inner's rows in COPY format
+    copy_in,   // rows into a table, as batched INSERTs
+    explain,   // `lines` answered by the gate
   };
   Kind kind = Kind::empty;
-  std::string command_tag;           // first word(s) of CommandComplete where the gate composes it
-  bool guarded = false;              // touches guarded tables: needs a purpose, is charged and recorded
-  // Has the form of a statistic: every row is one where each `spread` has at least `min_subjects` bits. Where a row falls
-  // short nothing is released and `fallback` is run instead: the same statement counted by person, a row of which is a
-  // statistic where every `subjects` column holds, and every `people` column says, at least `min_subjects` people.
+  std::string command_tag;  // first word(s) of CommandComplete where the gate composes it
+  bool guarded = false;     // touches guarded tables: needs a purpose, is charged and recorded
+  // Has the form of a statistic: every row is one where each `spread` has at least `min_subjects` bits. Where a row
+  // falls short nothing is released and `fallback` is run instead: the same statement counted by person, a row of which
+  // is a statistic where every `subjects` column holds, and every `people` column says, at least `min_subjects` people.
   bool statistic = false;
-  bool read_only_catalog = false;    // touches system relations only
+  bool read_only_catalog = false;  // touches system relations only
 
   std::string sql;                   // for PostgreSQL; parameters keep the client's numbers
   int visible_columns = -1;          // the client's own result columns; -1: all of them (nothing hidden)
   std::vector<HiddenColumn> hidden;  // after the visible ones
   std::vector<TableRef> tables;
-  std::vector<int> pseudonym;        // for each visible column the TableRef whose role pseudonym replaces the value, or -1
-  int arms = 0;                      // arms over guarded tables; each costs a lookup
+  std::vector<int> pseudonym;  // for each visible column the TableRef whose role pseudonym replaces the value, or -1
+  int arms = 0;                // arms over guarded tables; each costs a lookup
   ListCost lists;
   std::vector<Asked> asked;
   std::vector<Resolve> resolve;
@@ -129,14 +132,14 @@ struct Plan {
   std::shared_ptr<const Plan> fallback;  // of a statistic: run instead where `spread` falls short
   int64_t min_subjects = 0;              // of a statistic
 
-  std::shared_ptr<const Plan> inner;     // of prepare, declare, copy_out
-  std::string name;                      // of prepare, execute, deallocate, declare, fetch, close, savepoint
-  std::vector<ValueSource> arguments;    // of execute
-  Setting setting;                       // of set and show
-  bool gate_answers = false;             // of set and show
-  int64_t count = 0;                     // of fetch: rows; -1 for ALL
-  bool swallow = false;                  // of fetch: MOVE, or a write without RETURNING: rows are charged, not shown
-  std::vector<std::string> lines;        // of explain
+  std::shared_ptr<const Plan> inner;   // of prepare, declare, copy_out
+  std::string name;                    // of prepare, execute, deallocate, declare, fetch, close, savepoint
+  std::vector<ValueSource> arguments;  // of execute
+  Setting setting;                     // of set and show
+  bool gate_answers = false;           // of set and show
+  int64_t count = 0;                   // of fetch: rows; -1 for ALL
+  bool swallow = false;                // of fetch: MOVE, or a write without RETURNING: rows are charged, not shown
+  std::vector<std::string> lines;      // of explain
 
   struct Copy {
     enum class Format { text, csv, binary } format = Format::text;
@@ -144,9 +147,9 @@ struct Plan {
     std::string null = "\\N";
     bool header = false;
     char quote = '"', escape = '"';
-    TableName table;                     // of copy_in
-    std::vector<std::string> columns;    // of copy_in, in the order of the data
-    std::vector<Oid> types;              // of these columns
+    TableName table;                   // of copy_in
+    std::vector<std::string> columns;  // of copy_in, in the order of the data
+    std::vector<Oid> types;            // of these columns
     // Of copy_in: `INSERT INTO view (columns) VALUES ` and ` RETURNING …`, the rows' values between them.
     std::string insert_prefix, insert_suffix;
   };
@@ -160,8 +163,8 @@ struct Plan {
   size_t MemoryBytes() const;  // for the cache's bound
 };
 
-// Literals that were lifted out of a simple-protocol text so that many texts share one plan: the plan's parameters number
-// `first` and above carry them, in order, as text.
+// Literals that were lifted out of a simple-protocol text so that many texts share one plan: the plan's parameters
+// number `first` and above carry them, in order, as text.
 struct PlannedStatement {
   std::shared_ptr<const Plan> plan;
   std::vector<std::string> lifted;

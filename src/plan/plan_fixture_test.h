@@ -46,8 +46,8 @@ inline std::shared_ptr<const RoleSchema> FixtureSchema() {
   involvement.table = {"taj", "involvement"};
   involvement.view = "taj.involvement";
   involvement.space = "person";
-  involvement.columns = {column("involvement_id", 23, clear), column("person_id", 23, clear), column("case_id", 23, clear),
-                         column("outcome", 25, clear), column("weight", 23, clear)};
+  involvement.columns = {column("involvement_id", 23, clear), column("person_id", 23, clear),
+                         column("case_id", 23, clear), column("outcome", 25, clear), column("weight", 23, clear)};
   involvement.subject = {1};
   involvement.primary_key = {0};
   involvement.unique = {{0}};
@@ -80,8 +80,8 @@ inline std::shared_ptr<const RoleSchema> FixtureSchema() {
   patient.subject = {0};
   schema->guarded[patient.table] = patient;
   schema->open[{"ref", "town"}] = {{"ref", "town"}, {{"code", 25}, {"name", 25}}};
-  schema->shadows[{"pg_catalog", "pg_class"}] = {{"pg_catalog", "pg_class"}, "pg_class",
-                                                 {{"oid", 26}, {"relname", 19}, {"relnamespace", 26}, {"relkind", 18}}};
+  schema->shadows[{"pg_catalog", "pg_class"}] = {
+      {"pg_catalog", "pg_class"}, "pg_class", {{"oid", 26}, {"relname", 19}, {"relnamespace", 26}, {"relkind", 18}}};
   schema->shadow_functions["pg_table_is_visible"] = "pg_table_is_visible";
   schema->relation_oids["taj.person"] = 16400;
   return schema;

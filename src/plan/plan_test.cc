@@ -43,57 +43,73 @@ TEST_F(PlanTest, PlainSelectCarriesItsPeople) {
 TEST_F(PlanTest, StarIsThePolicysColumns) {
   EXPECT_EQ(Sql("SELECT * FROM person p"),
             "SELECT \"p\".\"person_id\", \"p\".\"nir\", \"p\".\"family_name\", \"p\".\"birth_date\", \"p\".\"photo\", "
-            "\"p\".\"__subject\" AS \"__ecluse_s1\" FROM " + kPerson + " p");
+            "\"p\".\"__subject\" AS \"__ecluse_s1\" FROM " +
+                kPerson + " p");
 }
 
 TEST_F(PlanTest, JoinsCarryEveryTable) {
-  EXPECT_EQ(Sql("SELECT p.nir, i.outcome FROM person p JOIN involvement i ON i.person_id = p.person_id"),
-            "SELECT p.nir, i.outcome, \"p\".\"__subject\" AS \"__ecluse_s1\", \"i\".\"__subject\" AS \"__ecluse_s2\" FROM " +
-                kPerson + " p JOIN " + kInvolvement + " i ON i.person_id = p.person_id");
+  EXPECT_EQ(
+      Sql("SELECT p.nir, i.outcome FROM person p JOIN involvement i ON i.person_id = p.person_id"),
+      "SELECT p.nir, i.outcome, \"p\".\"__subject\" AS \"__ecluse_s1\", \"i\".\"__subject\" AS \"__ecluse_s2\" FROM " +
+          kPerson + " p JOIN " + kInvolvement + " i ON i.person_id = p.person_id");
 }
 
 TEST_F(PlanTest, OuterJoinsMustBeTied) {
-  EXPECT_TRUE(Rule("SELECT 1 FROM person p LEFT JOIN involvement i ON i.person_id = p.person_id").starts_with("passes"));
+  EXPECT_TRUE(
+      Rule("SELECT 1 FROM person p LEFT JOIN involvement i ON i.person_id = p.person_id").starts_with("passes"));
   EXPECT_EQ(Rule("SELECT 1 FROM town t LEFT JOIN person p ON p.family_name = 'X'"), "plan.outer-join");
   EXPECT_EQ(Rule("SELECT 1 FROM person p LEFT JOIN involvement i ON i.person_id = 9"), "plan.outer-join");
   EXPECT_EQ(Rule("SELECT 1 FROM person p LEFT JOIN involvement i ON i.person_id + 0 = p.person_id"), "plan.outer-join");
-  EXPECT_EQ(Rule("SELECT 1 FROM person p LEFT JOIN involvement i ON i.person_id = p.person_id OR true"), "plan.outer-join");
+  EXPECT_EQ(Rule("SELECT 1 FROM person p LEFT JOIN involvement i ON i.person_id = p.person_id OR true"),
+            "plan.outer-join");
   // The same WITH query twice is two references: equal by name, not by condition.
   EXPECT_EQ(Rule("WITH c AS (SELECT * FROM person) SELECT 1 FROM c a LEFT JOIN c b ON b.nir = 'x'"), "plan.outer-join");
   EXPECT_EQ(Rule("SELECT 1 FROM person p LEFT JOIN (SELECT person_id FROM involvement ORDER BY case_id LIMIT 1) x "
-                 "ON x.person_id = p.person_id"), "plan.outer-join");
+                 "ON x.person_id = p.person_id"),
+            "plan.outer-join");
   EXPECT_TRUE(Rule("SELECT 1 FROM person p LEFT JOIN LATERAL (SELECT outcome FROM involvement i WHERE i.person_id = "
-                   "p.person_id LIMIT 1) x ON true").starts_with("passes"));
-  EXPECT_TRUE(Rule("SELECT p.nir, x.n FROM person p LEFT JOIN (SELECT person_id, count(*) AS n FROM involvement GROUP BY "
-                   "person_id) x ON x.person_id = p.person_id").starts_with("passes"));
+                   "p.person_id LIMIT 1) x ON true")
+                  .starts_with("passes"));
+  EXPECT_TRUE(
+      Rule("SELECT p.nir, x.n FROM person p LEFT JOIN (SELECT person_id, count(*) AS n FROM involvement GROUP BY "
+           "person_id) x ON x.person_id = p.person_id")
+          .starts_with("passes"));
   // ON's equality with an outer person does not tie the side that stays.
   EXPECT_EQ(Rule("SELECT EXISTS (SELECT 1 FROM involvement l LEFT JOIN involvement r ON l.person_id = r.person_id AND "
-                 "r.person_id = p.person_id) FROM person p"), "plan.untied");
+                 "r.person_id = p.person_id) FROM person p"),
+            "plan.untied");
 }
 
 TEST_F(PlanTest, SubSelectsMustBeTied) {
-  EXPECT_TRUE(Rule("SELECT nir FROM person p WHERE EXISTS (SELECT 1 FROM involvement i WHERE i.person_id = p.person_id)")
-                  .starts_with("passes"));
+  EXPECT_TRUE(
+      Rule("SELECT nir FROM person p WHERE EXISTS (SELECT 1 FROM involvement i WHERE i.person_id = p.person_id)")
+          .starts_with("passes"));
   EXPECT_TRUE(Rule("SELECT nir FROM person WHERE person_id IN (SELECT person_id FROM involvement WHERE case_id = 3)")
                   .starts_with("passes"));
-  EXPECT_EQ(Rule("SELECT nir FROM person p WHERE EXISTS (SELECT 1 FROM involvement i WHERE i.case_id = 3)"), "plan.untied");
-  EXPECT_EQ(Rule("SELECT (SELECT count(*) FROM person)"), "plan.untied");
-  EXPECT_EQ(Rule("SELECT nir FROM person WHERE person_id IN (SELECT person_id FROM involvement ORDER BY case_id LIMIT 1)"),
+  EXPECT_EQ(Rule("SELECT nir FROM person p WHERE EXISTS (SELECT 1 FROM involvement i WHERE i.case_id = 3)"),
             "plan.untied");
+  EXPECT_EQ(Rule("SELECT (SELECT count(*) FROM person)"), "plan.untied");
+  EXPECT_EQ(
+      Rule("SELECT nir FROM person WHERE person_id IN (SELECT person_id FROM involvement ORDER BY case_id LIMIT 1)"),
+      "plan.untied");
   EXPECT_EQ(Rule("SELECT name FROM town ORDER BY (SELECT count(*) FROM person)"), "plan.untied");
-  EXPECT_EQ(Rule("SELECT nir FROM person p ORDER BY (SELECT count(*) FROM involvement i WHERE i.person_id = p.person_id)"),
-            "plan.sub-select");
+  EXPECT_EQ(
+      Rule("SELECT nir FROM person p ORDER BY (SELECT count(*) FROM involvement i WHERE i.person_id = p.person_id)"),
+      "plan.sub-select");
 }
 
 TEST_F(PlanTest, GroupsCarryEveryoneInThem) {
   EXPECT_EQ(Sql("SELECT family_name, count(*) FROM person GROUP BY family_name"),
             "SELECT family_name, count(*), pg_catalog.string_agg(DISTINCT \"person\".\"__subject\", E'\\x1f') AS "
-            "\"__ecluse_s1\" FROM " + kPerson + " AS \"person\" GROUP BY family_name");
+            "\"__ecluse_s1\" FROM " +
+                kPerson + " AS \"person\" GROUP BY family_name");
   EXPECT_EQ(Sql("SELECT DISTINCT family_name FROM person ORDER BY family_name"),
-            "SELECT  family_name, pg_catalog.string_agg(DISTINCT \"person\".\"__subject\", E'\\x1f') AS \"__ecluse_s1\" FROM " +
+            "SELECT  family_name, pg_catalog.string_agg(DISTINCT \"person\".\"__subject\", E'\\x1f') AS "
+            "\"__ecluse_s1\" FROM " +
                 kPerson + " AS \"person\" GROUP BY 1 ORDER BY family_name");
   EXPECT_EQ(Sql("SELECT person_id, nir FROM person GROUP BY person_id"),
-            "SELECT person_id, nir, pg_catalog.string_agg(DISTINCT \"person\".\"__subject\", E'\\x1f') AS \"__ecluse_s1\" FROM " +
+            "SELECT person_id, nir, pg_catalog.string_agg(DISTINCT \"person\".\"__subject\", E'\\x1f') AS "
+            "\"__ecluse_s1\" FROM " +
                 kPerson + " AS \"person\" GROUP BY person_id, \"person\".\"nir\"");
   EXPECT_EQ(Rule("SELECT family_name FROM person GROUP BY family_name HAVING count(*) > 2"), "plan.having");
   EXPECT_TRUE(Rule("SELECT person_id FROM involvement GROUP BY person_id HAVING count(*) > 2").starts_with("passes"));
@@ -127,26 +143,32 @@ TEST_F(PlanTest, WholeRowsAndHiddenNamesAreRefused) {
 }
 
 TEST_F(PlanTest, UnionsKeepTheirArmsApart) {
-  EXPECT_EQ(Sql("SELECT nir FROM person UNION ALL SELECT name FROM sia.owner"),
-            "SELECT nir, \"person\".\"__subject\" AS \"__ecluse_s1\", NULL::pg_catalog.text AS \"__ecluse_s2\" FROM " + kPerson +
-                " AS \"person\" UNION ALL SELECT name, NULL::pg_catalog.text AS \"__ecluse_s1\", \"owner\".\"__subject\" AS "
-                "\"__ecluse_s2\" FROM \"ecluse_test_officer\".\"sia.owner\" AS \"owner\"");
+  EXPECT_EQ(
+      Sql("SELECT nir FROM person UNION ALL SELECT name FROM sia.owner"),
+      "SELECT nir, \"person\".\"__subject\" AS \"__ecluse_s1\", NULL::pg_catalog.text AS \"__ecluse_s2\" FROM " +
+          kPerson +
+          " AS \"person\" UNION ALL SELECT name, NULL::pg_catalog.text AS \"__ecluse_s1\", \"owner\".\"__subject\" AS "
+          "\"__ecluse_s2\" FROM \"ecluse_test_officer\".\"sia.owner\" AS \"owner\"");
   const auto plan = *Make("SELECT nir FROM person UNION ALL SELECT name FROM sia.owner");
   EXPECT_EQ(plan->arms, 2);
   EXPECT_NE(plan->hidden[0].arm, plan->hidden[1].arm);
-  EXPECT_EQ(Sql("SELECT nir FROM person UNION SELECT name FROM town ORDER BY 1"),
-            "SELECT \"__ecluse_u\".\"__ecluse_c1\" AS \"nir\", pg_catalog.string_agg(DISTINCT \"__ecluse_u\".\"__ecluse_s1\", "
-            "E'\\x1f') AS \"__ecluse_s1\" FROM (SELECT nir, \"person\".\"__subject\" AS \"__ecluse_s1\" FROM " + kPerson +
-                " AS \"person\" UNION ALL SELECT name, NULL::pg_catalog.text AS \"__ecluse_s1\" FROM \"ref\".\"town\") AS "
-                "\"__ecluse_u\" (\"__ecluse_c1\", \"__ecluse_s1\") GROUP BY 1 ORDER BY 1");
+  EXPECT_EQ(
+      Sql("SELECT nir FROM person UNION SELECT name FROM town ORDER BY 1"),
+      "SELECT \"__ecluse_u\".\"__ecluse_c1\" AS \"nir\", pg_catalog.string_agg(DISTINCT "
+      "\"__ecluse_u\".\"__ecluse_s1\", "
+      "E'\\x1f') AS \"__ecluse_s1\" FROM (SELECT nir, \"person\".\"__subject\" AS \"__ecluse_s1\" FROM " +
+          kPerson +
+          " AS \"person\" UNION ALL SELECT name, NULL::pg_catalog.text AS \"__ecluse_s1\" FROM \"ref\".\"town\") AS "
+          "\"__ecluse_u\" (\"__ecluse_c1\", \"__ecluse_s1\") GROUP BY 1 ORDER BY 1");
 }
 
 TEST_F(PlanTest, TopLevelExistsHasAWitness) {
   const std::string sql = Sql("SELECT EXISTS (SELECT 1 FROM person WHERE nir = 'x') AS found");
-  EXPECT_EQ(sql, "SELECT \"__ecluse_w\".\"__ecluse_s1\" IS NOT NULL AS \"found\", \"__ecluse_w\".\"__ecluse_s1\" AS "
-                 "\"__ecluse_s1\" FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (SELECT 1, "
-                 "\"person\".\"__subject\" AS \"__ecluse_s1\" FROM " + kPerson +
-                 " AS \"person\" WHERE nir = 'x' LIMIT 1) AS \"__ecluse_w\" ON true");
+  EXPECT_EQ(sql,
+            "SELECT \"__ecluse_w\".\"__ecluse_s1\" IS NOT NULL AS \"found\", \"__ecluse_w\".\"__ecluse_s1\" AS "
+            "\"__ecluse_s1\" FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (SELECT 1, "
+            "\"person\".\"__subject\" AS \"__ecluse_s1\" FROM " +
+                kPerson + " AS \"person\" WHERE nir = 'x' LIMIT 1) AS \"__ecluse_w\" ON true");
 }
 
 TEST_F(PlanTest, OffsetIsCharged) {
@@ -165,24 +187,31 @@ TEST_F(PlanTest, Statistics) {
   EXPECT_EQ((*plan)->fallback->hidden.size(), 2u);
   EXPECT_EQ((*plan)->fallback->hidden[1].kind, HiddenColumn::Kind::people);
   EXPECT_FALSE((*Make("SELECT outcome, min(weight) FROM involvement GROUP BY outcome"))->statistic);
-  EXPECT_FALSE((*Make("SELECT outcome, sum(CASE WHEN person_id = 7 THEN 1 END) FROM involvement GROUP BY outcome"))->statistic);
+  EXPECT_FALSE(
+      (*Make("SELECT outcome, sum(CASE WHEN person_id = 7 THEN 1 END) FROM involvement GROUP BY outcome"))->statistic);
   EXPECT_FALSE((*Make("SELECT outcome, count(*) FROM involvement WHERE person_id = 7 GROUP BY outcome"))->statistic);
-  EXPECT_FALSE((*Make("SELECT outcome, count(*) FILTER (WHERE case_id = 1) FROM involvement GROUP BY outcome"))->statistic);
+  EXPECT_FALSE(
+      (*Make("SELECT outcome, count(*) FILTER (WHERE case_id = 1) FROM involvement GROUP BY outcome"))->statistic);
 }
 
 TEST_F(PlanTest, Writes) {
   EXPECT_EQ(Sql("UPDATE person SET family_name = 'X' WHERE person_id = 7"),
-            "UPDATE " + kPerson + " AS \"person\" SET family_name = 'X' WHERE person_id = 7 RETURNING "
-            "\"person\".\"__subject\" AS \"__ecluse_s1\"");
+            "UPDATE " + kPerson +
+                " AS \"person\" SET family_name = 'X' WHERE person_id = 7 RETURNING "
+                "\"person\".\"__subject\" AS \"__ecluse_s1\"");
   EXPECT_EQ(Sql("INSERT INTO person (person_id, family_name) VALUES (7, $1) RETURNING person_id"),
-            "INSERT INTO " + kPerson + " AS \"person\" (person_id, family_name) VALUES (7, $1) RETURNING person_id, "
-            "\"person\".\"__subject\" AS \"__ecluse_s1\"");
+            "INSERT INTO " + kPerson +
+                " AS \"person\" (person_id, family_name) VALUES (7, $1) RETURNING person_id, "
+                "\"person\".\"__subject\" AS \"__ecluse_s1\"");
   EXPECT_EQ(Rule("UPDATE person SET person_id = 8 WHERE person_id = 7"), "plan.write-column");
   EXPECT_EQ(Rule("UPDATE person SET nir = 'x'"), "plan.write-column");
   EXPECT_EQ(Rule("UPDATE involvement SET outcome = 'x'"), "plan.write");
-  EXPECT_EQ(Rule("INSERT INTO person (person_id, family_name) SELECT owner_id, name FROM sia.owner"), "plan.write-reads");
-  EXPECT_EQ(Rule("UPDATE person SET family_name = o.name FROM sia.owner o WHERE o.owner_id = person_id"), "plan.write-reads");
-  EXPECT_EQ(Rule("UPDATE person SET family_name = (SELECT name FROM sia.owner o WHERE o.owner_id = person_id)"), "plan.sub-select");
+  EXPECT_EQ(Rule("INSERT INTO person (person_id, family_name) SELECT owner_id, name FROM sia.owner"),
+            "plan.write-reads");
+  EXPECT_EQ(Rule("UPDATE person SET family_name = o.name FROM sia.owner o WHERE o.owner_id = person_id"),
+            "plan.write-reads");
+  EXPECT_EQ(Rule("UPDATE person SET family_name = (SELECT name FROM sia.owner o WHERE o.owner_id = person_id)"),
+            "plan.sub-select");
   EXPECT_EQ(Rule("WITH x AS (DELETE FROM person RETURNING nir) SELECT * FROM x"), "plan.cte-write");
   EXPECT_EQ(Rule("INSERT INTO town VALUES ('a', 'b')"), "plan.write-open");
 }
@@ -211,13 +240,17 @@ TEST_F(PlanTest, CatalogsRunOnStandIns) {
 }
 
 TEST_F(PlanTest, RankingCarriesThePartition) {
-  EXPECT_EQ(Sql("SELECT nir, row_number() OVER (PARTITION BY family_name ORDER BY birth_date) FROM person"),
-            "SELECT nir, row_number() OVER (PARTITION BY family_name ORDER BY birth_date), "
-            "pg_catalog.string_agg(\"person\".\"__subject\", E'\\x1f') OVER (PARTITION BY \"person\".\"family_name\") AS "
-            "\"__ecluse_s1\" FROM " + kPerson + " AS \"person\"");
-  EXPECT_EQ(Sql("SELECT case_id, row_number() OVER (PARTITION BY person_id ORDER BY case_id) FROM involvement"),
-            "SELECT case_id, row_number() OVER (PARTITION BY person_id ORDER BY case_id), \"involvement\".\"__subject\" AS "
-            "\"__ecluse_s1\" FROM " + kInvolvement + " AS \"involvement\"");
+  EXPECT_EQ(
+      Sql("SELECT nir, row_number() OVER (PARTITION BY family_name ORDER BY birth_date) FROM person"),
+      "SELECT nir, row_number() OVER (PARTITION BY family_name ORDER BY birth_date), "
+      "pg_catalog.string_agg(\"person\".\"__subject\", E'\\x1f') OVER (PARTITION BY \"person\".\"family_name\") AS "
+      "\"__ecluse_s1\" FROM " +
+          kPerson + " AS \"person\"");
+  EXPECT_EQ(
+      Sql("SELECT case_id, row_number() OVER (PARTITION BY person_id ORDER BY case_id) FROM involvement"),
+      "SELECT case_id, row_number() OVER (PARTITION BY person_id ORDER BY case_id), \"involvement\".\"__subject\" AS "
+      "\"__ecluse_s1\" FROM " +
+          kInvolvement + " AS \"involvement\"");
 }
 
 TEST_F(PlanTest, SimpleTextsShareAPlan) {

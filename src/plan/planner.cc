@@ -20,13 +20,17 @@ Status CheckReserved(std::string_view text, const std::vector<Token>& tokens) {
     const bool quoted = token.kind == Token::Kind::quoted_word;
     if (token.kind != Token::Kind::word && !quoted) continue;
     if (quoted && (word.front() == 'u' || word.front() == 'U')) {
-      return Fail(sqlstate::kNotSupported, "identifiers with Unicode escapes are not available", "Write the characters.",
-                  "plan.reserved");
+      return Fail(sqlstate::kNotSupported, "identifiers with Unicode escapes are not available",
+                  "Write the characters.", "plan.reserved");
     }
     if (quoted) word.remove_prefix(1);
     if (word.starts_with("__")) {
-      Error error{std::string(sqlstate::kNotAllowed), "names that begin with two underscores are kept for the gate",
-                  "Choose another name.", "plan.reserved", {}, static_cast<int>(token.begin) + 1};
+      Error error{std::string(sqlstate::kNotAllowed),
+                  "names that begin with two underscores are kept for the gate",
+                  "Choose another name.",
+                  "plan.reserved",
+                  {},
+                  static_cast<int>(token.begin) + 1};
       return std::unexpected(std::move(error));
     }
   }
@@ -45,8 +49,10 @@ bool HasOwnSql(Plan::Kind kind) {
     case Plan::Kind::show:
     case Plan::Kind::reset_all:
     case Plan::Kind::close:
-    case Plan::Kind::discard: return true;
-    default: return false;
+    case Plan::Kind::discard:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -84,7 +90,8 @@ struct Planner::Impl {
     if (tree.stmts_size() != 1) {
       return Fail(sqlstate::kSyntax, "cannot insert multiple commands into a prepared statement", {}, "plan.syntax");
     }
-    const PlanInner inner = [&](std::string_view inside, std::span<const Oid> types) -> Result<std::shared_ptr<const Plan>> {
+    const PlanInner inner = [&](std::string_view inside,
+                                std::span<const Oid> types) -> Result<std::shared_ptr<const Plan>> {
       if (nesting > 3) return Fail(sqlstate::kNotSupported, "statements are nested too deeply", {}, "plan.statement");
       return Make(context, inside, types, nesting + 1);
     };
@@ -100,8 +107,8 @@ struct Planner::Impl {
 
   static Result<std::shared_ptr<Plan>> Analyse(const PlanContext& context, std::string_view text,
                                                const std::vector<Token>& tokens, std::span<const Oid> declared,
-                                               const pg_query::ParseResult& tree, bool statistic, const PlanInner& inner,
-                                               bool* form) {
+                                               const pg_query::ParseResult& tree, bool statistic,
+                                               const PlanInner& inner, bool* form) {
     Analyzer analyzer(context, text, tokens, declared, statistic, inner);
     ECLUSE_TRY(std::shared_ptr<Plan> plan, analyzer.Statement(tree.stmts(0).stmt()));
     *form = analyzer.statistic_form();
@@ -111,8 +118,8 @@ struct Planner::Impl {
       std::vector<InsertedRange> inserted;
       ECLUSE_TRY(plan->sql, analyzer.splices().Apply(text.substr(0, tokens.back().end), &inserted));
       if (auto verified = Verify(*context.schema, *plan, plan->sql, inserted); !verified) {
-        Log().error("plan: {}; statement: {}; rewritten: {}", verified.error().operator_detail, Printable(plan->normalised),
-                    Printable(plan->sql));
+        Log().error("plan: {}; statement: {}; rewritten: {}", verified.error().operator_detail,
+                    Printable(plan->normalised), Printable(plan->sql));
         return std::unexpected(std::move(verified).error());
       }
     }

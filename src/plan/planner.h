@@ -26,9 +26,9 @@ class Planner {
   Planner(const Planner&) = delete;
   Planner& operator=(const Planner&) = delete;
 
-  // Plans a text of the simple protocol: zero or more statements separated by semicolons. An empty text gives one Plan of
-  // kind `empty`. The first statement that is refused refuses the whole text (nothing of it has run).
-  // `text` is client input: any bytes.
+  // Plans a text of the simple protocol: zero or more statements separated by semicolons. An empty text gives one Plan
+  // of kind `empty`. The first statement that is refused refuses the whole text (nothing of it has run). `text` is
+  // client input: any bytes.
   Result<std::vector<PlannedStatement>> PlanSimple(const PlanContext& context, std::string_view text);
 
   // Plans the text of a Parse message: at most one statement, with the parameter types the client declared.

@@ -42,7 +42,8 @@ Status Analyzer::With(const pgq::WithClause& with, Scope& scope) {
     ECLUSE_OK(ApplyLeaves(output->leaves));
     const auto names = NameParts(cte.aliascolnames());
     if (names.size() > output->columns.size()) {
-      return Refuse(cte.location(), "plan.alias-list", "WITH query \"" + cte.ctename() + "\" has fewer columns than named", {});
+      return Refuse(cte.location(), "plan.alias-list",
+                    "WITH query \"" + cte.ctename() + "\" has fewer columns than named", {});
     }
     for (size_t i = 0; i < names.size(); ++i) output->columns[i].name = names[i];
     scope.ctes.push_back({cte.ctename(), static_cast<int>(outputs_.size())});
@@ -69,6 +70,7 @@ Result<Output> Analyzer::Values(const pgq::SelectStmt& select, Scope& scope) {
   Level level;
   level.scope = &scope;
   Output output;
+  listed_values_ += std::max(0, select.values_lists_size() - 1);
   for (const pgq::Node& row : select.values_lists()) {
     ECLUSE_OK(Expression(row, level, Place::values));
     for (int i = 0; i < row.list().items_size(); ++i) {
@@ -115,11 +117,13 @@ Status Analyzer::MustBeTied(const Known& known, std::string_view what) const {
   const std::set<int> reached = Closure(known.outer, known.all.equal);
   for (const int node : known.all.nodes) {
     if (reached.contains(node) || known.all.anchors.contains(node) || known.all.tied.contains(node)) continue;
-    const std::string table = plan_->tables[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)].table.Text();
+    const std::string table =
+        plan_->tables[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)].table.Text();
     return Refuse(-1, "plan.untied",
                   std::string(what) + " gives an answer about " + table + " even where nobody is counted",
-                  "Tie " + table + " to a row outside with an equality of subject columns, as in "
-                  "`WHERE i.person_id = p.person_id`, or join it in FROM.");
+                  "Tie " + table +
+                      " to a row outside with an equality of subject columns, as in "
+                      "`WHERE i.person_id = p.person_id`, or join it in FROM.");
   }
   return {};
 }
@@ -165,7 +169,8 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   if (membership && !output.columns.empty() && output.columns.front().origin && !distinct_on &&
       !select.has_limit_count() && !select.has_limit_offset() && !output.columns.front().on_aggregate) {
     const Origin& own = *output.columns.front().origin;
-    const bool keyed = select.group_clause_size() == 0 ? !level.aggregates : grouping.keys.contains({own.node, own.column});
+    const bool keyed =
+        select.group_clause_size() == 0 ? !level.aggregates : grouping.keys.contains({own.node, own.column});
     if (keyed && !grouping.sets && SameSubject(membership->origin, own)) {
       known.all.equal.emplace_back(membership->origin.node, own.node);
     }
@@ -208,8 +213,8 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
     return output;
   }
 
-  // An equality on a unique column that is all the statement asks needs no look of its own: the row, or its absence, tells
-  // the same. Beside other conditions, whoever it names is looked up where no row came.
+  // An equality on a unique column that is all the statement asks needs no look of its own: the row, or its absence,
+  // tells the same. Beside other conditions, whoever it names is looked up where no row came.
   const bool alone = top && select.from_clause_size() == 1 && select.from_clause(0).has_range_var() && !grouped &&
                      !select.has_limit_count() && !select.has_limit_offset() && select.where_clause().has_a_expr() &&
                      select.where_clause().a_expr().kind() == pgq::AEXPR_OP;
@@ -242,12 +247,12 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
     hidden.tied = tied.contains(hidden.node) || known.all.tied.contains(hidden.node);
     hidden.anchored = known.all.anchors.contains(hidden.node);
   }
-  if (&select == statement_ && !distinct && StatisticForm(select, scope)) ECLUSE_OK(StatisticItems(level, leaf, output));
+  if (&select == statement_ && !distinct && StatisticForm(select, scope))
+    ECLUSE_OK(StatisticItems(level, leaf, output));
   return output;
 }
 
-Status Analyzer::Items(const Level& level, const Known& known, bool grouped, Leaf& leaf,
-                       Output& output) {
+Status Analyzer::Items(const Level& level, const Known& known, bool grouped, Leaf& leaf, Output& output) {
   for (const int node : known.all.nodes) {
     const NodeInfo& info = nodes_[static_cast<size_t>(node)];
     std::string item = info.expression;

@@ -71,8 +71,10 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   if (left.leaves.empty() || right.leaves.empty()) {
     // One arm is about nobody: it still needs columns of the others' shape.
     const pgq::SelectStmt* arm = left.leaves.empty() ? &select.larg() : &select.rarg();
-    if (arm->op() != pgq::SETOP_NONE || arm->target_list_size() == 0 || arm->target_list(0).res_target().location() < 0) {
-      return Refuse(-1, "plan.set-operation", "VALUES cannot be united with guarded rows", "Write SELECT for each row.");
+    if (arm->op() != pgq::SETOP_NONE || arm->target_list_size() == 0 ||
+        arm->target_list(0).res_target().location() < 0) {
+      return Refuse(-1, "plan.set-operation", "VALUES cannot be united with guarded rows",
+                    "Write SELECT for each row.");
     }
     const SelectClauses* clauses = clauses_.OfTarget(static_cast<size_t>(arm->target_list(0).res_target().location()));
     if (clauses == nullptr || clauses->list_begin >= clauses->list_end || arm->distinct_clause_size() > 0) {
@@ -109,8 +111,8 @@ const pgq::SelectStmt& Last(const pgq::SelectStmt& select) {
 
 }  // namespace
 
-// UNION removes duplicates, and what it removes is still about somebody: it becomes UNION ALL inside a sub-select that is
-// grouped by all of its output columns.
+// UNION removes duplicates, and what it removes is still about somebody: it becomes UNION ALL inside a sub-select that
+// is grouped by all of its output columns.
 Status Analyzer::WrapUnion(const pgq::SelectStmt& select, Output& output) {
   const auto refuse = [&] {
     return Refuse(-1, "plan.set-operation", "this UNION cannot be rewritten",

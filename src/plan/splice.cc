@@ -18,7 +18,8 @@ Result<std::string> Splices::Apply(std::string_view text, std::vector<InsertedRa
   order.reserve(edits_.size());
   for (const Edit& edit : edits_) order.push_back(&edit);
   // Insertions before a replacement at the same place, otherwise as they were asked for.
-  std::ranges::sort(order, {}, [](const Edit* edit) { return std::tuple(edit->begin, edit->begin != edit->end, edit); });
+  std::ranges::sort(order, {},
+                    [](const Edit* edit) { return std::tuple(edit->begin, edit->begin != edit->end, edit); });
   std::string out;
   out.reserve(text.size() + 256);
   size_t at = 0;

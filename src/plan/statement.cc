@@ -20,11 +20,16 @@ Analyzer::Analyzer(const PlanContext& context, std::string_view text, const std:
 Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
   auto plan = [&]() -> Result<std::shared_ptr<Plan>> {
     switch (node.node_case()) {
-      case pgq::Node::kSelectStmt: return Rows(node.select_stmt());
-      case pgq::Node::kInsertStmt: return Insert(node.insert_stmt());
-      case pgq::Node::kUpdateStmt: return Update(node.update_stmt());
-      case pgq::Node::kDeleteStmt: return Delete(node.delete_stmt());
-      default: return Utility(node);
+      case pgq::Node::kSelectStmt:
+        return Rows(node.select_stmt());
+      case pgq::Node::kInsertStmt:
+        return Insert(node.insert_stmt());
+      case pgq::Node::kUpdateStmt:
+        return Update(node.update_stmt());
+      case pgq::Node::kDeleteStmt:
+        return Delete(node.delete_stmt());
+      default:
+        return Utility(node);
     }
   }();
   if (!plan) return plan;
@@ -36,7 +41,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
                   catalog_only_->what + " is available in queries over catalogs alone", "Leave it out here.");
   }
   if (system_ && made.guarded) {
-    return Refuse(-1, "plan.mixed", "catalogs and guarded tables cannot be read in one statement", "Send two statements.");
+    return Refuse(-1, "plan.mixed", "catalogs and guarded tables cannot be read in one statement",
+                  "Send two statements.");
   }
   return plan;
 }
@@ -69,6 +75,7 @@ Status Analyzer::FinishRows(const Output& output) {
   ECLUSE_OK(ApplyLeaves(output.leaves));
   if (!output.guarded()) return {};
   plan_->guarded = true;
+  plan_->lists.fixed += listed_values_;
   plan_->visible_columns = static_cast<int>(output.columns.size());
   plan_->statistic = statistic_ && statistic_form_;
   std::map<int, int> arms;
@@ -83,7 +90,8 @@ Status Analyzer::FinishRows(const Output& output) {
   for (size_t i = 0; i < output.columns.size(); ++i) {
     if (!output.columns[i].pseudonym) continue;
     if (!output.columns[i].origin) {
-      return Refuse(-1, "plan.pseudonym", "this pseudonym cannot be followed to its column", "Select the column itself.");
+      return Refuse(-1, "plan.pseudonym", "this pseudonym cannot be followed to its column",
+                    "Select the column itself.");
     }
     plan_->pseudonym[i] = output.columns[i].origin->table_ref;
   }
@@ -96,7 +104,8 @@ Status Analyzer::TopLevelOffset(const pgq::SelectStmt& select) {
   const auto offset = ConstantOf(select.limit_offset());
   if (!offset || (offset->kind == ValueSource::Kind::constant && offset->constant == "0")) return {};
   const auto refuse = [&] {
-    return Refuse(-1, "plan.offset", "this OFFSET cannot be rewritten", "Write LIMIT n OFFSET m at the end of the statement.");
+    return Refuse(-1, "plan.offset", "this OFFSET cannot be rewritten",
+                  "Write LIMIT n OFFSET m at the end of the statement.");
   };
   // OFFSET and LIMIT of the statement itself stand outside all parentheses.
   size_t word = Clauses::npos, limit = Clauses::npos;
@@ -115,12 +124,15 @@ Status Analyzer::TopLevelOffset(const pgq::SelectStmt& select) {
   size_t end = value_end(word);
   if (clauses_.Word(end, "row") || clauses_.Word(end, "rows")) ++end;
   const auto text_of = [&](size_t from, size_t to) {
-    return std::string(text_.substr(clauses_.tokens()[from].begin, clauses_.tokens()[to - 1].end - clauses_.tokens()[from].begin));
+    return std::string(
+        text_.substr(clauses_.tokens()[from].begin, clauses_.tokens()[to - 1].end - clauses_.tokens()[from].begin));
   };
-  const std::string skip = offset->kind == ValueSource::Kind::constant ? offset->constant
-                                                                       : "$" + std::to_string(offset->parameter) + "::pg_catalog.int8";
+  const std::string skip = offset->kind == ValueSource::Kind::constant
+                               ? offset->constant
+                               : "$" + std::to_string(offset->parameter) + "::pg_catalog.int8";
   splices_.Replace(clauses_.tokens()[word].begin, clauses_.tokens()[end - 1].end, "");
-  const bool limited = select.has_limit_count() && !(select.limit_count().has_a_const() && select.limit_count().a_const().isnull());
+  const bool limited =
+      select.has_limit_count() && !(select.limit_count().has_a_const() && select.limit_count().a_const().isnull());
   if (limited) {
     if (limit == Clauses::npos) return refuse();
     if (clauses_.Word(limit, "fetch")) return refuse();
@@ -164,14 +176,16 @@ Result<bool> Analyzer::TopLevelExists(const pgq::SelectStmt& select, Output* out
     return true;
   }
   if (inner.has_limit_count() || inner.has_limit_offset()) {
-    return Refuse(target.location(), "plan.exists", "LIMIT inside EXISTS changes nothing and is not understood here", "Leave it out.");
+    return Refuse(target.location(), "plan.exists", "LIMIT inside EXISTS changes nothing and is not understood here",
+                  "Leave it out.");
   }
   ECLUSE_OK(ApplyLeaves(witness.leaves));
   size_t open = clauses->list_begin;
   while (open < clauses->list_end && !clauses_.Symbol(open, "(")) ++open;
   const size_t close = clauses_.Partner(open);
   if (!clauses_.Word(clauses->list_begin, "exists") || open != clauses->list_begin + 1 || close == Clauses::npos) {
-    return Refuse(target.location(), "plan.exists", "this EXISTS cannot be rewritten", "Write SELECT EXISTS (SELECT …).");
+    return Refuse(target.location(), "plan.exists", "this EXISTS cannot be rewritten",
+                  "Write SELECT EXISTS (SELECT …).");
   }
   std::string sql = "\"__ecluse_w\".\"__ecluse_s1\" IS NOT NULL AS " +
                     QuoteIdentifier(target.name().empty() ? "exists" : target.name());
@@ -182,7 +196,8 @@ Result<bool> Analyzer::TopLevelExists(const pgq::SelectStmt& select, Output* out
   sql += " FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (";
   splices_.Replace(clauses_.tokens()[clauses->list_begin].begin, clauses_.tokens()[open].end, std::move(sql));
   // The name after AS is written above.
-  splices_.Replace(clauses_.tokens()[close].begin, clauses_.tokens()[clauses->list_end - 1].end, " LIMIT 1) AS \"__ecluse_w\" ON true");
+  splices_.Replace(clauses_.tokens()[close].begin, clauses_.tokens()[clauses->list_end - 1].end,
+                   " LIMIT 1) AS \"__ecluse_w\" ON true");
   output->hidden = witness.hidden;
   Column column;
   column.name = "exists";

@@ -1,4 +1,5 @@
-// Statistics: whether a statement has the form of one, and the hidden columns that show how many people stand behind it.
+// Statistics: whether a statement has the form of one, and the hidden columns that show how many people stand behind
+// it.
 #include <algorithm>
 
 #include "plan/analyzer.h"
@@ -8,8 +9,9 @@ namespace {
 
 bool CountingAggregate(std::string_view name) {
   static constexpr std::string_view kNames[] = {
-      "count", "sum", "avg", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "corr", "regr_avgx",
-      "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy"};
+      "count",   "sum",        "avg",      "stddev",    "stddev_pop", "stddev_samp", "variance",
+      "var_pop", "var_samp",   "corr",     "regr_avgx", "regr_avgy",  "regr_count",  "regr_intercept",
+      "regr_r2", "regr_slope", "regr_sxx", "regr_sxy",  "regr_syy"};
   return std::ranges::find(kNames, name) != std::end(kNames);
 }
 
@@ -26,14 +28,20 @@ bool Analyzer::StatisticColumn(const pgq::Node& node, const Scope& scope, bool o
 bool Analyzer::StatisticCondition(const pgq::Node& node, const Scope& scope, bool join) {
   switch (node.node_case()) {
     case pgq::Node::kAConst:
-    case pgq::Node::kParamRef: return true;
-    case pgq::Node::kTypeCast: return node.type_cast().arg().has_a_const() || node.type_cast().arg().has_param_ref();
-    case pgq::Node::kColumnRef: return StatisticColumn(node, scope, false);
-    case pgq::Node::kNullTest: return StatisticCondition(node.null_test().arg(), scope, join);
+    case pgq::Node::kParamRef:
+      return true;
+    case pgq::Node::kTypeCast:
+      return node.type_cast().arg().has_a_const() || node.type_cast().arg().has_param_ref();
+    case pgq::Node::kColumnRef:
+      return StatisticColumn(node, scope, false);
+    case pgq::Node::kNullTest:
+      return StatisticCondition(node.null_test().arg(), scope, join);
     case pgq::Node::kList:
-      return std::ranges::all_of(node.list().items(), [&](const auto& n) { return StatisticCondition(n, scope, join); });
+      return std::ranges::all_of(node.list().items(),
+                                 [&](const auto& n) { return StatisticCondition(n, scope, join); });
     case pgq::Node::kBoolExpr:
-      return std::ranges::all_of(node.bool_expr().args(), [&](const auto& n) { return StatisticCondition(n, scope, join); });
+      return std::ranges::all_of(node.bool_expr().args(),
+                                 [&](const auto& n) { return StatisticCondition(n, scope, join); });
     case pgq::Node::kAExpr: {
       const pgq::A_Expr& expr = node.a_expr();
       if (join && expr.kind() == pgq::AEXPR_OP) {
@@ -47,7 +55,8 @@ bool Analyzer::StatisticCondition(const pgq::Node& node, const Scope& scope, boo
       return expr.has_lexpr() && StatisticCondition(expr.lexpr(), scope, join) &&
              StatisticCondition(expr.rexpr(), scope, join);
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -113,8 +122,8 @@ Status Analyzer::StatisticItems(const Level& level, Leaf& leaf, Output& output) 
   }
   for (const int node : level.nodes) {
     const NodeInfo& info = nodes_[static_cast<size_t>(node)];
-    const std::string spread = "pg_catalog.bit_or(1::pg_catalog.int8 << (pg_catalog.hashtextextended(" + info.expression +
-                               ", 0) & 63)::pg_catalog.int4)";
+    const std::string spread = "pg_catalog.bit_or(1::pg_catalog.int8 << (pg_catalog.hashtextextended(" +
+                               info.expression + ", 0) & 63)::pg_catalog.int4)";
     if (statistic_) {
       leaf.items.push_back(spread);
       extra_.push_back({HiddenColumn::Kind::spread, info.table_ref, 0});

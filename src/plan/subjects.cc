@@ -6,9 +6,7 @@
 namespace ecluse {
 namespace {
 
-bool IsEquality(const pgq::A_Expr& expr) {
-  return !expr.name().empty() && NameParts(expr.name()).back() == "=";
-}
+bool IsEquality(const pgq::A_Expr& expr) { return !expr.name().empty() && NameParts(expr.name()).back() == "="; }
 
 void Flatten(const pgq::Node& condition, std::vector<const pgq::Node*>& parts) {
   if (condition.has_bool_expr() && condition.bool_expr().boolop() == pgq::AND_EXPR) {
@@ -54,11 +52,20 @@ std::optional<ValueSource> Analyzer::ConstantOf(const pgq::Node& node) const {
   if (!node.has_a_const() || node.a_const().isnull()) return std::nullopt;
   const pgq::A_Const& constant = node.a_const();
   switch (constant.val_case()) {
-    case pgq::A_Const::kIval: value.constant = std::to_string(constant.ival().ival()); return value;
-    case pgq::A_Const::kFval: value.constant = constant.fval().fval(); return value;
-    case pgq::A_Const::kSval: value.constant = constant.sval().sval(); return value;
-    case pgq::A_Const::kBoolval: value.constant = constant.boolval().boolval() ? "t" : "f"; return value;
-    default: return std::nullopt;
+    case pgq::A_Const::kIval:
+      value.constant = std::to_string(constant.ival().ival());
+      return value;
+    case pgq::A_Const::kFval:
+      value.constant = constant.fval().fval();
+      return value;
+    case pgq::A_Const::kSval:
+      value.constant = constant.sval().sval();
+      return value;
+    case pgq::A_Const::kBoolval:
+      value.constant = constant.boolval().boolval() ? "t" : "f";
+      return value;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -72,9 +79,8 @@ void Analyzer::Ask(const Origin& origin, std::vector<ValueSource> values) {
 
 void Analyzer::AskUnique(const Origin& origin, const ValueSource& value, const pgq::A_Expr* expr) {
   const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
-  const bool unique = std::ranges::any_of(view.unique, [&](const std::vector<int>& key) {
-    return key.size() == 1 && key.front() == origin.column;
-  });
+  const bool unique = std::ranges::any_of(
+      view.unique, [&](const std::vector<int>& key) { return key.size() == 1 && key.front() == origin.column; });
   if (!unique) return;
   struct Resolve resolve;
   resolve.table_ref = origin.table_ref;
@@ -163,6 +169,28 @@ Status Analyzer::NameList(const pgq::Node& left, const pgq::Node& list, Level& l
   return {};
 }
 
+// `column IN (VALUES …)` and `column IN (SELECT unnest(array))` name people like lists do.
+Status Analyzer::NameMembers(const pgq::Node& left, const pgq::SelectStmt& select, Level& level) {
+  for (const pgq::Node& row : select.values_lists()) {
+    if (row.list().items_size() == 1) ECLUSE_OK(NameSubjects(left, row.list().items(0), level, nullptr));
+  }
+  if (select.target_list_size() != 1 || select.from_clause_size() > 1) return {};
+  const pgq::Node* call = &select.target_list(0).res_target().val();
+  if (select.from_clause_size() == 1 && select.from_clause(0).has_range_function() &&
+      select.from_clause(0).range_function().functions_size() == 1 &&
+      select.from_clause(0).range_function().functions(0).list().items_size() > 0) {
+    call = &select.from_clause(0).range_function().functions(0).list().items(0);
+  }
+  if (!call->has_func_call() || NameParts(call->func_call().funcname()).back() != "unnest" ||
+      call->func_call().args_size() != 1) {
+    return {};
+  }
+  const pgq::Node& array = call->func_call().args(0);
+  if (!ConstantOf(array) && !array.has_a_array_expr()) return {};
+  static const pgq::A_Expr no_place;
+  return NameList(left, array, level, &no_place);
+}
+
 Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& condition, const Scope& scope) {
   std::vector<const pgq::Node*> parts;
   Flatten(condition, parts);
@@ -182,7 +210,8 @@ Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& conditi
       };
       if (place(a) == place(b)) equated[std::minmax(a.node, b.node)].insert({place(a), place(b)});
     }
-    for (const auto& [column, value] : {std::pair{&left, &part->a_expr().rexpr()}, std::pair{&right, &part->a_expr().lexpr()}}) {
+    for (const auto& [column, value] :
+         {std::pair{&left, &part->a_expr().rexpr()}, std::pair{&right, &part->a_expr().lexpr()}}) {
       if (!*column || !(*column)->column.origin) continue;
       if (const auto constant = ConstantOf(*value)) {
         const Origin& o = *(*column)->column.origin;
@@ -209,7 +238,8 @@ Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& conditi
       if (key.size() < 2 || !std::ranges::all_of(key, has)) continue;
       struct Resolve resolve;
       resolve.table_ref = reference.second;
-      resolve.sql = "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) + " WHERE ";
+      resolve.sql =
+          "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) + " WHERE ";
       for (size_t i = 0; i < key.size(); ++i) {
         const ValueSource& value = columns.at(key[i]);
         resolve.sql += (i > 0 ? " AND " : "") + QuoteIdentifier(view.columns[static_cast<size_t>(key[i])].name) + " = ";

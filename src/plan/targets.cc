@@ -5,32 +5,42 @@
 
 namespace ecluse {
 
-// PostgreSQL's FigureColname (manual chapter 7.3.2): a column's or function's own name, else what the expression is called.
+// PostgreSQL's FigureColname (manual chapter 7.3.2): a column's or function's own name, else what the expression is
+// called.
 std::string Analyzer::OutputName(const pgq::Node& value, const std::string& fallback) {
   switch (value.node_case()) {
-    case pgq::Node::kColumnRef: return NameParts(value.column_ref().fields()).back();
-    case pgq::Node::kFuncCall: return NameParts(value.func_call().funcname()).back();
+    case pgq::Node::kColumnRef:
+      return NameParts(value.column_ref().fields()).back();
+    case pgq::Node::kFuncCall:
+      return NameParts(value.func_call().funcname()).back();
     case pgq::Node::kTypeCast: {
       const std::string inner = OutputName(value.type_cast().arg(), {});
       return inner.empty() ? NameParts(value.type_cast().type_name().names()).back() : inner;
     }
-    case pgq::Node::kCollateClause: return OutputName(value.collate_clause().arg(), fallback);
+    case pgq::Node::kCollateClause:
+      return OutputName(value.collate_clause().arg(), fallback);
     case pgq::Node::kAIndirection: {
       for (const pgq::Node& step : value.a_indirection().indirection()) {
         if (step.has_string()) return step.string().sval();
       }
       return OutputName(value.a_indirection().arg(), fallback);
     }
-    case pgq::Node::kAExpr: return value.a_expr().kind() == pgq::AEXPR_NULLIF ? "nullif" : fallback;
+    case pgq::Node::kAExpr:
+      return value.a_expr().kind() == pgq::AEXPR_NULLIF ? "nullif" : fallback;
     case pgq::Node::kCaseExpr: {
       const std::string other = value.case_expr().has_defresult() ? OutputName(value.case_expr().defresult(), {}) : "";
       return other.empty() ? "case" : other;
     }
-    case pgq::Node::kAArrayExpr: return "array";
-    case pgq::Node::kRowExpr: return "row";
-    case pgq::Node::kCoalesceExpr: return "coalesce";
-    case pgq::Node::kMinMaxExpr: return value.min_max_expr().op() == pgq::IS_GREATEST ? "greatest" : "least";
-    case pgq::Node::kGroupingFunc: return "grouping";
+    case pgq::Node::kAArrayExpr:
+      return "array";
+    case pgq::Node::kRowExpr:
+      return "row";
+    case pgq::Node::kCoalesceExpr:
+      return "coalesce";
+    case pgq::Node::kMinMaxExpr:
+      return value.min_max_expr().op() == pgq::IS_GREATEST ? "greatest" : "least";
+    case pgq::Node::kGroupingFunc:
+      return "grouping";
     case pgq::Node::kSubLink: {
       const pgq::SubLink& link = value.sub_link();
       if (link.sub_link_type() == pgq::EXISTS_SUBLINK) return "exists";
@@ -43,13 +53,14 @@ std::string Analyzer::OutputName(const pgq::Node& value, const std::string& fall
       return fallback;
     }
     case pgq::Node::kSqlvalueFunction: {
-      static constexpr const char* kNames[] = {"", "current_date", "current_time", "current_time", "current_timestamp",
-                                               "current_timestamp", "localtime", "localtime", "localtimestamp",
-                                               "localtimestamp", "current_role", "current_user", "user", "session_user",
-                                               "current_catalog", "current_schema"};
+      static constexpr const char* kNames[] = {
+          "",          "current_date", "current_time",    "current_time",   "current_timestamp", "current_timestamp",
+          "localtime", "localtime",    "localtimestamp",  "localtimestamp", "current_role",      "current_user",
+          "user",      "session_user", "current_catalog", "current_schema"};
       return kNames[value.sqlvalue_function().op()];
     }
-    default: return fallback;
+    default:
+      return fallback;
   }
 }
 
@@ -114,7 +125,8 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
     for (const Scope* scope = level.scope; scope != nullptr && match == nullptr; scope = scope->parent) {
       for (const FromItem* item : scope->items) {
         for (const auto& relation : item->relations) {
-          if (relation->alias == parts.back() && (parts.size() == 1 || relation->schema == parts[0])) match = relation.get();
+          if (relation->alias == parts.back() && (parts.size() == 1 || relation->schema == parts[0]))
+            match = relation.get();
         }
       }
     }
@@ -123,7 +135,8 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
                        "missing FROM-clause entry for table \"" + parts.back() + "\"");
     }
     for (const Column& column : match->columns) {
-      if (column.readable) columns.push_back({QuoteIdentifier(match->alias) + "." + QuoteIdentifier(column.name), column});
+      if (column.readable)
+        columns.push_back({QuoteIdentifier(match->alias) + "." + QuoteIdentifier(column.name), column});
     }
   }
   std::string sql;
@@ -139,12 +152,14 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
   }
   if (level.nodes.empty()) return {};
   if (ambiguous || columns.empty()) {
-    return Refuse(ref.location(), "plan.star", "* stands here for columns of the same name", "Name the columns you need.");
+    return Refuse(ref.location(), "plan.star", "* stands here for columns of the same name",
+                  "Name the columns you need.");
   }
   const size_t first = clauses_.TokenAt(static_cast<size_t>(ref.location()));
   size_t star = first;
   while (star != Clauses::npos && star < first + 5 && !clauses_.Symbol(star, "*")) ++star;
-  if (!clauses_.Symbol(star, "*")) return Refuse(ref.location(), "plan.star", "this * cannot be written out", "Name the columns.");
+  if (!clauses_.Symbol(star, "*"))
+    return Refuse(ref.location(), "plan.star", "this * cannot be written out", "Name the columns.");
   splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[star].end, std::move(sql));
   return {};
 }

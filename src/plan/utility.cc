@@ -8,18 +8,34 @@ namespace ecluse {
 namespace {
 
 // Settings a session may change: none of them changes what a statement means, who is asked about, or what is counted.
-constexpr std::array<std::string_view, 18> kSettable{
-    "application_name", "datestyle", "timezone", "intervalstyle", "statement_timeout", "lock_timeout",
-    "idle_in_transaction_session_timeout", "client_min_messages", "extra_float_digits", "bytea_output", "client_encoding",
-    "standard_conforming_strings", "default_transaction_isolation", "default_transaction_read_only",
-    "default_transaction_deferrable", "transaction_isolation", "transaction_read_only", "transaction_deferrable"};
+constexpr std::array<std::string_view, 18> kSettable{"application_name",
+                                                     "datestyle",
+                                                     "timezone",
+                                                     "intervalstyle",
+                                                     "statement_timeout",
+                                                     "lock_timeout",
+                                                     "idle_in_transaction_session_timeout",
+                                                     "client_min_messages",
+                                                     "extra_float_digits",
+                                                     "bytea_output",
+                                                     "client_encoding",
+                                                     "standard_conforming_strings",
+                                                     "default_transaction_isolation",
+                                                     "default_transaction_read_only",
+                                                     "default_transaction_deferrable",
+                                                     "transaction_isolation",
+                                                     "transaction_read_only",
+                                                     "transaction_deferrable"};
 constexpr std::array<std::string_view, 12> kShowable{
-    "server_version", "server_version_num", "server_encoding", "integer_datetimes", "max_index_keys", "is_superuser",
-    "session_authorization", "max_identifier_length", "lc_collate", "lc_ctype", "block_size", "in_hot_standby"};
+    "server_version", "server_version_num",    "server_encoding",       "integer_datetimes", "max_index_keys",
+    "is_superuser",   "session_authorization", "max_identifier_length", "lc_collate",        "lc_ctype",
+    "block_size",     "in_hot_standby"};
 constexpr std::array<std::string_view, 3> kOwnSettable{"ecluse.purpose", "ecluse.reference", "ecluse.role"};
 constexpr std::array<std::string_view, 3> kOwnShowable{"ecluse.budget", "ecluse.purposes", "ecluse.session"};
 
-bool In(std::span<const std::string_view> names, std::string_view name) { return std::ranges::find(names, name) != names.end(); }
+bool In(std::span<const std::string_view> names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
 
 std::string Lower(std::string_view text) {
   std::string out(text);
@@ -31,10 +47,10 @@ constexpr int kCursorBinary = 0x1, kCursorScroll = 0x2, kCursorHold = 0x20;  // 
 
 Oid TypeOid(std::string_view name) {
   static const std::map<std::string_view, Oid> oids{
-      {"bool", 16}, {"bytea", 17}, {"name", 19}, {"int8", 20}, {"int2", 21}, {"int4", 23}, {"text", 25}, {"oid", 26},
-      {"json", 114}, {"float4", 700}, {"float8", 701}, {"bpchar", 1042}, {"varchar", 1043}, {"date", 1082},
-      {"time", 1083}, {"timestamp", 1114}, {"timestamptz", 1184}, {"interval", 1186}, {"numeric", 1700}, {"uuid", 2950},
-      {"jsonb", 3802}};
+      {"bool", 16},      {"bytea", 17},  {"name", 19},   {"int8", 20},        {"int2", 21},          {"int4", 23},
+      {"text", 25},      {"oid", 26},    {"json", 114},  {"float4", 700},     {"float8", 701},       {"bpchar", 1042},
+      {"varchar", 1043}, {"date", 1082}, {"time", 1083}, {"timestamp", 1114}, {"timestamptz", 1184}, {"interval", 1186},
+      {"numeric", 1700}, {"uuid", 2950}, {"jsonb", 3802}};
   const auto it = oids.find(name);
   return it == oids.end() ? 0 : it->second;
 }
@@ -43,15 +59,24 @@ Oid TypeOid(std::string_view name) {
 
 Result<std::shared_ptr<Plan>> Analyzer::Utility(const pgq::Node& node) {
   switch (node.node_case()) {
-    case pgq::Node::kTransactionStmt: return Transaction(node.transaction_stmt());
-    case pgq::Node::kVariableSetStmt: return Set(node.variable_set_stmt());
-    case pgq::Node::kVariableShowStmt: return Show(node.variable_show_stmt());
-    case pgq::Node::kPrepareStmt: return Prepare(node.prepare_stmt());
-    case pgq::Node::kExecuteStmt: return Execute(node.execute_stmt());
-    case pgq::Node::kDeclareCursorStmt: return Declare(node.declare_cursor_stmt());
-    case pgq::Node::kFetchStmt: return Fetch(node.fetch_stmt());
-    case pgq::Node::kCopyStmt: return Copy(node.copy_stmt());
-    case pgq::Node::kExplainStmt: return Explain(node.explain_stmt());
+    case pgq::Node::kTransactionStmt:
+      return Transaction(node.transaction_stmt());
+    case pgq::Node::kVariableSetStmt:
+      return Set(node.variable_set_stmt());
+    case pgq::Node::kVariableShowStmt:
+      return Show(node.variable_show_stmt());
+    case pgq::Node::kPrepareStmt:
+      return Prepare(node.prepare_stmt());
+    case pgq::Node::kExecuteStmt:
+      return Execute(node.execute_stmt());
+    case pgq::Node::kDeclareCursorStmt:
+      return Declare(node.declare_cursor_stmt());
+    case pgq::Node::kFetchStmt:
+      return Fetch(node.fetch_stmt());
+    case pgq::Node::kCopyStmt:
+      return Copy(node.copy_stmt());
+    case pgq::Node::kExplainStmt:
+      return Explain(node.explain_stmt());
     case pgq::Node::kDeallocateStmt:
       plan_->kind = Plan::Kind::deallocate;
       plan_->name = node.deallocate_stmt().name();
@@ -74,9 +99,10 @@ Result<std::shared_ptr<Plan>> Analyzer::Utility(const pgq::Node& node) {
       std::string what = field == nullptr ? "this statement" : field->name();
       if (what.ends_with("_stmt")) what.resize(what.size() - 5);
       std::ranges::replace(what, '_', ' ');
-      return Forbid(-1, "plan.statement", "statements of kind \"" + what + "\" do not pass the gate",
-                    "SELECT, INSERT, UPDATE, DELETE, COPY, cursors, prepared statements and transactions do. Changes of "
-                    "the schema are made with the owner's own connection.");
+      return Forbid(
+          -1, "plan.statement", "statements of kind \"" + what + "\" do not pass the gate",
+          "SELECT, INSERT, UPDATE, DELETE, COPY, cursors, prepared statements and transactions do. Changes of "
+          "the schema are made with the owner's own connection.");
     }
   }
 }
@@ -84,9 +110,15 @@ Result<std::shared_ptr<Plan>> Analyzer::Utility(const pgq::Node& node) {
 Result<std::shared_ptr<Plan>> Analyzer::Transaction(const pgq::TransactionStmt& statement) {
   switch (statement.kind()) {
     case pgq::TRANS_STMT_BEGIN:
-    case pgq::TRANS_STMT_START: plan_->kind = Plan::Kind::begin; break;
-    case pgq::TRANS_STMT_COMMIT: plan_->kind = Plan::Kind::commit; break;
-    case pgq::TRANS_STMT_ROLLBACK: plan_->kind = Plan::Kind::rollback; break;
+    case pgq::TRANS_STMT_START:
+      plan_->kind = Plan::Kind::begin;
+      break;
+    case pgq::TRANS_STMT_COMMIT:
+      plan_->kind = Plan::Kind::commit;
+      break;
+    case pgq::TRANS_STMT_ROLLBACK:
+      plan_->kind = Plan::Kind::rollback;
+      break;
     case pgq::TRANS_STMT_SAVEPOINT:
     case pgq::TRANS_STMT_RELEASE:
     case pgq::TRANS_STMT_ROLLBACK_TO:
@@ -117,9 +149,10 @@ Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statemen
   }
   const bool own = In(kOwnSettable, name) || name == "search_path";
   if (statement.kind() == pgq::VAR_SET_CURRENT || (!own && !In(kSettable, name))) {
-    return Forbid(-1, "plan.setting", "setting \"" + name + "\" cannot be changed here",
-                  "The gate's own are ecluse.purpose, ecluse.reference and ecluse.role; of PostgreSQL's, those that cannot "
-                  "change the meaning of a statement.");
+    return Forbid(
+        -1, "plan.setting", "setting \"" + name + "\" cannot be changed here",
+        "The gate's own are ecluse.purpose, ecluse.reference and ecluse.role; of PostgreSQL's, those that cannot "
+        "change the meaning of a statement.");
   }
   plan_->gate_answers = own;
   if (statement.kind() == pgq::VAR_SET_VALUE) {
@@ -130,7 +163,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statemen
         return Refuse(-1, "plan.setting", "a setting takes constants", {});
       }
       // Elements of a list keep their quoting apart, for the gate's own search_path.
-      value += (value.empty() ? "" : ", ") + (name == "search_path" ? QuoteIdentifier(constant->constant) : constant->constant);
+      value += (value.empty() ? "" : ", ") +
+               (name == "search_path" ? QuoteIdentifier(constant->constant) : constant->constant);
     }
     plan_->setting.value = std::move(value);
   }
@@ -160,7 +194,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Show(const pgq::VariableShowStmt& statem
 }
 
 Result<std::shared_ptr<const Plan>> Analyzer::Inner(size_t begin, std::span<const Oid> declared) {
-  if (begin >= clauses_.tokens().size()) return Refuse(-1, "plan.statement", "there is no statement inside this one", {});
+  if (begin >= clauses_.tokens().size())
+    return Refuse(-1, "plan.statement", "there is no statement inside this one", {});
   const size_t at = clauses_.tokens()[begin].begin;
   auto plan = inner_(text_.substr(at, clauses_.tokens().back().end - at), declared);
   if (!plan && plan.error().position > 0) plan.error().position += CharacterOf(static_cast<int>(at)) - 1;
@@ -190,7 +225,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Execute(const pgq::ExecuteStmt& statemen
       value = ValueSource{};
       value->null = true;
     }
-    if (!value) return Refuse(-1, "plan.execute", "EXECUTE takes constants", "Use the extended protocol for parameters.");
+    if (!value)
+      return Refuse(-1, "plan.execute", "EXECUTE takes constants", "Use the extended protocol for parameters.");
     plan_->arguments.push_back(std::move(*value));
   }
   return plan_;
@@ -206,13 +242,15 @@ Result<std::shared_ptr<Plan>> Analyzer::Declare(const pgq::DeclareCursorStmt& st
   // Cursors are counted by person: what a group hides can only be told once all of it is there.
   if (plan_->inner->statistic) plan_->inner = plan_->inner->fallback;
   if (plan_->inner->kind != Plan::Kind::rows) return Refuse(-1, "plan.cursor", "a cursor takes a SELECT", {});
-  if (plan_->inner->skip) return Refuse(-1, "plan.cursor", "a cursor takes no OFFSET over guarded rows", "MOVE forward instead.");
+  if (plan_->inner->skip)
+    return Refuse(-1, "plan.cursor", "a cursor takes no OFFSET over guarded rows", "MOVE forward instead.");
   plan_->kind = Plan::Kind::declare;
   plan_->name = statement.portalname();
   plan_->parameters = plan_->inner->parameters;
   plan_->command_tag = "DECLARE CURSOR";
-  plan_->sql = "DECLARE " + QuoteIdentifier(plan_->name) + ((statement.options() & kCursorBinary) != 0 ? " BINARY" : "") +
-               " NO SCROLL CURSOR" + ((statement.options() & kCursorHold) != 0 ? " WITH HOLD" : "") + " FOR " + plan_->inner->sql;
+  plan_->sql = "DECLARE " + QuoteIdentifier(plan_->name) +
+               ((statement.options() & kCursorBinary) != 0 ? " BINARY" : "") + " NO SCROLL CURSOR" +
+               ((statement.options() & kCursorHold) != 0 ? " WITH HOLD" : "") + " FOR " + plan_->inner->sql;
   return plan_;
 }
 
@@ -226,8 +264,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Fetch(const pgq::FetchStmt& statement) {
   plan_->count = statement.how_many() == kAll ? -1 : statement.how_many();
   plan_->swallow = statement.ismove();
   plan_->command_tag = statement.ismove() ? "MOVE" : "FETCH";
-  plan_->sql = "FETCH " + (plan_->count < 0 ? std::string("ALL") : "FORWARD " + std::to_string(plan_->count)) + " FROM " +
-               QuoteIdentifier(plan_->name);
+  plan_->sql = "FETCH " + (plan_->count < 0 ? std::string("ALL") : "FORWARD " + std::to_string(plan_->count)) +
+               " FROM " + QuoteIdentifier(plan_->name);
   return plan_;
 }
 
@@ -246,6 +284,9 @@ Result<std::shared_ptr<Plan>> Analyzer::Explain(const pgq::ExplainStmt& statemen
   if (inner->kind != Plan::Kind::rows && inner->kind != Plan::Kind::write) {
     return Refuse(-1, "plan.explain", "EXPLAIN takes a query", {});
   }
+  if (!inner->guarded && inner->sql.contains(QuoteIdentifier(schema_.login))) {
+    return Refuse(-1, "plan.explain", "EXPLAIN of a query over catalogs is not available", "Run the query itself.");
+  }
   if (!inner->guarded) {
     plan_->kind = Plan::Kind::rows;
     plan_->sql = std::string(text_.substr(0, clauses_.tokens()[begin].begin)) + inner->sql;
@@ -262,12 +303,15 @@ Result<std::shared_ptr<Plan>> Analyzer::Explain(const pgq::ExplainStmt& statemen
     plan_->lines.push_back(std::move(line));
     for (const auto& [column, mask] : table.fields) plan_->lines.push_back("  " + column + ": " + mask.Text());
   }
-  plan_->lines.push_back(inner->statistic ? "Counted as statistics where at least " + std::to_string(inner->min_subjects) +
-                                                " people stand behind each row, else by person"
-                                          : "Each row is charged for every person it tells about");
-  plan_->lines.push_back("Lookups: " + std::to_string(inner->arms + inner->lists.fixed) +
-                         (inner->lists.array_parameters.empty() ? "" : " and one for each element of its array parameters"));
-  if (!inner->asked.empty()) plan_->lines.push_back("People it names by value are charged whether or not they are found");
+  plan_->lines.push_back(inner->statistic
+                             ? "Counted as statistics where at least " + std::to_string(inner->min_subjects) +
+                                   " people stand behind each row, else by person"
+                             : "Each row is charged for every person it tells about");
+  plan_->lines.push_back(
+      "Lookups: " + std::to_string(inner->arms + inner->lists.fixed) +
+      (inner->lists.array_parameters.empty() ? "" : " and one for each element of its array parameters"));
+  if (!inner->asked.empty())
+    plan_->lines.push_back("People it names by value are charged whether or not they are found");
   if (inner->skip) plan_->lines.push_back("Rows skipped by OFFSET are charged like delivered ones");
   return plan_;
 }

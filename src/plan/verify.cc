@@ -23,15 +23,67 @@ std::unexpected<Error> Disagree(std::string what) {
 }
 
 const std::unordered_set<std::string_view>& KnownKinds() {
-  static const std::unordered_set<std::string_view> kinds{
-      "ParseResult", "RawStmt", "Node", "List", "String", "Integer", "Float", "Boolean", "BitString", "SelectStmt",
-      "InsertStmt", "UpdateStmt", "DeleteStmt", "ResTarget", "ColumnRef", "ParamRef", "A_Const", "A_Expr", "BoolExpr",
-      "NullTest", "BooleanTest", "TypeCast", "TypeName", "FuncCall", "WindowDef", "SubLink", "CaseExpr", "CaseWhen",
-      "CoalesceExpr", "MinMaxExpr", "A_ArrayExpr", "RowExpr", "NamedArgExpr", "GroupingFunc", "GroupingSet",
-      "CollateClause", "SQLValueFunction", "A_Indirection", "A_Indices", "A_Star", "RangeVar", "Alias", "JoinExpr",
-      "RangeSubselect", "RangeFunction", "WithClause", "CommonTableExpr", "SortBy", "LockingClause", "OnConflictClause",
-      "InferClause", "IndexElem", "MultiAssignRef", "SetToDefault", "TransactionStmt", "VariableSetStmt",
-      "VariableShowStmt", "DefElem", "ExplainStmt", "ClosePortalStmt", "DiscardStmt"};
+  static const std::unordered_set<std::string_view> kinds{"ParseResult",
+                                                          "RawStmt",
+                                                          "Node",
+                                                          "List",
+                                                          "String",
+                                                          "Integer",
+                                                          "Float",
+                                                          "Boolean",
+                                                          "BitString",
+                                                          "SelectStmt",
+                                                          "InsertStmt",
+                                                          "UpdateStmt",
+                                                          "DeleteStmt",
+                                                          "ResTarget",
+                                                          "ColumnRef",
+                                                          "ParamRef",
+                                                          "A_Const",
+                                                          "A_Expr",
+                                                          "BoolExpr",
+                                                          "NullTest",
+                                                          "BooleanTest",
+                                                          "TypeCast",
+                                                          "TypeName",
+                                                          "FuncCall",
+                                                          "WindowDef",
+                                                          "SubLink",
+                                                          "CaseExpr",
+                                                          "CaseWhen",
+                                                          "CoalesceExpr",
+                                                          "MinMaxExpr",
+                                                          "A_ArrayExpr",
+                                                          "RowExpr",
+                                                          "NamedArgExpr",
+                                                          "GroupingFunc",
+                                                          "GroupingSet",
+                                                          "CollateClause",
+                                                          "SQLValueFunction",
+                                                          "A_Indirection",
+                                                          "A_Indices",
+                                                          "A_Star",
+                                                          "RangeVar",
+                                                          "Alias",
+                                                          "JoinExpr",
+                                                          "RangeSubselect",
+                                                          "RangeFunction",
+                                                          "WithClause",
+                                                          "CommonTableExpr",
+                                                          "SortBy",
+                                                          "LockingClause",
+                                                          "OnConflictClause",
+                                                          "InferClause",
+                                                          "IndexElem",
+                                                          "MultiAssignRef",
+                                                          "SetToDefault",
+                                                          "TransactionStmt",
+                                                          "VariableSetStmt",
+                                                          "VariableShowStmt",
+                                                          "DefElem",
+                                                          "ExplainStmt",
+                                                          "ClosePortalStmt",
+                                                          "DiscardStmt"};
   return kinds;
 }
 
@@ -114,8 +166,10 @@ class Verifier {
     } else if (kind == "A_Expr") {
       const auto& expr = static_cast<const pgq::A_Expr&>(message);
       const auto words = Words(expr.name());
-      if (words.empty() || words.size() > 2 || (words.size() == 2 && words[0] != "pg_catalog")) return Disagree("operator");
-      if (expr.kind() < pgq::AEXPR_BETWEEN && !allow::Operator(words.back())) return Disagree("operator " + words.back());
+      if (words.empty() || words.size() > 2 || (words.size() == 2 && words[0] != "pg_catalog"))
+        return Disagree("operator");
+      if (expr.kind() < pgq::AEXPR_BETWEEN && !allow::Operator(words.back()))
+        return Disagree("operator " + words.back());
     } else if (kind == "ResTarget") {
       const auto& target = static_cast<const pgq::ResTarget&>(message);
       if (Reserved(target.name()) && !Inserted(target.location())) return Disagree("reserved output name");
@@ -169,7 +223,8 @@ class Verifier {
   Status Type(const pgq::TypeName& type) const {
     const auto words = Words(type.names());
     if (type.setof() || type.pct_type() || words.empty()) return Disagree("type");
-    if ((words.size() == 1 || words[0] == "pg_catalog") && (allow::Type(words.back()) || allow::NameType(words.back()))) {
+    if ((words.size() == 1 || words[0] == "pg_catalog") &&
+        (allow::Type(words.back()) || allow::NameType(words.back()))) {
       return {};
     }
     if (words.size() == 2 && schema_.types.contains(words[0] + "." + words[1])) return {};
@@ -231,14 +286,17 @@ class Verifier {
       }
       ECLUSE_OK(SubLinks(target.val(), ctes));
     }
-    for (const auto* part : {&select.where_clause(), &select.having_clause(), &select.limit_count(), &select.limit_offset()}) {
+    for (const auto* part :
+         {&select.where_clause(), &select.having_clause(), &select.limit_count(), &select.limit_offset()}) {
       ECLUSE_OK(SubLinks(*part, ctes));
     }
     for (const pgq::Node& node : select.group_clause()) ECLUSE_OK(SubLinks(node, ctes));
     for (const pgq::Node& node : select.sort_clause()) ECLUSE_OK(SubLinks(node, ctes));
-    if (carries && !std::ranges::includes(handed, required)) return Disagree("people of a FROM item are not handed upwards");
+    if (carries && !std::ranges::includes(handed, required))
+      return Disagree("people of a FROM item are not handed upwards");
     if (!carries && !required.empty() && !select.has_where_clause() && membership_ == 0 &&
-        std::ranges::none_of(select.from_clause(), [](const auto& n) { return n.has_join_expr() && n.join_expr().has_quals(); })) {
+        std::ranges::none_of(select.from_clause(),
+                             [](const auto& n) { return n.has_join_expr() && n.join_expr().has_quals(); })) {
       return Disagree("a sub-select over guarded rows without a condition");
     }
     return exposed;
@@ -326,7 +384,8 @@ class Verifier {
     std::set<std::pair<std::string, std::string>> handed;
     Collect(last.val(), handed);
     const std::string& alias = range.has_alias() ? range.alias().aliasname() : range.relname();
-    if (last.name() != "__ecluse_s1" || !handed.contains({alias, "__subject"})) return Disagree("RETURNING without the people");
+    if (last.name() != "__ecluse_s1" || !handed.contains({alias, "__subject"}))
+      return Disagree("RETURNING without the people");
     return {};
   }
 
@@ -340,7 +399,8 @@ class Verifier {
 
 }  // namespace
 
-Status Verify(const RoleSchema& schema, const Plan& plan, std::string_view sql, std::span<const InsertedRange> inserted) {
+Status Verify(const RoleSchema& schema, const Plan& plan, std::string_view sql,
+              std::span<const InsertedRange> inserted) {
   return Verifier(schema, plan, inserted).Run(sql);
 }
 

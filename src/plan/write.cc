@@ -44,7 +44,8 @@ Result<std::vector<int>> Analyzer::InsertColumns(const pgq::InsertStmt& insert, 
   const bool listed = insert.cols_size() > 0;
   if (!listed && insert.has_select_stmt()) {
     const pgq::SelectStmt& select = insert.select_stmt().select_stmt();
-    const int width = select.values_lists_size() > 0 ? select.values_lists(0).list().items_size() : select.target_list_size();
+    const int width =
+        select.values_lists_size() > 0 ? select.values_lists(0).list().items_size() : select.target_list_size();
     if (width > static_cast<int>(view.columns.size())) {
       return NameError(-1, sqlstate::kSyntax, "INSERT has more expressions than target columns");
     }
@@ -121,7 +122,8 @@ Status Analyzer::Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>
                     "Leave it out; a subject column is never changed.");
     }
     plan_->tables[static_cast<size_t>(relation.table_ref)].fields[column.name] = column.mask;
-    const pgq::Node& value = assignment.val().has_multi_assign_ref() ? assignment.val().multi_assign_ref().source() : assignment.val();
+    const pgq::Node& value =
+        assignment.val().has_multi_assign_ref() ? assignment.val().multi_assign_ref().source() : assignment.val();
     ECLUSE_OK(Expression(value, level, Place::assignment));
   }
   return {};
@@ -132,7 +134,8 @@ Status Analyzer::OnConflict(const pgq::InsertStmt& insert, const FromItem& targe
   const Relation& relation = *target.relations.front();
   if (relation.view->row_condition) {
     return Refuse(conflict.location(), "plan.on-conflict",
-                  "ON CONFLICT would tell of rows that the role's row condition hides", "Send INSERT and UPDATE separately.");
+                  "ON CONFLICT would tell of rows that the role's row condition hides",
+                  "Send INSERT and UPDATE separately.");
   }
   if (!conflict.infer().conname().empty()) {
     return Refuse(conflict.location(), "plan.on-conflict", "ON CONFLICT ON CONSTRAINT is not available",
@@ -210,7 +213,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
       level.scope = &scope;
       ECLUSE_OK(InsertValues(select, *target, columns, level, conflict));
     } else {
-      if (conflict) return Refuse(-1, "plan.on-conflict", "ON CONFLICT behind INSERT … SELECT is not available", "Use VALUES.");
+      if (conflict)
+        return Refuse(-1, "plan.on-conflict", "ON CONFLICT behind INSERT … SELECT is not available", "Use VALUES.");
       ECLUSE_TRY(const Output output, Query(select, nullptr, Carry::hidden, false));
       if (output.guarded()) {
         return Refuse(-1, "plan.write-reads", "INSERT … SELECT may not read guarded rows",
@@ -227,7 +231,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
 
 Result<std::shared_ptr<Plan>> Analyzer::Update(const pgq::UpdateStmt& update) {
   if (update.has_with_clause() || update.from_clause_size() > 0) {
-    return Refuse(-1, "plan.write-reads", "UPDATE … FROM and WITH are not available: what they join would tell of others",
+    return Refuse(-1, "plan.write-reads",
+                  "UPDATE … FROM and WITH are not available: what they join would tell of others",
                   "Read first, and pass the values as parameters.");
   }
   ECLUSE_TRY(FromItem * target, WriteTarget(update.relation(), "UPDATE"));
@@ -247,7 +252,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Update(const pgq::UpdateStmt& update) {
 
 Result<std::shared_ptr<Plan>> Analyzer::Delete(const pgq::DeleteStmt& remove) {
   if (remove.has_with_clause() || remove.using_clause_size() > 0) {
-    return Refuse(-1, "plan.write-reads", "DELETE … USING and WITH are not available: what they join would tell of others",
+    return Refuse(-1, "plan.write-reads",
+                  "DELETE … USING and WITH are not available: what they join would tell of others",
                   "Read first, and pass the keys as parameters.");
   }
   ECLUSE_TRY(FromItem * target, WriteTarget(remove.relation(), "DELETE"));

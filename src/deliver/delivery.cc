@@ -19,7 +19,7 @@ Delivery::Delivery(const DeliveryServices& services, Admitted admitted, std::vec
       asked_(std::move(asked)),
       literals_(std::move(literals)),
       batch_(admitted_.plan(), services.keys, admitted_.caller().role->name),
-      seen_(admitted_.plan().tables.size()),
+      seen_(admitted_.plan().hidden.size()),
       skip_(skip) {}
 
 Status Delivery::Ready() const {
@@ -68,14 +68,12 @@ Status Delivery::Take(std::string_view payload) {
   ECLUSE_OK(batch_.Add(payload, forms_, taken_ >= skip_));
   ++taken_;
   const RowBatch::Row& row = batch_.rows().back();
-  for (uint32_t i = row.first_person; i < row.last_person; ++i)
-    seen_[static_cast<size_t>(batch_.people()[i].table_ref)] = true;
+  for (uint32_t i = row.first_person; i < row.last_person; ++i) seen_[batch_.people()[i].hidden] = true;
   return {};
 }
 
 bool Delivery::IsStatistic(const RowBatch::Row& row) const {
-  const Plan& plan = admitted_.plan();
-  return plan.statistic || (plan.min_subjects > 0 && row.enough_people);
+  return admitted_.plan().statistic || (of_statistic_ && row.enough_people);
 }
 
 bool Delivery::FallsShort() const {
@@ -89,6 +87,7 @@ std::unique_ptr<Delivery> Delivery::FallBack() {
   over_ = true;
   auto delivery = std::make_unique<Delivery>(services_, std::move(admitted_).ForFallback(), std::vector<NamedPerson>(),
                                              std::move(literals_), skip_);
+  delivery->of_statistic_ = true;
   delivery->asked_ = std::move(asked_);
   delivery->asked_reservations_ = std::move(asked_reservations_);
   return delivery;
@@ -98,14 +97,14 @@ int64_t Delivery::EmptyArms() const {
   const Plan& plan = admitted_.plan();
   int64_t empty = 0;
   for (int arm = 0; arm < std::max(plan.arms, 1); ++arm) {
-    bool any_table = false, found = false;
-    for (size_t i = 0; i < plan.tables.size(); ++i) {
-      if (plan.tables[i].arm != arm) continue;
-      any_table = true;
+    bool any_column = false, found = false;
+    for (size_t i = 0; i < plan.hidden.size(); ++i) {
+      if (plan.hidden[i].kind != HiddenColumn::Kind::subjects || plan.hidden[i].arm != arm) continue;
+      any_column = true;
       found = found || seen_[i];
     }
     // A statistic's rows carry no people: any row at all answers for every arm.
-    if (plan.statistic || !any_table) found = taken_ > 0;
+    if (plan.statistic || !any_column) found = taken_ > 0;
     if (!found) ++empty;
   }
   return std::max<int64_t>(empty - nameless_rows_, 0);
@@ -242,12 +241,12 @@ awaitable<Status> Delivery::Append(EntryDraft draft) {
   co_return Ready();
 }
 
-awaitable<Result<bool>> Delivery::Record(std::string* out, bool last) {
+awaitable<Result<bool>> Delivery::Record(std::string* out, bool last, bool complete) {
   CHECK(!over_);
   ECLUSE_CO_OK(Ready());
   Grant grant = Reserve();
   bool fits = grant.rows == batch_.rows().size();
-  if (fits && last) fits = ReserveEmptyArms(&grant);
+  if (fits && last && complete) fits = ReserveEmptyArms(&grant);
   if (!fits) last = true;
 
   EntryDraft draft = Draft(ReleaseKind());
@@ -288,9 +287,9 @@ awaitable<Result<bool>> Delivery::Record(std::string* out, bool last) {
   co_return false;
 }
 
-awaitable<Result<bool>> Delivery::Release(std::string* out) { return Record(out, false); }
+awaitable<Result<bool>> Delivery::Release(std::string* out) { return Record(out, false, false); }
 
-awaitable<Result<bool>> Delivery::Finish(std::string* out) { return Record(out, true); }
+awaitable<Result<bool>> Delivery::Finish(std::string* out, bool complete) { return Record(out, true, complete); }
 
 // The last entry of a run that releases nothing more.
 awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more_lookups) {

@@ -65,7 +65,14 @@ class Delivery {
   boost::asio::awaitable<Result<bool>> Release(std::string* out);
   // The end of the result: like Release(), and charges one nameless person for each arm that came back empty. When it
   // has returned true the client may hear how the statement ended.
-  boost::asio::awaitable<Result<bool>> Finish(std::string* out);
+  // `complete` false: more of the same result may be asked for later (a cursor), so no arm is known to be empty yet.
+  boost::asio::awaitable<Result<bool>> Finish(std::string* out, bool complete = true);
+
+  // Which hidden columns have held somebody, over all runs of one cursor.
+  void Resume(std::vector<bool> seen) {
+    if (seen.size() == seen_.size()) seen_ = std::move(seen);
+  }
+  const std::vector<bool>& seen() const { return seen_; }
 
   // Of a statistic whose rows are all held: some row stands for too few people. Then nothing of it may be finished:
   // FallBack() hands the decision on to a Delivery of plan.fallback.
@@ -97,7 +104,7 @@ class Delivery {
   bool ReserveEmptyArms(Grant* grant);
   bool IsStatistic(const RowBatch::Row& row) const;
   int64_t EmptyArms() const;
-  boost::asio::awaitable<Result<bool>> Record(std::string* out, bool last);
+  boost::asio::awaitable<Result<bool>> Record(std::string* out, bool last, bool complete);
   EntryDraft Draft(EntryKind kind) const;
   EntryKind ReleaseKind() const;
   Status AddAsked(EntryDraft* draft);
@@ -113,13 +120,14 @@ class Delivery {
   std::vector<ColumnForm> forms_;
   RowBatch batch_;
   std::vector<Reservation> asked_reservations_;
-  std::vector<bool> seen_;  // by table reference: somebody came back
+  std::vector<bool> seen_;  // by hidden column: somebody came back in it
   Error refusal_;
   int64_t skip_ = 0;
   int64_t taken_ = 0, released_ = 0;
   int64_t nameless_rows_ = 0;  // rows that told of nobody, each charged as one
   bool recorded_ = false;      // an entry of this run is in the ledger, asked people and lookups with it
   bool over_ = false;
+  bool of_statistic_ = false;    // the fallback of one: rows of enough people are statistics still
 };
 
 }  // namespace ecluse

@@ -39,7 +39,8 @@ void RowBatch::Clear() {
   bytes_.clear();
 }
 
-Status RowBatch::AddPeople(int table_ref, std::string_view joined, uint32_t* count) {
+Status RowBatch::AddPeople(uint32_t hidden, std::string_view joined, uint32_t* count) {
+  const int table_ref = plan_->hidden[hidden].table_ref;
   if (table_ref < 0 || static_cast<size_t>(table_ref) >= plan_->tables.size())
     return NotAsPlanned("a hidden column of no table");
   const std::string& space = plan_->tables[static_cast<size_t>(table_ref)].space;
@@ -50,7 +51,7 @@ Status RowBatch::AddPeople(int table_ref, std::string_view joined, uint32_t* cou
     // An id that is empty or too long cannot have come from a view that `apply` made.
     if (id.empty() || id.size() > limits::kSubjectId) return NotAsPlanned("an identifier is empty or too long");
     if (++*count > limits::kSubjectsPerRow) return NotAsPlanned("one row tells about too many people");
-    Person person{table_ref, static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(id.size())};
+    Person person{table_ref, hidden, static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(id.size())};
     ids_.append(id);
     people_.push_back(person);
     keys_->SubjectKey(space, id, subject_keys_.emplace_back().data());
@@ -106,12 +107,13 @@ Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& fo
     if (!replaced) bytes_.append(first_value, end_of_shown);
     StoreU32(bytes_.data() + row.begin + 1, static_cast<uint32_t>(bytes_.size() - row.begin - 1));
   }
-  for (const HiddenColumn& hidden : plan_->hidden) {
+  for (uint32_t h = 0; h < plan_->hidden.size(); ++h) {
+    const HiddenColumn& hidden = plan_->hidden[h];
     pg::Values::Value v = *value;
     ++value;
     if (hidden.kind == HiddenColumn::Kind::subjects) {
       uint32_t count = 0;
-      if (v && !v->empty()) ECLUSE_OK(AddPeople(hidden.table_ref, *v, &count));
+      if (v && !v->empty()) ECLUSE_OK(AddPeople(h, *v, &count));
       if (count < plan_->min_subjects) row.enough_people = false;
       continue;
     }

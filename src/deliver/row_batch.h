@@ -26,6 +26,7 @@ class RowBatch {
   // A person in a row. The id is at [id_offset, id_offset + id_size) of ids().
   struct Person {
     int table_ref = 0;
+    uint32_t hidden = 0;  // which of plan.hidden
     uint32_t id_offset = 0;
     uint32_t id_size = 0;
   };
@@ -60,7 +61,7 @@ class RowBatch {
   void Clear();
 
  private:
-  Status AddPeople(int table_ref, std::string_view joined, uint32_t* count);
+  Status AddPeople(uint32_t hidden, std::string_view joined, uint32_t* count);
   Status AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form);
 
   const Plan* plan_;

@@ -12,16 +12,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "execute/run.h"
 #include "plan/plan.h"
 
 namespace ecluse {
-
-// One parameter as it arrived in Bind, or one literal lifted out of a text. Views into the caller's buffer.
-struct BoundValue {
-  std::optional<std::string_view> bytes;  // absent: NULL
-  bool binary = false;
-};
-using BoundValues = std::vector<BoundValue>;
 
 // A person that the statement itself names.
 struct NamedPerson {

@@ -1,0 +1,42 @@
+// ecluse serve: opens the doors.
+#include <cstdio>
+#include <memory>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "server/gate.h"
+
+namespace ecluse {
+namespace {
+
+int Serve(const GateOptions& options) {
+  Result<std::unique_ptr<Gate>> gate = Gate::Open(options);
+  if (!gate) {
+    const Error& error = gate.error();
+    std::fprintf(stderr, "ecluse serve: %s\n", error.message.c_str());
+    if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
+    if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
+    return 2;
+  }
+  std::printf("ready sql=%s\n", (*gate)->sql_address().c_str());
+  std::fflush(stdout);
+  (*gate)->Run();
+  return 0;
+}
+
+}  // namespace
+
+void AddServe(CommandLine& line) {
+  auto options = std::make_shared<GateOptions>();
+  CLI::App* command = line.app.add_subcommand("serve", "Opens the doors and guards the register");
+  command->add_option("--config", options->config, "The policy file")->capture_default_str();
+  command->add_option("--threads", options->threads, "io threads; 0 for one on each processor")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 256));
+  command->footer(
+      "Prints `ready sql=HOST:PORT` when it is open; logs to standard error. SIGHUP takes a new policy, SIGTERM\n"
+      "lets transactions end and stops.\n\nExample: ecluse serve --config /etc/ecluse/ecluse.yaml");
+  command->callback([options, &line] { line.exit_status = Serve(*options); });
+}
+
+}  // namespace ecluse

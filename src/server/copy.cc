@@ -1,0 +1,138 @@
+// COPY in both directions: a query whose rows leave in COPY's format, and data that becomes batched INSERTs.
+#include <fmt/format.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "deliver/copy_rows.h"
+#include "execute/run.h"
+#include "server/errors.h"
+#include "server/refusals.h"
+#include "server/session.h"
+
+namespace ecluse {
+
+using boost::asio::awaitable;
+
+awaitable<Status> Session::RunCopyOut(std::shared_ptr<Portal> portal) {
+  auto query = std::make_shared<Portal>();
+  query->plan = portal->plan->inner;
+  query->copy = portal->plan->copy;
+  query->bind = portal->bind;
+  co_await RunPortal(std::move(query), false, false);
+  co_return Status();
+}
+
+// One batch of rows as one INSERT. True: it is done and recorded.
+awaitable<bool> Session::InsertBatch(std::shared_ptr<Portal> portal, std::vector<CopyValues> rows) {
+  if (rows.empty()) co_return true;
+  const Plan::Copy& copy = *portal->plan->copy;
+  std::string sql = copy.insert_prefix;
+  std::vector<std::optional<std::string_view>> values;
+  std::vector<uint32_t> types;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    sql += r == 0 ? "(" : ",(";
+    for (size_t c = 0; c < rows[r].size(); ++c) {
+      if (c > 0) sql += ',';
+      values.push_back(rows[r][c]);
+      types.push_back(copy.types[c]);
+      sql += fmt::format("${}", values.size());
+    }
+    sql += ')';
+  }
+  sql += copy.insert_suffix;
+  std::string bind = TextParameters(values);
+  pg::BindMessage message;
+  CHECK(pg::ReadBind(bind, &message));
+  std::string_view statement = upstream_->Prepare(sql + flavour_, types);
+  AppendBind(upstream_->out(), kResolvePortal, statement, message, {});
+  sent_ = true;
+  Reply bound;
+  bound.kind = Reply::Kind::bound;
+  bound.show = false;
+  bound.portal = portal;
+  queue_.push_back(std::move(bound));
+  ExecutePortal(std::move(portal), 0);
+  upstream_->WriteClose('P', kResolvePortal);
+  Reply closed;
+  closed.kind = Reply::Kind::closed;
+  closed.show = false;
+  queue_.push_back(std::move(closed));
+  co_await Drain(true);
+  co_return !failed_ && !ended_;
+}
+
+// Reads the client's next message of a COPY. nullopt: the session is over.
+awaitable<std::optional<pg::Frame>> Session::NextCopyFrame() {
+  while (true) {
+    pg::Frame frame;
+    switch (client_->TryNext(&frame)) {
+      case pg::FrameState::frame:
+        co_return frame;
+      case pg::FrameState::violation:
+        Fatal(pg::Malformed("a message whose length cannot be right"));
+        co_return std::nullopt;
+      case pg::FrameState::need_more:
+        break;
+    }
+    client_->SetDeadline(Clock::now() + caller_->role->idle);
+    Io io = co_await client_->Fill();
+    client_->SetDeadline(Stream::kNoDeadline);
+    if (io == Io::cancelled && !end_ && !cancelled_) continue;
+    if (io != Io::ok) {
+      ended_ = true;
+      co_return std::nullopt;
+    }
+  }
+}
+
+awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
+  const Plan& plan = *portal->plan;
+  const Plan::Copy& copy = *plan.copy;
+  ECLUSE_CO_OK(co_await EnsureUpstream());
+  portal->name = kResolvePortal;
+  portal->more = true;
+  pg::WriteCopyResponse(client_->out(), 'G', 0, std::vector<int16_t>(copy.columns.size(), 0));
+  if (!co_await FlushClient()) co_return Status();
+  CopyReader reader(copy, copy.columns.size());
+  std::vector<CopyValues> rows;
+  const size_t batch = std::min(limits::kReleaseBatchRows, limits::kParameters / copy.columns.size());
+  int64_t stored = 0;
+  Status status;
+  bool done = false;
+  while (!done) {
+    std::optional<pg::Frame> frame = co_await NextCopyFrame();
+    if (!frame) co_return Status();
+    if (frame->type == 'H' || frame->type == 'S') continue;  // no reply inside a COPY
+    if (frame->type == 'd') {
+      status = reader.Take(frame->payload, &rows);
+    } else if (frame->type == 'c') {
+      status = reader.Finish(&rows);
+      done = true;
+    } else if (frame->type == 'f') {
+      std::string_view reason;
+      if (!pg::ReadCopyFail(frame->payload, &reason)) reason = "";
+      co_return Fail("57014", fmt::format("COPY from stdin failed: {}", reason), "", "copy.client-failed");
+    } else {
+      Fatal(pg::Malformed("a message that cannot stand inside COPY"));
+      co_return Status();
+    }
+    if (!status) co_return status;
+    if (cancelled_) co_return Fail("57014", "canceling statement due to user request", "", "protocol.cancel");
+    while (rows.size() >= batch || (done && !rows.empty())) {
+      size_t take = std::min(batch, rows.size());
+      std::vector<CopyValues> some(std::make_move_iterator(rows.begin()),
+                                   std::make_move_iterator(rows.begin() + static_cast<long>(take)));
+      rows.erase(rows.begin(), rows.begin() + static_cast<long>(take));
+      if (!co_await InsertBatch(portal, std::move(some))) co_return Status();
+      stored += static_cast<int64_t>(take);
+    }
+  }
+  Result<bool> finished = co_await portal->delivery->Finish(&client_->out(), stored > 0);
+  if (!finished) co_return std::unexpected(std::move(finished).error());
+  if (!*finished) co_return std::unexpected(portal->delivery->refusal());
+  residue_ = true;
+  Complete(fmt::format("COPY {}", stored));
+  co_return Status();
+}
+
+}  // namespace ecluse

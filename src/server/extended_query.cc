@@ -1,0 +1,311 @@
+// The extended query protocol (PostgreSQL manual, "Extended Query"), message by message.
+#include <fmt/format.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "execute/run.h"
+#include "server/errors.h"
+#include "server/refusals.h"
+#include "server/session.h"
+
+namespace ecluse {
+
+using boost::asio::awaitable;
+
+namespace {
+
+Error NoStatement(std::string_view name) {
+  std::string message = name.empty() ? "unnamed prepared statement does not exist"
+                                     : fmt::format("prepared statement \"{}\" does not exist", name);
+  return {"26000",
+          std::move(message),
+          "Prepare it again: statements end with the session, DISCARD, and a change of role.",
+          "protocol.statement",
+          {},
+          0};
+}
+
+Error NoPortal(std::string_view name) {
+  return {"34000",
+          fmt::format("portal \"{}\" does not exist", name),
+          "Bind it again: portals end with their transaction.",
+          "protocol.portal",
+          {},
+          0};
+}
+
+bool EndsTransaction(const Plan& plan) {
+  return plan.kind == Plan::Kind::commit || plan.kind == Plan::Kind::rollback || plan.kind == Plan::Kind::savepoint ||
+         plan.kind == Plan::Kind::empty;
+}
+
+}  // namespace
+
+Error AbortedTransaction() {
+  return {"25P02",
+          "current transaction is aborted, commands ignored until end of transaction block",
+          "Send ROLLBACK first.",
+          "protocol.aborted",
+          {},
+          0};
+}
+
+void Session::PushText(char type) {
+  Reply reply;
+  pg::WriteEmpty(reply.text, type);
+  queue_.push_back(std::move(reply));
+}
+
+// An error of the gate's own takes its place behind what is still to be answered.
+awaitable<void> Session::RefuseInPlace(Error error, std::shared_ptr<const Plan> plan) {
+  co_await Drain(true);
+  if (failed_ || ended_) co_return;
+  services_.refusals.Note(executor(), *caller_, plan.get(), error);
+  Refuse(error);
+}
+
+awaitable<void> Session::OnParse(pg::Frame frame) {
+  pg::ParseMessage message;
+  if (!pg::ReadParse(frame.payload, &message)) co_return Malformed("Parse");
+  Prepared prepared;
+  prepared.text = message.text;
+  for (size_t i = 0; i < message.types.size(); ++i) prepared.types.push_back(message.types[i]);
+  std::string name(message.name);
+  if (queue_.empty()) {
+    if (Status adopted = status_ == 'I' ? AdoptSnapshot() : Status(); !adopted) co_return Fatal(adopted.error());
+  }
+  if (!name.empty() && statements_.contains(name)) {
+    co_return co_await RefuseInPlace({"42P05",
+                                      fmt::format("prepared statement \"{}\" already exists", name),
+                                      "Close it first, or give the new one another name.",
+                                      "protocol.statement",
+                                      {},
+                                      0},
+                                     nullptr);
+  }
+  if (statements_.size() >= limits::kPreparedPerSession && !statements_.contains(name)) {
+    co_return co_await RefuseInPlace(
+        {"53400",
+         fmt::format("a session has at most {} prepared statements", limits::kPreparedPerSession),
+         "Close those that are no longer used.",
+         "protocol.statement-count",
+         {},
+         0},
+        nullptr);
+  }
+  if (name.empty()) statements_.erase(name);
+  // A plan depends on settings that statements still in the queue may change.
+  if (settings_pending_) co_await Drain(true);
+  if (failed_ || ended_) co_return;
+  Result<std::shared_ptr<const Plan>> plan = services_.planner.PlanExtended(context_, prepared.text, prepared.types);
+  if (!plan) co_return co_await RefuseInPlace(plan.error(), nullptr);
+  if (status_ == 'E' && !EndsTransaction(**plan)) co_return co_await RefuseInPlace(AbortedTransaction(), *plan);
+  prepared.plan = *plan;
+  prepared.generation = context_.schema->generation;
+  statements_[name] = std::move(prepared);
+  if (GateRuns(**plan) || (*plan)->kind == Plan::Kind::empty) co_return PushText('1');
+  if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), *plan);
+  uint64_t before = upstream_->parses_sent();
+  PrepareUpstream(**plan, (*plan)->sql);
+  Reply reply;
+  reply.kind = Reply::Kind::parsed;
+  reply.text = std::move(name);
+  reply.plan = std::move(*plan);
+  if (upstream_->parses_sent() != before) {
+    reply.ticket = upstream_->parses_sent();
+    sent_ = true;
+  }
+  queue_.push_back(std::move(reply));
+}
+
+// A statement whose policy has been replaced is planned again under the new one.
+Status Session::Refresh(Prepared* prepared) {
+  if (prepared->generation == context_.schema->generation) return {};
+  if (prepared->text.empty()) {
+    return Fail("26000", "the policy has changed since this statement was prepared", "Prepare it again.",
+                "session.policy-changed");
+  }
+  ECLUSE_TRY(prepared->plan, services_.planner.PlanExtended(context_, prepared->text, prepared->types));
+  prepared->generation = context_.schema->generation;
+  return {};
+}
+
+awaitable<void> Session::OnBind(pg::Frame frame) {
+  pg::BindMessage message;
+  if (!pg::ReadBind(frame.payload, &message)) co_return Malformed("Bind");
+  auto found = statements_.find(message.statement);
+  if (found == statements_.end()) co_return co_await RefuseInPlace(NoStatement(message.statement), nullptr);
+  if (message.portal.starts_with("__ecluse")) {
+    co_return co_await RefuseInPlace({std::string(sqlstate::kNotAllowed),
+                                      "names that begin with __ecluse are the gate's",
+                                      "Choose another name.",
+                                      "protocol.reserved-name",
+                                      {},
+                                      0},
+                                     nullptr);
+  }
+  auto portal = std::make_shared<Portal>();
+  portal->name = message.portal;
+  if (!portal->name.empty() && portals_.contains(portal->name)) {
+    co_return co_await RefuseInPlace({"42P03",
+                                      fmt::format("cursor \"{}\" already exists", portal->name),
+                                      "Close it first, or give the new one another name.",
+                                      "protocol.portal",
+                                      {},
+                                      0},
+                                     nullptr);
+  }
+  if (Status fresh = Refresh(&found->second); !fresh) co_return co_await RefuseInPlace(fresh.error(), nullptr);
+  portal->plan = found->second.plan;
+  portal->same_text = portal->plan->sql == found->second.text;
+  for (size_t i = 0; i < message.result_formats.size(); ++i) portal->formats.push_back(message.result_formats.Of(i));
+  const Plan& plan = *portal->plan;
+  if (plan.guarded || GateRuns(plan)) {
+    // What was asked before may change the transaction, and decides whether this may run.
+    if (wrote_ || settings_pending_) co_await Drain(true);
+    if (failed_ || ended_) co_return;
+    portal->bind = CopyBind(message);
+    CHECK(pg::ReadBind(portal->bind, &message));
+  }
+  if (status_ == 'E' && !EndsTransaction(plan)) co_return co_await RefuseInPlace(AbortedTransaction(), portal->plan);
+  Status open = co_await OpenPortal(portal, message, true);
+  if (failed_ || ended_) co_return;
+  if (!open) co_return co_await RefusePortal(std::move(portal), open.error());
+  DropPortal(portal->name);
+  portals_[portal->name] = std::move(portal);
+}
+
+// A statement that was not let run. Where admission had charged something, its own entry says so.
+awaitable<void> Session::RefusePortal(std::shared_ptr<Portal> portal, Error error) {
+  co_await Drain(true);
+  if (failed_ || ended_) co_return;
+  if (portal->delivery) {
+    Status recorded = co_await portal->delivery->Refuse(error);
+    if (!recorded) error = recorded.error();
+  } else {
+    services_.refusals.Note(executor(), *caller_, portal->plan.get(), error);
+  }
+  Refuse(error);
+}
+
+// A portal that will not be executed any more: what it was charged is written down by CloseDeliveries().
+void Session::DropPortal(std::string_view name) {
+  auto found = portals_.find(name);
+  if (found == portals_.end()) return;
+  KeepUnfinished(std::move(found->second));
+  portals_.erase(found);
+}
+
+void Session::KeepUnfinished(std::shared_ptr<Portal> portal) {
+  if (portal->delivery && !portal->delivery->over()) unfinished_.push_back(std::move(portal));
+}
+
+awaitable<void> Session::CloseDeliveries() {
+  std::vector<std::shared_ptr<Portal>> unfinished = std::exchange(unfinished_, {});
+  for (const std::shared_ptr<Portal>& portal : unfinished) {
+    if (portal->delivery->over()) continue;
+    Status written = co_await portal->delivery->Break("closed before its end");
+    if (!written) Log().error("session {}: {}", id_, written.error().message);
+  }
+}
+
+awaitable<void> Session::OnDescribe(pg::Frame frame) {
+  pg::TargetMessage message;
+  if (!pg::ReadTarget(frame.payload, &message)) co_return Malformed("Describe");
+  Reply reply;
+  if (message.kind == 'S') {
+    auto found = statements_.find(message.name);
+    if (found == statements_.end()) co_return co_await RefuseInPlace(NoStatement(message.name), nullptr);
+    if (Status fresh = Refresh(&found->second); !fresh) co_return co_await RefuseInPlace(fresh.error(), nullptr);
+    reply.kind = Reply::Kind::statement_described;
+    reply.plan = found->second.plan;
+  } else {
+    auto found = portals_.find(message.name);
+    if (found == portals_.end()) co_return co_await RefuseInPlace(NoPortal(message.name), nullptr);
+    reply.kind = Reply::Kind::portal_described;
+    reply.portal = found->second;
+    reply.plan = found->second->plan;
+  }
+  const Plan& plan = *reply.plan;
+  if (GateRuns(plan) || plan.kind == Plan::Kind::empty) {
+    co_await DescribeGate(reply.plan, reply.portal);
+    co_return;
+  }
+  if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), reply.plan);
+  if (message.kind == 'S')
+    pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(plan, plan.sql));
+  else
+    pg::WriteDescribe(upstream_->out(), 'P', message.name);
+  sent_ = true;
+  queue_.push_back(std::move(reply));
+}
+
+awaitable<void> Session::OnExecute(pg::Frame frame) {
+  pg::ExecuteMessage message;
+  if (!pg::ReadExecute(frame.payload, &message)) co_return Malformed("Execute");
+  auto found = portals_.find(message.portal);
+  if (found == portals_.end()) co_return co_await RefuseInPlace(NoPortal(message.portal), nullptr);
+  std::shared_ptr<Portal> portal = found->second;
+  const Plan& plan = *portal->plan;
+  if (plan.kind == Plan::Kind::empty) co_return PushText('I');
+  // What is not a mere reading must not happen where an earlier result is refused after all.
+  bool reads = plan.kind == Plan::Kind::rows && !IsWrite(plan);
+  if (guarded_pending_ && !reads) co_await Drain(true);
+  if (GateRuns(plan)) co_await Drain(true);
+  if (failed_ || ended_) co_return;
+  if (GateRuns(plan)) co_return co_await RunGate(std::move(portal), false);
+  if (portal->finished && plan.guarded) {
+    Reply reply;
+    pg::WriteCommandComplete(reply.text, "SELECT 0");
+    queue_.push_back(std::move(reply));
+    co_return;
+  }
+  bool holds = Holds(plan);
+  settings_pending_ = settings_pending_ || plan.kind == Plan::Kind::set || plan.kind == Plan::Kind::reset_all ||
+                      plan.kind == Plan::Kind::commit || plan.kind == Plan::Kind::rollback ||
+                      plan.kind == Plan::Kind::savepoint || plan.kind == Plan::Kind::declare;
+  ExecutePortal(std::move(portal), message.max_rows);
+  if (holds) co_await Drain(true);
+}
+
+void Session::OnClose(pg::Frame frame) {
+  pg::TargetMessage message;
+  if (!pg::ReadTarget(frame.payload, &message)) return Malformed("Close");
+  if (message.kind == 'S') {
+    if (auto found = statements_.find(message.name); found != statements_.end()) statements_.erase(found);
+    return PushText('3');
+  }
+  bool upstream = portals_.contains(message.name) && upstream_ && sent_;
+  DropPortal(message.name);
+  if (!upstream && !(upstream_ && status_ == 'T')) return PushText('3');
+  upstream_->WriteClose('P', message.name);
+  sent_ = true;
+  Reply reply;
+  reply.kind = Reply::Kind::closed;
+  queue_.push_back(std::move(reply));
+}
+
+awaitable<void> Session::OnSync() {
+  // What was refused, or could be, must not be followed by PostgreSQL's commit.
+  if (!skip_to_sync_ && wrote_ && guarded_pending_) co_await Drain(true);
+  skip_to_sync_ = false;
+  PushSync(true);
+  co_await Drain(false);
+  if (!unfinished_.empty()) co_await CloseDeliveries();
+}
+
+// Ends a batch: at PostgreSQL where it has heard of it, else by the gate alone.
+void Session::PushSync(bool show) {
+  Reply reply;
+  reply.show = show;
+  if (upstream_ && (sent_ || (poison_ && status_ == 'T'))) {
+    if (poison_) pg::WriteExecute(upstream_->out(), kPoison, 0);
+    upstream_->WriteSync();
+    reply.kind = Reply::Kind::synced;
+  } else {
+    reply.kind = Reply::Kind::ready;
+  }
+  queue_.push_back(std::move(reply));
+}
+
+}  // namespace ecluse

@@ -1,0 +1,333 @@
+#include "server/gate.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <future>
+#include <thread>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "policy/applied.h"
+#include "server/cancel.h"
+#include "server/refusals.h"
+#include "server/register_lock.h"
+#include "server/worker.h"
+
+namespace ecluse {
+
+namespace asio = boost::asio;
+using asio::awaitable;
+
+namespace {
+
+// Names the machine where the options do not name the gate.
+std::string NodeName(const std::string& asked) {
+  if (!asked.empty()) return asked;
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "gate";
+}
+
+// Each session is a descriptor or two.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) Log().warn("the limit of open files stays at {}", limit.rlim_cur);
+}
+
+Result<std::shared_ptr<const Policy>> Load(const std::string& config) {
+  std::vector<PolicyProblem> warnings;
+  auto policy = LoadPolicy(config, &warnings);
+  for (const PolicyProblem& warning : warnings)
+    Log().warn("{}:{}:{}: {}", config, warning.mark.line, warning.mark.column, warning.message);
+  if (policy) return *policy;
+  std::string text = "the policy is not valid";
+  for (const PolicyProblem& problem : policy.error())
+    text += fmt::format("\n{}:{}:{}: {}", config, problem.mark.line, problem.mark.column, problem.message);
+  return Fail(sqlstate::kInvalidParameter, std::move(text), "`ecluse check` says the same; correct the file.",
+              "server.policy");
+}
+
+// Everything a policy needs of the database and the keys. Blocking.
+Result<std::shared_ptr<const Snapshot>> Compile(std::shared_ptr<const Policy> policy, KeyRing& keys) {
+  ECLUSE_TRY(RoleSchemas schemas, OpenRoleSchemas(policy, keys));
+  auto snapshot = std::make_shared<Snapshot>();
+  for (const auto& [name, schema] : schemas) {
+    ECLUSE_TRY(LoginCredentials credentials, LoadLogin(policy->data_dir, keys, schema->login));
+    auto login = std::make_shared<UpstreamLogin>();
+    login->user = credentials.login;
+    login->password = std::move(credentials.password);
+    std::set<std::string> type_schemas;
+    for (const std::string& type : schema->types) type_schemas.insert(type.substr(0, type.find('.')));
+    login->schemas.assign(type_schemas.begin(), type_schemas.end());
+    snapshot->logins[name] = std::move(login);
+    snapshot->generation = std::max(snapshot->generation, schema->generation);
+  }
+  snapshot->schemas = std::move(schemas);
+  snapshot->policy = std::move(policy);
+  return snapshot;
+}
+
+std::string AddressOf(const asio::ip::tcp::socket& socket) {
+  boost::system::error_code error;
+  auto endpoint = socket.remote_endpoint(error);
+  if (error) return "unknown";
+  asio::ip::address address = endpoint.address();
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  return address.to_string();
+}
+
+}  // namespace
+
+struct Gate::Impl {
+  explicit Impl(GateOptions o) : options(std::move(o)) {}
+
+  Status Open();
+  Status OpenDoor();
+  Status Serve();
+  awaitable<void> Accept();
+  awaitable<void> Control();
+  void HandleSignals();
+  void Reload();
+  void Shutdown();
+  Status Event(EntryKind kind, const Policy& policy, std::string reason);
+
+  GateOptions options;
+  std::shared_ptr<const Policy> policy;
+  std::unique_ptr<KeyRing> keys;
+  std::unique_ptr<Ledger> ledger;
+  std::unique_ptr<Accounts> accounts;
+  std::unique_ptr<Admission> admission;
+  std::unique_ptr<Planner> planner;
+  std::unique_ptr<RefusalLog> refusals;
+  Cancels cancels;
+  std::unique_ptr<Services> services;
+  std::unique_ptr<Doors> doors;
+  std::shared_ptr<const UpstreamTarget> target;
+  std::shared_ptr<UpstreamQuota> quota = std::make_shared<UpstreamQuota>();
+  std::unique_ptr<RegisterLock> lock;
+  std::vector<std::unique_ptr<Worker>> workers;
+  asio::io_context control{1};  // the thread that runs Gate::Run(): it may block for a reload
+  asio::ip::tcp::acceptor acceptor{control};
+  asio::signal_set signals{control};
+  asio::steady_timer timer{control};
+  bool stopping = false;
+};
+
+Status Gate::Impl::Event(EntryKind kind, const Policy& of, std::string reason) {
+  EntryDraft draft;
+  draft.kind = kind;
+  draft.policy = of.digest;
+  draft.door = "gate";
+  draft.reason = std::move(reason);
+  Result<Receipt> receipt = ledger->AppendAndWait(std::move(draft));
+  if (!receipt) return std::unexpected(std::move(receipt).error());
+  return {};
+}
+
+Status Gate::Impl::Open() {
+  RaiseDescriptorLimit();
+  ProtectProcessMemory();
+  ECLUSE_TRY(policy, Load(options.config));
+  if (!policy->sql) {
+    return Fail(sqlstate::kInvalidParameter, "the policy opens no door", "Give it `gate.sql.listen`.",
+                "server.no-door");
+  }
+  ECLUSE_TRY(keys, KeyRing::Open(policy->root_key_file, policy->data_dir));
+  ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(policy, *keys));
+  LedgerOptions ledger_options;
+  ledger_options.data_dir = policy->data_dir;
+  ledger_options.register_name = policy->register_name;
+  ledger_options.node = NodeName(options.node);
+  ECLUSE_TRY(ledger, Ledger::Open(ledger_options, *keys));
+  admission = std::make_unique<Admission>(SystemClock());
+  admission->Configure(policy);
+  ECLUSE_OK(admission->Rebuild(*ledger));
+  uint8_t mock[16];
+  keys->Pseudonym("accounts", "mock", "verifier", mock);
+  ECLUSE_TRY(accounts, Accounts::Open(policy->accounts_file, HexEncode(mock), SystemClock()));
+  planner = std::make_unique<Planner>();
+  refusals = std::make_unique<RefusalLog>(*ledger, SystemClock());
+  services.reset(new Services{*planner, *keys, *admission, *ledger, *accounts, SystemClock(), cancels, *refusals});
+  services->Install(snapshot);
+  ECLUSE_TRY(target, UpstreamTarget::Make(policy->database));
+  doors = std::make_unique<Doors>();
+  doors->startup.authenticator = accounts.get();
+  doors->startup.allow_cleartext = policy->allow_cleartext;
+  if (!policy->sql->certificate.empty()) {
+    ECLUSE_TRY(doors->startup.tls, TlsContext::Server(policy->sql->certificate, policy->sql->key));
+  }
+  int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  for (int i = 0; i < threads; ++i) {
+    workers.push_back(std::make_unique<Worker>(*services, *doors, target, quota));
+    workers.back()->Start();
+  }
+  lock = std::make_unique<RegisterLock>(target, snapshot->logins.begin()->second, GateLockKey(*policy),
+                                        services->may_release);
+  ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
+  asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
+  ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
+  return OpenDoor();
+}
+
+Status Gate::Impl::OpenDoor() {
+  boost::system::error_code error;
+  asio::ip::address address =
+      asio::ip::make_address(policy->sql->address == "localhost" ? "127.0.0.1" : policy->sql->address, error);
+  auto failed = [&](std::string_view what) {
+    return Fail(
+        sqlstate::kInvalidParameter,
+        fmt::format("cannot listen on {}:{}: {} ({})", policy->sql->address, policy->sql->port, what, error.message()),
+        "Give `gate.sql.listen` an address of this machine and a free port; 0 finds one.", "server.listen");
+  };
+  if (error) return failed("not an address");
+  asio::ip::tcp::endpoint endpoint(address, policy->sql->port);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(4'096, error);
+  if (error) return failed("it cannot be bound");
+  return {};
+}
+
+// Hands every connection to the next worker.
+awaitable<void> Gate::Impl::Accept() {
+  size_t next = 0;
+  while (!stopping) {
+    Worker& worker = *workers[next];
+    asio::ip::tcp::socket socket(worker.context());
+    auto [error] = co_await acceptor.async_accept(socket, asio::as_tuple(asio::use_awaitable));
+    if (error == asio::error::operation_aborted || stopping) co_return;
+    if (error) {
+      // Out of descriptors, most likely: those that wait are served as others close.
+      Log().error("a connection could not be accepted: {}", error.message());
+      asio::steady_timer pause(control, std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+      continue;
+    }
+    next = (next + 1) % workers.size();
+    std::string address = AddressOf(socket);
+    asio::post(worker.context(), [&worker, s = std::move(socket), a = std::move(address)]() mutable {
+      worker.Welcome(Stream::Socket(std::move(s)), std::move(a));
+    });
+  }
+}
+
+// What has to be done from time to time, and nobody waits for.
+awaitable<void> Gate::Impl::Control() {
+  while (!stopping) {
+    timer.expires_after(std::chrono::seconds(2));
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (stopping) co_return;
+    if (Status loaded = accounts->ReloadIfChanged(); !loaded)
+      Log().error("the accounts stay as they were: {} {}", loaded.error().message, loaded.error().operator_detail);
+    refusals->Sweep(workers[0]->context().get_executor());
+  }
+}
+
+void Gate::Impl::HandleSignals() {
+  signals.async_wait([this](boost::system::error_code error, int signal) {
+    if (error) return;
+    if (signal == SIGHUP) {
+      Reload();
+      HandleSignals();
+      return;
+    }
+    Log().info("stopping");
+    stopping = true;
+    control.stop();
+  });
+}
+
+void Gate::Impl::Reload() {
+  if (Status loaded = accounts->Reload(); !loaded)
+    Log().error("the accounts stay as they were: {}", loaded.error().message);
+  Result<std::shared_ptr<const Policy>> next = Load(options.config);
+  Result<std::shared_ptr<const Snapshot>> snapshot =
+      next ? Compile(*next, *keys) : Result<std::shared_ptr<const Snapshot>>(std::unexpected(next.error()));
+  Status taken = snapshot ? admission->Reload(*next, *ledger) : std::unexpected(snapshot.error());
+  if (taken) taken = Event(EntryKind::policy, **next, "reload");
+  if (!taken) {
+    Log().error("the policy stays as it was: {} {} {}", taken.error().message, taken.error().hint,
+                Printable(taken.error().operator_detail));
+    return;
+  }
+  policy = *next;
+  services->Install(*snapshot);
+  planner->Forget((*snapshot)->generation);
+  for (auto& worker : workers) worker->DrainPool();
+  Log().info("policy {} is in force", policy->digest);
+}
+
+// Stop input, let work end, write what is left, and only then take things apart.
+void Gate::Impl::Shutdown() {
+  boost::system::error_code ignored;
+  acceptor.close(ignored);
+  if (workers.empty()) return;
+  Error reason{
+      std::string(sqlstate::kShutdown), "the gate is stopping", "Connect again in a moment.", "server.stop", {}, 0};
+  for (auto& worker : workers) worker->EndSessions(reason);
+  auto deadline = std::chrono::steady_clock::now() + limits::kDrain;
+  while (doors->sessions.size() > 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  if (doors->sessions.size() > 0) Log().warn("{} sessions did not end in time", doors->sessions.size());
+  refusals->Sweep(workers[0]->context().get_executor(), true);
+  if (lock) {
+    std::promise<void> stopped;
+    asio::post(workers[0]->context(), [&] {
+      lock->Stop();
+      stopped.set_value();
+    });
+    stopped.get_future().wait();
+  }
+  // A last entry behind everything that was appended: when it is durable, so are they.
+  if (ledger && ledger->healthy()) (void)Event(EntryKind::session, *policy, "stop");
+  for (auto& worker : workers) worker->Stop();
+}
+
+Gate::Gate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Gate::~Gate() {
+  if (impl_) impl_->Shutdown();
+}
+
+Result<std::unique_ptr<Gate>> Gate::Open(GateOptions options) {
+  std::unique_ptr<Gate> gate(new Gate(std::make_unique<Impl>(std::move(options))));
+  ECLUSE_OK(gate->impl_->Open());
+  return gate;
+}
+
+std::string Gate::sql_address() const {
+  boost::system::error_code error;
+  auto endpoint = impl_->acceptor.local_endpoint(error);
+  return fmt::format("{}:{}", impl_->policy->sql->address, endpoint.port());
+}
+
+void Gate::Run() {
+  if (impl_->options.signals) {
+    for (int signal : {SIGHUP, SIGTERM, SIGINT}) impl_->signals.add(signal);
+    impl_->HandleSignals();
+  }
+  asio::co_spawn(impl_->control, impl_->Accept(), asio::detached);
+  asio::co_spawn(impl_->control, impl_->Control(), asio::detached);
+  impl_->control.run();
+  impl_->Shutdown();
+}
+
+void Gate::Stop() {
+  asio::post(impl_->control, [this] {
+    impl_->stopping = true;
+    impl_->control.stop();
+  });
+}
+
+void Gate::Reload() {
+  asio::post(impl_->control, [this] { impl_->Reload(); });
+}
+
+}  // namespace ecluse

@@ -1,0 +1,249 @@
+// The life of a statement over people: plan -> admit -> execute -> deliver.
+//
+// The plan comes from the planner (extended_query.cc, simple_query.cc). OpenPortal() admits it, with the values it was
+// given, and binds it; ExecutePortal() has PostgreSQL run it; rows go into its Delivery as they come (replies.cc), and
+// FinishRun() lets them out once they are charged and written down.
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "deliver/copy_rows.h"
+#include "execute/run.h"
+#include "server/errors.h"
+#include "server/refusals.h"
+#include "server/session.h"
+
+namespace ecluse {
+
+using boost::asio::awaitable;
+
+namespace {
+
+// What the ledger keeps, sealed, of the values: bounded like the statement's text.
+std::vector<std::string> LiteralsOf(const Plan& plan, const BoundValues& values) {
+  std::vector<std::string> literals = plan.literals;
+  size_t left = limits::kStatementText;
+  for (const BoundValue& value : values) {
+    std::string text = !value.bytes   ? "NULL"
+                       : value.binary ? "\\x" + HexEncode(AsBytes(value.bytes->substr(0, left / 2)))
+                                      : std::string(value.bytes->substr(0, left));
+    left -= std::min(left, text.size());
+    literals.push_back(std::move(text));
+  }
+  return literals;
+}
+
+}  // namespace
+
+// Results that are decided on as a whole before the transaction may go on: writes, statistics, and statements that name
+// people who have to be found first.
+bool Session::Holds(const Plan& plan) const {
+  return plan.guarded && (plan.statistic || !plan.resolve.empty() || IsWrite(plan));
+}
+
+// Admits a guarded statement with the values it was given.
+Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
+  const Plan& plan = portal->plan->kind == Plan::Kind::declare ? *portal->plan->inner : *portal->plan;
+  BoundValues values = ValuesOf(message);
+  ECLUSE_TRY(portal->asked, ReadAsked(plan, values));
+  portal->literals = LiteralsOf(plan, values);
+  if (portal->plan->kind == Plan::Kind::declare) return {};  // charged as rows are fetched
+  ECLUSE_TRY(int64_t lookups, CountLookups(plan, values));
+  ECLUSE_TRY(int64_t skip, ReadSkip(plan, values));
+  if (plan.swallow) skip = Delivery::kSwallowAll;
+  ECLUSE_TRY(Admitted admitted, Admit(services_.admission, services_.clock, caller_, portal->plan, lookups));
+  DeliveryServices services{services_.keys, services_.admission, services_.ledger, services_.may_release};
+  portal->delivery = std::make_unique<Delivery>(services, std::move(admitted), std::move(portal->asked),
+                                                std::move(portal->literals), skip);
+  return portal->delivery->Begin();
+}
+
+// Admits and binds. An Error is the gate's refusal; nothing of the statement has run.
+awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show) {
+  const Plan& plan = *portal->plan;
+  if (Guards(plan)) {
+    ECLUSE_CO_OK(AdmitPortal(portal.get(), message));
+  } else {
+    Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, portal->plan, 0);
+    if (!admitted) co_return std::unexpected(std::move(admitted).error());
+  }
+  if (GateRuns(plan)) {
+    if (show) PushText('2');
+    co_return Status();
+  }
+  ECLUSE_CO_OK(co_await EnsureUpstream());
+  if (!plan.resolve.empty()) {
+    ECLUSE_CO_OK(co_await ResolvePeople(portal.get(), true));
+    pg::ReadBind(portal->bind, &message);  // the client's buffer may have moved while we waited
+  }
+  std::vector<int16_t> formats;
+  ECLUSE_CO_OK(ResultFormats(Shape(plan), portal->formats, &formats));
+  std::string_view statement = PrepareUpstream(plan, plan.sql);
+  AppendBind(upstream_->out(), portal->name, statement, message, formats);
+  sent_ = true;
+  Reply reply;
+  reply.kind = Reply::Kind::bound;
+  reply.show = show;
+  reply.portal = portal;
+  queue_.push_back(std::move(reply));
+  if (portal->delivery && portal->delivery->needs_forms()) {
+    // Pseudonyms are made in the form of their column, which only PostgreSQL knows.
+    pg::WriteDescribe(upstream_->out(), 'P', portal->name);
+    Reply describe;
+    describe.kind = Reply::Kind::portal_described;
+    describe.show = false;
+    describe.portal = std::move(portal);
+    queue_.push_back(std::move(describe));
+  }
+  co_return Status();
+}
+
+// Finds the people that a statement names by a unique column: `first` those that must be charged before it runs, else
+// those whose own row did not come.
+awaitable<Status> Session::ResolvePeople(Portal* portal, bool first) {
+  const std::shared_ptr<const Plan> plan = portal->plan;
+  std::vector<NamedPerson> people;
+  for (const Resolve& resolve : plan->resolve) {
+    if (resolve.needed_when_found != first) continue;
+    if (first) {
+      co_await Drain(true);
+      if (failed_ || ended_) co_return Status();
+    }
+    pg::BindMessage message;
+    pg::ReadBind(portal->bind, &message);
+    Result<std::vector<std::string>> ids = co_await FetchIds(&resolve, message);
+    if (!ids) co_return std::unexpected(std::move(ids).error());
+    for (std::string& id : *ids) people.push_back({resolve.table_ref, std::move(id)});
+  }
+  co_return portal->delivery->Ask(std::move(people));
+}
+
+awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* resolve, pg::BindMessage message) {
+  std::vector<uint32_t> types;
+  std::string bind = SelectParameters(message, resolve->parameters);
+  pg::BindMessage selected;
+  CHECK(pg::ReadBind(bind, &selected));
+  Upstream& upstream = *upstream_;
+  std::string_view statement = upstream.Prepare(fmt::format("{}{}", resolve->sql, flavour_), types);
+  AppendBind(upstream.out(), kResolvePortal, statement, selected, {});
+  pg::WriteExecute(upstream.out(), kResolvePortal, 0);
+  upstream.WriteClose('P', kResolvePortal);
+  upstream.WriteFlush();
+  sent_ = true;
+  if (co_await upstream.Flush() != Io::ok) co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost");
+  std::vector<std::string> ids;
+  while (true) {
+    Result<pg::Frame> frame = co_await upstream.Next();
+    if (!frame) co_return std::unexpected(std::move(frame).error());
+    pg::Values values;
+    pg::ErrorFields fields;
+    if (frame->type == 'D' && pg::ReadDataRow(frame->payload, &values) && values.size() == 1) {
+      std::optional<std::string_view> id = *values.begin();
+      if (id && !id->empty()) ids.emplace_back(*id);
+      if (ids.size() > limits::kAskedValues)
+        co_return Fail(sqlstate::kTooComplex, "the statement names too many people", "Split it.",
+                       "deliver.asked-values");
+    } else if (frame->type == 'E' && pg::ReadErrorFields(frame->payload, &fields)) {
+      Log().info("session {}: withheld from the client: {}", id_, DescribeError(frame->payload));
+      services_.admission.Failure(caller_->payer);
+      co_return std::unexpected(GuardedError(fields, false, context_.schema->login));
+    } else if (frame->type == '3') {
+      co_return ids;
+    }
+  }
+}
+
+// Has PostgreSQL run what is bound. The answer comes through the queue.
+void Session::ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows) {
+  const Plan& plan = *portal->plan;
+  if (plan.statistic) max_rows = 0;  // judged as a whole
+  pg::WriteExecute(upstream_->out(), portal->name, max_rows);
+  sent_ = true;
+  wrote_ = wrote_ || IsWrite(plan);
+  guarded_pending_ = guarded_pending_ || plan.guarded;
+  Reply reply;
+  reply.kind = Reply::Kind::executed;
+  reply.portal = std::move(portal);
+  queue_.push_back(std::move(reply));
+}
+
+// The batch is full ('D'), or the result has ended ('C', 's'): charge, record, and only then release.
+awaitable<void> Session::FinishRun(std::shared_ptr<Portal> portal, char end, std::string tag) {
+  Delivery* delivery = portal->delivery.get();
+  if (end == 'C' && delivery->admitted().plan().statistic && delivery->FallsShort())
+    co_return co_await RunFallback(std::move(portal));
+  if (end == 'C' && delivery->rows_taken() == 0 && !portal->plan->resolve.empty()) {
+    Status resolved = co_await ResolvePeople(portal.get(), false);
+    if (!resolved) {
+      Status recorded = co_await delivery->Refuse(resolved.error());
+      co_return Refuse(recorded ? resolved.error() : recorded.error());
+    }
+  }
+  const Plan& plan = *portal->plan;
+  // A cursor of which more may be fetched has not answered yet whether an arm of it is empty.
+  bool complete = plan.kind != Plan::Kind::fetch || plan.count < 0 || delivery->rows_taken() < plan.count;
+  if (portal->more) end = 'b';
+  std::string rows;
+  std::string* out = portal->copy ? &rows : &client_->out();
+  Result<bool> done = end == 'C' ? co_await delivery->Finish(out, complete) : co_await delivery->Release(out);
+  if (portal->copy) WriteCopyRows(client_->out(), rows, *portal->copy);
+  if (!done) co_return Refuse(done.error());
+  if (!*done) {
+    // The budget ended inside the result: what is left of it is not wanted.
+    RequestCancel();
+    co_return Refuse(delivery->refusal());
+  }
+  if (cancelled_ && end != 'C') {
+    (void)co_await delivery->Break("cancelled");
+    co_return Refuse({"57014", "canceling statement due to user request", "", "protocol.cancel", {}, 0});
+  }
+  if (end == 'D') co_return;
+  if (end == 'b') co_return Pop();
+  if (end == 's') {
+    portal->answered = delivery->rows_released();
+    pg::WriteEmpty(client_->out(), 's');
+  } else {
+    portal->finished = true;
+    int64_t count = plan.swallow ? delivery->rows_taken() : delivery->rows_released();
+    std::string shown = CommandTag(plan, tag, count - portal->answered);
+    if (portal->copy)
+      WriteCopyEnd(client_->out(), shown);
+    else
+      Complete(shown);
+    Completed(plan, tag);
+  }
+  Pop();
+}
+
+// A statistic some of whose rows stand for too few people: the same statement again, counted by person.
+awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
+  portal->delivery = portal->delivery->FallBack();
+  auto counted = std::make_shared<Portal>();
+  counted->name = kResolvePortal;
+  counted->plan = portal->plan->fallback;
+  counted->delivery = std::move(portal->delivery);
+  counted->copy = portal->copy;
+  pg::BindMessage message;
+  CHECK(pg::ReadBind(portal->bind, &message));
+  std::vector<int16_t> formats;
+  if (Status fits = ResultFormats(*counted->plan, portal->formats, &formats); !fits) co_return Refuse(fits.error());
+  std::string_view statement = PrepareUpstream(*counted->plan, counted->plan->sql);
+  AppendBind(upstream_->out(), counted->name, statement, message, formats);
+  pg::WriteExecute(upstream_->out(), counted->name, 0);
+  upstream_->WriteFlush();
+  Pop();
+  portal->finished = true;
+  Reply executed;
+  executed.kind = Reply::Kind::executed;
+  executed.portal = counted;
+  queue_.push_front(std::move(executed));
+  Reply bound;
+  bound.kind = Reply::Kind::bound;
+  bound.show = false;
+  bound.portal = std::move(counted);
+  queue_.push_front(std::move(bound));
+  if (co_await upstream_->Flush() != Io::ok) co_await LoseUpstream(upstream_->stream().failure());
+}
+
+}  // namespace ecluse

@@ -1,0 +1,246 @@
+// One client's session: behaves towards the client like one PostgreSQL backend, taking messages in order and answering
+// them in order (PostgreSQL manual, "Message Flow"). What is asked of PostgreSQL is kept in a queue of replies still to
+// come, so that a whole pipeline costs one exchange with it; everything that decides waits until the queue is empty.
+//
+// The life of a guarded statement is in pipeline.cc, and reads plan -> admit -> execute -> deliver.
+//
+// Lives on one io thread for life; not thread-safe. Others reach it by posting to executor().
+#pragma once
+
+#include <boost/asio.hpp>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "admit/admitted.h"
+#include "deliver/copy_rows.h"
+#include "deliver/delivery.h"
+#include "execute/pool.h"
+#include "pgwire/codec.h"
+#include "pgwire/startup.h"
+#include "pgwire/stream.h"
+#include "plan/planner.h"
+#include "server/cancel.h"
+#include "server/services.h"
+#include "server/settings.h"
+
+namespace ecluse {
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(Services& services, UpstreamPool& pool, std::unique_ptr<Stream> client, Authenticated who,
+          std::string address);
+  ~Session();
+
+  // From the greeting to the end of the connection. Called once.
+  boost::asio::awaitable<void> Run();
+
+  // A cancel request with this session's key: cancels what runs, nothing otherwise.
+  void RequestCancel();
+  // Ends the session with `reason`: at once where it is at rest, after the running transaction otherwise.
+  void RequestEnd(Error reason);
+  // Called about every second: gives back an idle connection, notices a client that has gone, applies limits of time.
+  void Tick();
+
+  boost::asio::any_io_executor executor() { return client_->executor(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::string_view kDefaultSearchPath = "\"$user\", public";
+  struct Prepared {
+    std::string text;  // of Parse; empty for SQL's PREPARE
+    std::vector<Oid> types;
+    std::shared_ptr<const Plan> plan;
+    uint64_t generation = 0;
+  };
+  // A statement with its values, ready to run. For guarded ones the values that decide are read at once.
+  struct Portal {
+    std::string name;
+    std::shared_ptr<const Plan> plan;
+    std::string bind;              // the payload of Bind, where it is needed again
+    std::vector<int16_t> formats;  // of the result, as the client gave them
+    std::vector<NamedPerson> asked;
+    std::vector<std::string> literals;
+    std::unique_ptr<Delivery> delivery;
+    std::optional<Plan::Copy> copy;  // rows leave in COPY's format
+    bool same_text = false;          // PostgreSQL got the client's own text: positions in errors fit
+    bool upstream = false;           // bound on the connection
+    bool finished = false;
+    bool more = false;     // one of several runs under one decision: COPY FROM
+    int64_t answered = 0;  // rows shown by earlier Executes
+  };
+  struct Cursor {
+    std::shared_ptr<const Plan> inner;
+    std::vector<NamedPerson> asked;
+    std::vector<std::string> literals;
+    std::vector<bool> seen;
+    bool hold = false;  // WITH HOLD: outlives the transaction that declared it, once committed
+    bool committed = false;
+  };
+  // What is still to be answered, in order.
+  struct Reply {
+    enum class Kind : uint8_t {
+      text,    // bytes of the gate's own
+      parsed,  // ParseComplete, once Parse number `ticket` has been answered
+      bound,
+      statement_described,
+      portal_described,
+      executed,
+      closed,
+      synced,   // ReadyForQuery that PostgreSQL owes
+      ready,    // ReadyForQuery that the gate gives by itself
+      queried,  // everything of one simple Query, up to ReadyForQuery
+    };
+    Kind kind = Kind::text;
+    bool show = true;
+    bool rows_only = false;  // of portal_described: NoData is not for the client
+    uint64_t ticket = 0;
+    std::string text;  // of text; of parsed: the statement's name
+    std::shared_ptr<const Plan> plan;
+    std::shared_ptr<Portal> portal;
+  };
+  enum class Next { go_on, end };
+
+  // session.cc: the loop
+  boost::asio::awaitable<Status> Open();
+  boost::asio::awaitable<void> Loop();
+  boost::asio::awaitable<Next> WaitForClient();
+  boost::asio::awaitable<Next> Dispatch(pg::Frame frame);
+  boost::asio::awaitable<void> Close(std::string why);
+  boost::asio::awaitable<bool> FlushClient();
+  void Fatal(const Error& error);
+  void LogSession(EntryKind kind, std::string reason);
+
+  // context.cc: who, why and under which policy
+  Status AdoptSnapshot();
+  Status SwitchRole(const std::string& role);
+  void RefreshContext();
+  Result<Settings::Value> CheckedSetting(const std::string& name, const std::string& value);
+  boost::asio::awaitable<Status> ApplyStartup();
+
+  // upstream.cc: the borrowed connection
+  boost::asio::awaitable<Status> EnsureUpstream();
+  void MaybeRelease(bool idle);
+  boost::asio::awaitable<void> AwaitCancel();
+  boost::asio::awaitable<void> LoseUpstream(std::string why);
+  std::string_view PrepareUpstream(const Plan& plan, std::string_view sql);
+
+  // extended_query.cc
+  boost::asio::awaitable<void> OnParse(pg::Frame frame);
+  boost::asio::awaitable<void> OnBind(pg::Frame frame);
+  boost::asio::awaitable<void> OnDescribe(pg::Frame frame);
+  boost::asio::awaitable<void> OnExecute(pg::Frame frame);
+  void OnClose(pg::Frame frame);
+  boost::asio::awaitable<void> OnSync();
+  boost::asio::awaitable<void> RefuseInPlace(Error error, std::shared_ptr<const Plan> plan);
+  boost::asio::awaitable<void> RefusePortal(std::shared_ptr<Portal> portal, Error error);
+  Status Refresh(Prepared* prepared);
+  void DropPortal(std::string_view name);
+  void KeepUnfinished(std::shared_ptr<Portal> portal);
+  boost::asio::awaitable<void> CloseDeliveries();
+  void PushSync(bool show);
+  void PushText(char type);
+  void Malformed(std::string_view what);
+
+  // simple_query.cc
+  boost::asio::awaitable<void> OnQuery(std::string text);
+  boost::asio::awaitable<void> RunSimple(PlannedStatement statement, bool last);
+  boost::asio::awaitable<void> RunPortal(std::shared_ptr<Portal> portal, bool describe, bool last);
+  void PushDescribe(std::shared_ptr<Portal> portal, bool show);
+  boost::asio::awaitable<void> FinishSimple();
+
+  // pipeline.cc: plan -> admit -> execute -> deliver
+  boost::asio::awaitable<Status> OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show);
+  Status AdmitPortal(Portal* portal, const pg::BindMessage& message);
+  boost::asio::awaitable<Status> ResolvePeople(Portal* portal, bool first);
+  boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(const Resolve* resolve, pg::BindMessage message);
+  void ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows);
+  bool Holds(const Plan& plan) const;
+  boost::asio::awaitable<void> FinishRun(std::shared_ptr<Portal> portal, char end, std::string tag);
+  boost::asio::awaitable<void> RunFallback(std::shared_ptr<Portal> portal);
+
+  // replies.cc: what PostgreSQL answers
+  boost::asio::awaitable<void> Drain(bool flush);
+  boost::asio::awaitable<void> Handle(pg::Frame frame);
+  void HandleQueried(const pg::Frame& frame, Reply& reply);
+  void HandleSynced(const pg::Frame& frame, Reply& reply);
+  bool HandleRow(const pg::Frame& frame, Reply& reply);
+  void Describe(const pg::Frame& frame, Reply& reply);
+  boost::asio::awaitable<void> HandleError(std::string payload);
+  void Completed(const Plan& plan, std::string_view tag);
+  void EndOfBatch(char status);
+  void EndCursors(bool committed);
+  void Declared(Portal& portal);
+  void Refuse(const Error& error);  // an ErrorResponse of the gate's own, in its place
+  void AfterError(bool from_upstream);
+  void Pop() { queue_.pop_front(); }
+
+  // gate_statements.cc and its kin: what the gate runs itself
+  static bool GateRuns(const Plan& plan);
+  const Plan& Shape(const Plan& plan) const;  // whose columns the result has
+  boost::asio::awaitable<void> RunGate(std::shared_ptr<Portal> portal, bool simple);
+  boost::asio::awaitable<void> DescribeGate(std::shared_ptr<const Plan> plan, std::shared_ptr<Portal> portal);
+  void DescribeShow(const std::string& name);
+  Status RunSet(const Plan& plan);
+  Status RunShow(const Plan& plan, bool simple);
+  boost::asio::awaitable<Status> RunExecute(std::shared_ptr<Portal> portal, bool simple);
+  boost::asio::awaitable<Status> RunFetch(std::shared_ptr<Portal> portal, bool simple);
+  Status RunDeallocate(const Plan& plan);
+  boost::asio::awaitable<Status> RunDiscard(const Plan& plan);
+  boost::asio::awaitable<Status> RunPrepare(const Plan& plan);
+  void RunExplain(const Plan& plan, bool simple);
+  boost::asio::awaitable<Status> RunCopyOut(std::shared_ptr<Portal> portal);
+  boost::asio::awaitable<Status> RunCopyIn(std::shared_ptr<Portal> portal);
+  boost::asio::awaitable<bool> InsertBatch(std::shared_ptr<Portal> portal, std::vector<CopyValues> rows);
+  boost::asio::awaitable<std::optional<pg::Frame>> NextCopyFrame();
+  void Complete(std::string_view tag) { pg::WriteCommandComplete(client_->out(), tag); }
+
+  Services& services_;
+  UpstreamPool& pool_;
+  std::unique_ptr<Stream> client_;
+  std::string address_;
+  std::string id_;
+  Principal principal_;
+  std::map<std::string, std::string> startup_;
+  Cancels::Key key_;
+  int64_t start_ = 0;
+
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::string role_;
+  Settings settings_;
+  uint64_t context_version_ = UINT64_MAX;
+  PlanContext context_;
+  std::shared_ptr<const Caller> caller_;
+
+  UpstreamLease upstream_;
+  std::string flavour_;  // what settings add to the text of prepared statements, so that none is shared wrongly
+  std::deque<Reply> queue_;
+  std::map<std::string, Prepared, std::less<>> statements_;
+  std::map<std::string, std::shared_ptr<Portal>, std::less<>> portals_;
+  std::map<std::string, Cursor, std::less<>> cursors_;
+  std::vector<std::shared_ptr<Portal>> unfinished_;  // dropped before their end
+
+  char status_ = 'I';    // as the client was last told
+  bool simple_ = false;  // inside a simple Query
+  bool failed_ = false;  // an error was answered since the last ReadyForQuery
+  bool skip_to_sync_ = false;
+  bool poison_ = false;            // the gate refused: PostgreSQL has to be made to abort too
+  bool sent_ = false;              // something went to PostgreSQL since the last Sync
+  bool wrote_ = false;             // a write among it
+  bool guarded_pending_ = false;   // a guarded result is among the queue
+  bool settings_pending_ = false;  // something among the queue changes settings, transactions or cursors
+  bool residue_ = false;           // the connection needs cleaning before somebody else gets it
+  bool cancelled_ = false;
+  bool waiting_ = false;  // for the client's next message
+  bool upstream_wait_ = false;
+  bool ended_ = false;
+  std::optional<Error> end_;
+  Clock::time_point last_active_ = Clock::now();
+};
+
+}  // namespace ecluse

@@ -86,17 +86,15 @@ Status Analyzer::FinishRows(const Output& output) {
   plan_->arms = std::max(1, static_cast<int>(arms.size()));
   plan_->hidden.insert(plan_->hidden.end(), extra_.begin(), extra_.end());
   if (schema_.role->statistics) plan_->min_subjects = schema_.role->statistics->min_subjects;
-  plan_->pseudonym.assign(output.columns.size(), -1);
   for (size_t i = 0; i < output.columns.size(); ++i) {
     if (!output.columns[i].pseudonym) continue;
+    plan_->pseudonym.resize(output.columns.size(), -1);
     if (!output.columns[i].origin) {
       return Refuse(-1, "plan.pseudonym", "this pseudonym cannot be followed to its column",
                     "Select the column itself.");
     }
     plan_->pseudonym[i] = output.columns[i].origin->table_ref;
   }
-  // Whoever a condition names is looked up only where no row came, if that condition must hold for every row.
-  for (size_t i = 0; i < plan_->resolve.size(); ++i) plan_->resolve[i].needed_when_found = true;
   return {};
 }
 

@@ -189,7 +189,6 @@ Status Analyzer::FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>
   plan_->guarded = true;
   plan_->command_tag = std::move(tag);
   plan_->visible_columns = static_cast<int>(output.columns.size());
-  plan_->pseudonym.assign(output.columns.size(), -1);
   plan_->hidden.push_back({HiddenColumn::Kind::subjects, 0, 0});
   plan_->arms = 1;
   plan_->swallow = returning.empty();

@@ -6,8 +6,10 @@ int main(int argc, char** argv) {
   line.app.require_subcommand(1);
   ecluse::AddCheck(line);
   ecluse::AddApply(line);
+  ecluse::AddAccount(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);
+  ecluse::AddServe(line);
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

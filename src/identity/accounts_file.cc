@@ -151,7 +151,14 @@ Status SaveAccounts(const std::string& path, const AccountMap& accounts) {
     out << YAML::EndMap;
   }
   out << YAML::EndMap << YAML::EndMap;
-  return ReplaceFile(RealFiles(), path, std::string(out.c_str()) + "\n");
+  struct stat before{};
+  bool replaces = stat(path.c_str(), &before) == 0;
+  if (Status saved = ReplaceFile(RealFiles(), path, std::string(out.c_str()) + "\n"); !saved) return saved;
+  // An administrator who is root must not take the file away from the gate's own user.
+  if (replaces && before.st_uid != geteuid() && chown(path.c_str(), before.st_uid, before.st_gid) != 0) {
+    return FileError(path, "cannot be given back to its owner", errno);
+  }
+  return {};
 }
 
 Status ChangeAccounts(const std::string& path, const std::function<Status(AccountMap&)>& change) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -111,6 +112,17 @@ TEST_F(AccountsTest, EveryMistakeIsRefusedAtItsPlace) {
   Write("accounts:\n" + good);
   chmod(path.c_str(), 0640);
   EXPECT_FALSE(LoadAccounts(path)) << "others may read it";
+}
+
+TEST_F(AccountsTest, TheFileStaysWithItsOwner) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can write a file of somebody else's";
+  Save({Make("alice")});
+  ASSERT_EQ(chown(path.c_str(), 12345, 12345), 0);
+  Save({Make("alice"), Make("bob")});
+  struct stat info{};
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 12345u);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
 TEST_F(AccountsTest, ParallelChangesLoseNothing) {

@@ -10,7 +10,7 @@ namespace ecluse {
 namespace {
 
 constexpr char kMagic[] = "ECLR";
-constexpr size_t kChecksumAt = 40;
+constexpr size_t kChecksumAt = 44;
 
 constexpr std::array<uint32_t, 256> MakeTable() {
   std::array<uint32_t, 256> table{};
@@ -63,10 +63,10 @@ void FinishRecord(std::string& out, size_t start, uint64_t seq, uint64_t group, 
   AppendU64(header, seq);
   AppendU64(header, group);
   header.append(reinterpret_cast<const char*>(ledger.data()), ledger.size());
+  AppendU32(header, 0);
   uint32_t crc = Crc32c(0, AsBytes(header));
   crc = Crc32c(crc, AsBytes(std::string_view(out).substr(start + kRecordHeader)));
   AppendU32(header, crc);
-  AppendU32(header, 0);
   std::memcpy(out.data() + start, header.data(), kRecordHeader);
   out.resize(start + RecordSize(length), '\0');
 }

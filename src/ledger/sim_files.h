@@ -77,6 +77,12 @@ class SimFiles final : public FileSystem {
     }
   }
 
+  // Bytes that all files together may have; what would go beyond fails with ENOSPC.
+  void SetCapacity(uint64_t bytes) {
+    std::lock_guard lock(mutex_);
+    capacity_ = bytes;
+  }
+
   // What a disk or a person changes behind the gate's back.
   std::string Content(const std::string& path) {
     std::lock_guard lock(mutex_);
@@ -156,6 +162,12 @@ class SimFiles final : public FileSystem {
     }
     if (!change.to.empty()) (*names)[change.to] = node;
   }
+  bool Fits(const Node& grown, uint64_t size) const {
+    uint64_t used = size > grown.memory.size() ? size - grown.memory.size() : 0;
+    if (used == 0) return true;
+    for (const auto& [path, node] : names_) used += node->memory.size();
+    return used <= capacity_;
+  }
   static void ToDisk(Node& node, uint64_t sector) {
     uint64_t from = sector * kSector;
     if (from >= node.memory.size()) return;
@@ -194,6 +206,7 @@ class SimFiles final : public FileSystem {
   std::map<std::string, NodePtr> names_, durable_names_;
   std::vector<NameChange> renames_;
   SimFault fault_;
+  uint64_t capacity_ = UINT64_MAX;
   uint64_t calls_ = 0, next_id_ = 1;
   bool hit_ = false, dead_ = false;
 };
@@ -224,6 +237,7 @@ class SimFile final : public File {
     bool half = false;
     auto failed = files_.Step(true, &half);
     size_t n = !failed ? bytes.size() : half ? bytes.size() / 2 : 0;
+    if (!files_.Fits(*node_, offset + n)) return SimFiles::Failed("write", path_, ENOSPC);
     if (n > 0) {
       if (node_->memory.size() < offset + n) node_->memory.resize(offset + n, '\0');
       std::memcpy(node_->memory.data() + offset, bytes.data(), n);

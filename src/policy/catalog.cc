@@ -179,12 +179,13 @@ Status ReadBehaviour(Database& database, const Wanted& wanted, Catalog& catalog)
 
 Status ReadSystem(Database& database, const Policy& policy, Catalog& catalog) {
   ECLUSE_TRY(Rows system, database.Query(R"(
-    SELECT n.nspname, c.relname, a.attname, a.atttypid, format_type(a.atttypid, a.atttypmod)
+    SELECT n.nspname, c.relname, a.attname, a.atttypid, format_type(a.atttypid, a.atttypmod), c.oid
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE n.nspname IN ('pg_catalog', 'information_schema') AND c.relkind IN ('r', 'v')
     ORDER BY c.oid, a.attnum)"));
   for (int i = 0; i < system.size(); ++i) {
+    catalog.system_oids[NameAt(system, i, 0)] = system.Number(i, 5);
     catalog.system[NameAt(system, i, 0)].push_back({system.Text(i, 2), system.Number(i, 3), system.Text(i, 4)});
   }
   std::vector<std::string> logins, zones;

@@ -87,6 +87,7 @@ struct Catalog {
   std::map<TableName, Oid> views;            // relations in the schemas of this register's roles, where applied
   std::map<TableName, std::vector<SystemColumn>>
       system;                              // pg_catalog and information_schema relations and their columns
+  std::map<TableName, Oid> system_oids;    // of the same
   std::set<std::string> time_zones;        // of the roles', those that PostgreSQL knows
   std::map<TableName, TableName> reading;  // open views that read a guarded table -> that table
 };

@@ -176,6 +176,8 @@ void AddShadows(const Catalog& catalog, RoleSchema& schema) {
   for (const TableName& name : ShadowRelations()) {
     auto real = catalog.system.find(name);
     if (real == catalog.system.end()) continue;  // not in this version of PostgreSQL
+    schema.relation_oids[name.Text()] =
+        catalog.system_oids.at(name);  // 'pg_class'::regclass is in many a tool's question
     ShadowRelation& shadow = schema.shadows[name];
     shadow = {name, name.Text(), {}};
     constexpr Oid kAnyArray = 2277, kTextArray = 1009;  // no view may have the first

@@ -132,25 +132,26 @@ std::string RelationSql(const RoleSchema& schema, const ShadowRelationDefinition
   for (const SystemColumn& column : columns) {
     const std::string type = column.type_name == kAnyArray ? "text[]" : column.type_name;
     auto own = std::ranges::find(shadow.columns, column.name, [](const auto& pair) { return pair.first; });
-    std::string expression = shadow.rows == ShadowRows::made ? "NULL" : "x." + QuoteName(column.name);
+    const bool real_column = shadow.rows == ShadowRows::real || shadow.rows == ShadowRows::joined;
+    std::string expression = real_column ? "x." + QuoteName(column.name) : "NULL";
     if (own != shadow.columns.end()) expression = Filled(own->second, schema);
-    if (own != shadow.columns.end() || shadow.rows == ShadowRows::made) expression = "(" + expression + ")::" + type;
+    if (own != shadow.columns.end() || !real_column) expression = "(" + expression + ")::" + type;
     select += (select.empty() ? "" : ", ") + expression + " AS " + QuoteName(column.name);
   }
   std::string from;
   switch (shadow.rows) {
     case ShadowRows::none:
-      from = real + " x WHERE false";
+      from = " WHERE false";
       break;
     case ShadowRows::real:
-      from = real + " x WHERE " + Filled(shadow.from, schema);
+      from = " FROM " + real + " x WHERE " + Filled(shadow.from, schema);
       break;
     case ShadowRows::joined:
     case ShadowRows::made:
-      from = Filled(shadow.from, schema);
+      from = " FROM " + Filled(shadow.from, schema);
       break;
   }
-  return "CREATE VIEW " + QuoteName(schema.login) + "." + QuoteName(real) + " AS SELECT " + select + " FROM " + from;
+  return "CREATE VIEW " + QuoteName(schema.login) + "." + QuoteName(real) + " AS SELECT " + select + from;
 }
 
 }  // namespace
@@ -183,10 +184,13 @@ std::vector<SqlObject> ShadowObjects(const RoleSchema& schema, const Catalog& ca
   }
   for (const auto& function : ShadowFunctionDefinitions()) {
     const std::string name = std::string(function.name) + "(" + std::string(function.arguments) + ")";
+    const std::string returns(function.returns), body = Filled(function.body, schema);
+    // A stored body (PostgreSQL manual, CREATE FUNCTION, sql_body): its names are looked up now and not by the caller.
+    const std::string stored =
+        function.returns.starts_with("SETOF ") ? "BEGIN ATOMIC " + body + "; END" : "RETURN (" + body + ")::" + returns;
     objects.push_back({SqlObject::Kind::function, name,
-                       "CREATE FUNCTION " + QuoteName(schema.login) + "." + name + " RETURNS " +
-                           std::string(function.returns) + " LANGUAGE sql STABLE RETURN (" +
-                           Filled(function.body, schema) + ")::" + std::string(function.returns)});
+                       "CREATE FUNCTION " + QuoteName(schema.login) + "." + name + " RETURNS " + returns +
+                           " LANGUAGE sql STABLE " + stored});
   }
   return objects;
 }

@@ -83,6 +83,12 @@ constexpr auto kFunctions = std::to_array<ShadowFunctionDefinition>({
     {"pg_relation_is_updatable", "regclass, boolean", "integer", "0"},
     {"pg_column_is_updatable", "regclass, smallint, boolean", "boolean", "false"},
     {"pg_sequence_last_value", "regclass", "bigint", "NULL"},
+    {"pg_partition_ancestors", "regclass", "SETOF regclass", "SELECT NULL::regclass WHERE false"},
+    {"pg_partition_root", "regclass", "regclass", "NULL"},
+    // Not of PostgreSQL: a relation's name as regclass prints it, for casts of oids.
+    {"__regclass", "oid", "text",
+     "coalesce((SELECT pg_catalog.quote_ident(r.nspname) || '.' || pg_catalog.quote_ident(r.relname) FROM "
+     "{}.\"__relation\" r WHERE r.oid = $1), $1::text)"},
     {"pg_my_temp_schema", "", "oid", "0::oid"},
     {"pg_is_other_temp_schema", "oid", "boolean", "false"},
     {"pg_stat_get_numscans", "oid", "bigint", "NULL"},

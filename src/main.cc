@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);
   ecluse::AddServe(line);
+  ecluse::AddDemo(line);
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

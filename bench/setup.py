@@ -1,0 +1,181 @@
+"""The register that is measured, and the doors to it: PostgreSQL itself, with pgaudit, through PgBouncer, through the gate."""
+import getpass
+import os
+import subprocess
+import time
+
+import psycopg
+
+from harness import postgres as pg
+from harness.gate import BINARY
+
+POLICY = """\
+version: 1
+register: bench
+gate:
+  data_dir: {folder}/gate
+  sql: {{listen: 127.0.0.1:0}}
+  database: {{host: 127.0.0.1, port: {port}, name: bench, tls: disable}}
+  allow_cleartext: true
+purposes:
+  measuring: {{reference: optional}}
+tables:
+  bench.person:
+    subject: person_id
+    columns:
+      person_id: {{class: key}}
+      family_name: {{class: identity}}
+      given_name: {{class: identity}}
+      birth_date: {{class: identity}}
+      town: {{class: place}}
+open_tables: [public.pgbench_accounts]
+roles:
+  reader:
+    purposes: [measuring]
+    read:
+      bench.person: {{key: clear, identity: clear, birth_date: year}}
+    budgets:
+      - {{subjects: 100000000, per: 1h}}
+      - {{lookups: 1000000000, per: 1h}}
+limits:
+  per_address: [{{subjects: 100000000, per: 1h}}]
+"""
+
+
+class Target:
+    def __init__(self, name, host, port, user, password, pid=None, options=""):
+        self.name, self.host, self.port, self.user, self.password, self.pid = name, host, port, user, password, pid
+        self.environment = dict(PGHOST=host, PGPORT=str(port), PGUSER=user, PGPASSWORD=password, PGDATABASE="bench",
+                                PGOPTIONS=options, PGSSLMODE="disable")
+
+
+class People:
+    """PostgreSQL with `count` fictitious people, in a table for the gate and in a plain one for its peers."""
+
+    def __init__(self, folder, count):
+        self.folder, self.count = folder, count
+        self.sizes = [n for n in (10_000, 100_000, 1_000_000) if n <= count]
+        self.postgres = pg.Postgres(folder, durable=True)
+        self.postgres.create_owner()
+        with open(os.path.join(self.postgres.data, "postgresql.conf"), "a") as f:
+            f.write("shared_buffers = 1GB\nshared_preload_libraries = 'pgaudit'\nlogging_collector = on\n"
+                    "log_directory = 'audit'\n")
+        self.postgres.restart()
+        self.database = self.postgres.create_database("bench")
+        with self.postgres.admin(self.database) as c:
+            c.autocommit = True
+            c.execute("CREATE SCHEMA bench AUTHORIZATION owner")
+            for table in ("bench.person", "bench.person_plain"):
+                c.execute(f"CREATE TABLE {table} (person_id int PRIMARY KEY, family_name text NOT NULL, given_name text, "
+                          "birth_date date, town text)")
+                c.execute(f"INSERT INTO {table} SELECT i, 'Name' || i % 5000, 'Given' || i % 900, date '1940-01-01' + i % 25000,"
+                          f" 'Town' || i % 400 FROM generate_series(1, {count}) i")
+                c.execute(f"ALTER TABLE {table} OWNER TO owner")
+            for login in ("plain", "audited"):
+                c.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{login}'")
+                c.execute(f"GRANT USAGE ON SCHEMA bench TO {login}")
+                c.execute(f"GRANT SELECT ON bench.person_plain TO {login}")
+            c.execute("CREATE EXTENSION pgaudit")
+            c.execute("ALTER ROLE audited SET pgaudit.log = 'read'")
+        subprocess.run([os.path.join(pg.bindir(), "pgbench"), "-i", "-q", "-s", "10"], check=True, capture_output=True,
+                       env=dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(self.postgres.port), PGDATABASE="bench",
+                                PGUSER=pg.SUPERUSER, PGPASSWORD=pg.SUPERUSER_PASSWORD))
+        with self.postgres.admin(self.database) as c:
+            c.autocommit = True
+            c.execute("ALTER TABLE pgbench_accounts OWNER TO owner")
+            c.execute("GRANT SELECT ON pgbench_accounts TO plain, audited")
+            c.execute("VACUUM ANALYZE")
+
+    def direct(self):
+        return Target("PostgreSQL", "127.0.0.1", self.postgres.port, "plain", "plain")
+
+    def audited(self):
+        return Target("PostgreSQL + pgaudit", "127.0.0.1", self.postgres.port, "audited", "audited")
+
+    def script(self, table, people=None):
+        path = os.path.join(self.folder, f"{table}.{people or self.count}.sql")
+        with open(path, "w") as f:
+            f.write(f"\\set id random(1, {people or self.count})\n"
+                    f"SELECT family_name, given_name, birth_date FROM {table} WHERE person_id = :id;\n")
+        return path
+
+    def versions(self):
+        with self.postgres.admin(self.database) as c:
+            server = c.execute("SHOW server_version").fetchone()[0]
+        bouncer = subprocess.run(["/usr/sbin/pgbouncer", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
+        return f"PostgreSQL {server}, {bouncer}"
+
+    def sync_microseconds(self, times=200):
+        path = os.path.join(self.folder, "sync.probe")
+        with open(path, "wb") as f:
+            f.write(bytes(4096 * times))
+            os.fsync(f.fileno())
+            began = time.perf_counter()
+            for i in range(times):
+                os.pwrite(f.fileno(), b"x" * 4096, i * 4096)
+                os.fdatasync(f.fileno())
+            took = time.perf_counter() - began
+        os.unlink(path)
+        return took / times * 1e6
+
+    def stop(self):
+        self.postgres.stop()
+
+
+class PgBouncer(Target):
+    def __init__(self, folder, people):
+        port = pg.free_port()
+        super().__init__("PgBouncer", "127.0.0.1", port, "plain", "plain")
+        self.folder = os.path.join(folder, "bouncer")
+        os.makedirs(self.folder)
+        with open(os.path.join(self.folder, "users.txt"), "w") as f:
+            f.write('"plain" "plain"\n')
+        with open(os.path.join(self.folder, "pgbouncer.ini"), "w") as f:
+            f.write(f"[databases]\nbench = host=127.0.0.1 port={people.postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+                    f"listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {self.folder}/users.txt\n"
+                    "pool_mode = session\nmax_client_conn = 6000\ndefault_pool_size = 100\nlogfile = /dev/null\n"
+                    "ignore_startup_parameters = extra_float_digits,options\n")
+        os.chmod(self.folder, 0o755)
+        runner = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if getpass.getuser() == "root" else []
+        self.process = subprocess.Popen([*runner, "/usr/sbin/pgbouncer", "-q", os.path.join(self.folder, "pgbouncer.ini")],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pid = self.process.pid
+        time.sleep(1)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+class BenchGate(Target):
+    def __init__(self, process, host, port):
+        super().__init__("Écluse", host, port, "reader", "reader", process.pid, "-c ecluse.purpose=measuring")
+        self.process = process
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def bench_gate(folder, people):
+    config = os.path.join(folder, "ecluse.yaml")
+    with open(config, "w") as f:
+        f.write(POLICY.format(folder=folder, port=people.postgres.port))
+
+    def command(*args, stdin=None):
+        subprocess.run([BINARY, *args, "--config", config], check=True, input=stdin, text=True, capture_output=True)
+
+    command("keys", "init")
+    command("apply", "--owner", people.postgres.owner_url("bench"))
+    command("account", "add", "reader", "--role", "reader", "--organisation", "bench", "--password-stdin", stdin="reader\n")
+    log = open(os.path.join(folder, "serve.log"), "wb")
+    process = subprocess.Popen([BINARY, "serve", "--config", config], stdout=subprocess.PIPE, stderr=log, text=True)
+    line = process.stdout.readline()
+    if not line.startswith("ready"):
+        raise RuntimeError(f"the gate did not become ready: {line!r}")
+    host, port = next(word for word in line.split() if word.startswith("sql="))[4:].rsplit(":", 1)
+    gate = BenchGate(process, host, int(port))
+    with psycopg.connect(host=host, port=port, user="reader", password="reader", dbname="bench", sslmode="disable",
+                         options="-c ecluse.purpose=measuring") as c:
+        c.execute("SELECT family_name FROM bench.person WHERE person_id = 1").fetchone()
+    return gate

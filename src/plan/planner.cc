@@ -58,11 +58,6 @@ bool HasOwnSql(Plan::Kind kind) {
 
 }  // namespace
 
-int GuardedView::Find(const std::string& column) const {
-  const auto it = std::ranges::find(columns, column, &ViewColumn::name);
-  return it == columns.end() ? -1 : static_cast<int>(it - columns.begin());
-}
-
 size_t Plan::MemoryBytes() const {
   size_t bytes = sizeof *this + sql.size() + normalised.size() + command_tag.size() + name.size();
   for (const TableRef& table : tables) bytes += sizeof table + table.fields.size() * 96;

@@ -14,4 +14,4 @@ def hold(target, count):
         yield len(sessions)
     finally:
         for session in sessions:
-            session.sock.close()
+            session.socket.close()

@@ -116,6 +116,7 @@ struct Gate::Impl {
   asio::signal_set signals{control};
   asio::steady_timer timer{control};
   bool stopping = false;
+  bool closed = false;  // Shutdown() has run
 };
 
 Status Gate::Impl::Event(EntryKind kind, const Policy& of, std::string reason) {
@@ -266,6 +267,7 @@ void Gate::Impl::Reload() {
 
 // Stop input, let work end, write what is left, and only then take things apart.
 void Gate::Impl::Shutdown() {
+  if (std::exchange(closed, true)) return;
   boost::system::error_code ignored;
   acceptor.close(ignored);
   if (workers.empty()) return;

@@ -70,7 +70,7 @@ std::string Text(const json::object& in, const char* name) {
 json::object Merged(json::object entry, const std::string& opened) {
   if (opened.empty()) return entry;
   json::value inside = json::parse(opened);
-  entry.stable_erase(entry.find("sealed"));
+  if (auto at = entry.find("sealed"); at != entry.end()) entry.stable_erase(at);  // `person` entries seal otherwise
   for (auto& member : inside.as_object()) entry[member.key()] = std::move(member.value());
   return entry;
 }

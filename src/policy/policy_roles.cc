@@ -62,7 +62,7 @@ void ReadMasks(PolicyReader& reader, Role& role, const PolicyTable& table, const
         }
         continue;
       }
-      if (is_class == is_column || is_class != classes) continue;  // both: refused where the table is read
+      if (classes ? !is_class : !is_column) continue;
       auto mask = ParseMask(node.items[i].text);
       if (node.items[i].kind != YamlNode::Kind::scalar || !mask) {
         reader.Problem(node.items[i].mark,
@@ -72,7 +72,8 @@ void ReadMasks(PolicyReader& reader, Role& role, const PolicyTable& table, const
         continue;
       }
       for (const PolicyColumn& column : table.columns) {
-        if (is_column ? column.name == key.text : column.column_class == key.text) masks[column.name] = *mask;
+        // A name that is both means the column and the class.
+        if ((classes ? column.column_class : column.name) == key.text) masks[column.name] = *mask;
       }
     }
   }
@@ -223,10 +224,11 @@ std::map<TableName, std::set<std::string>> ReadStatisticColumns(PolicyReader& re
       } else if (IsSubject(*table, word->text)) {
         reader.Problem(word->mark,
                        what + " names " + word->text + ", the subject, which isolates everybody; name another column");
-      } else if (role.read.at(table->name).at(word->text).kind != Mask::Kind::clear) {
+      } else if (role.read.at(table->name).at(word->text).kind == Mask::Kind::hidden ||
+                 role.read.at(table->name).at(word->text).kind == Mask::Kind::pseudonym) {
         reader.Problem(word->mark, what + " names " + word->text +
-                                       ", which the role does not read clear: a statistic would "
-                                       "tell of it; name columns that are read clear");
+                                       ", of which the role sees nothing to count by; name columns that it reads, "
+                                       "clear or masked");
       } else {
         tables[table->name].insert(word->text);
       }

@@ -79,11 +79,6 @@ void CheckNames(PolicyReader& reader, const PolicyTable& table) {
     reader.Problem(table.mark, what + ".subject is `" + subject + "`, which is not among its columns; add it, as " +
                                    subject + ": {class: key}");
   }
-  for (const PolicyColumn& column : table.columns) {
-    if (!HasColumn(table, column.column_class)) continue;
-    reader.Problem(column.mark, what + " has a class `" + column.column_class +
-                                    "` and a column of that name, so that `read` could mean either; rename the class");
-  }
 }
 
 void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) {

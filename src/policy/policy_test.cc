@@ -203,7 +203,6 @@ TEST(Policy, Subjects) {
   ExpectProblem(With("{via: taj.involvement, key: case_id}", "{via: taj.person, key: case_id}"), "24:3",
                 "not a column of taj.person");
   ExpectProblem(With("      nir:", "      __subject:"), "15:7", "do not begin with __");
-  ExpectProblem(With("{class: identifier}", "{class: nir}"), "15:7", "rename the class");
 }
 
 TEST(Policy, Writes) {

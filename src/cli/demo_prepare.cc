@@ -53,7 +53,8 @@ Status MakeOwner(Database& super, const std::string& password) {
 
 Status MakeRegister(Database& super, const PrivatePostgres& postgres, const std::string& owner_password,
                     const Shape& shape, const Progress& progress) {
-  ECLUSE_OK(super.Run(fmt::format("DROP DATABASE IF EXISTS {} WITH (FORCE)", kDatabase)));
+  ECLUSE_TRY(Rows unfinished, super.Query("SELECT FROM pg_catalog.pg_database WHERE datname = $1", {kDatabase}));
+  if (unfinished.size() > 0) ECLUSE_OK(super.Run(fmt::format("DROP DATABASE {} WITH (FORCE)", kDatabase)));
   ECLUSE_OK(super.Run(fmt::format("CREATE DATABASE {} OWNER {} TEMPLATE template0", kDatabase, kOwner)));
   ECLUSE_OK(super.Run(fmt::format("REVOKE ALL ON DATABASE {} FROM PUBLIC", kDatabase)));
   std::string url = postgres.Url(kOwner, owner_password, kDatabase);

@@ -214,6 +214,11 @@ Status CheckApplied(Database& database, const Policy& policy, const RoleSchemas&
   if (std::string names = Differing(now, notes, "sql "); !names.empty()) {
     return refuse("another version of the gate made the views of " + names, "policy.drift");
   }
+  ECLUSE_TRY(std::vector<std::string> reachable, AuditPublic(database, policy));
+  if (!reachable.empty()) {
+    return Fail(sqlstate::kNotAllowed, reachable[0],
+                "run that statement as the owner; `ecluse check --owner URL` lists all such", "policy.public");
+  }
   return {};
 }
 

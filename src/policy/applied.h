@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "policy/compile.h"
@@ -34,8 +35,12 @@ Fingerprint CompiledFingerprint(const RoleSchemas& schemas, const Catalog& catal
 // What the notes say it was when apply finished; empty where it never ran.
 Result<Fingerprint> ReadNotes(Database& database, const Policy& policy);
 
+// What PUBLIC, and so every login, can reach and must not: each finding with the SQL that mends it. Any login may ask.
+Result<std::vector<std::string>> AuditPublic(Database& database, const Policy& policy);
+
 // Refuses where this very policy was not applied, where tables, views, grants or logins changed since, or where another
-// version of the gate made them; the hint names the command that mends it. Connected as any of the register's logins.
+// version of the gate made them, or where PUBLIC can reach around the views; the hint names what mends it. Connected as
+// any of the register's logins.
 Status CheckApplied(Database& database, const Policy& policy, const RoleSchemas& schemas, const Catalog& catalog);
 
 // Everything `serve` needs at start and on reload: connects as the first role's login, reads the catalog, compiles and

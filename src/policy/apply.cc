@@ -45,7 +45,7 @@ Result<std::optional<RoleSchemas>> Examine(ApplyRun& run, std::shared_ptr<const 
   auto schemas = CompileRoles(policy, catalog, &warnings);
   for (const PolicyProblem& warning : warnings) run.report.warnings.push_back(ProblemText(policy->file, warning));
   if (!schemas) run.report.problems = schemas.error();
-  ECLUSE_OK(AuditPublic(run));
+  ECLUSE_TRY(run.report.refusals, AuditPublic(run.database, *policy));
   ECLUSE_TRY(auto conditions, CheckConditions(run.database, *policy, catalog));
   for (PolicyProblem& problem : conditions) run.report.problems.push_back(std::move(problem));
   if (!run.report.done()) return std::nullopt;
@@ -156,8 +156,13 @@ Status ApplyRun::Change(const std::string& sql, const std::string& shown) {
   report.statements.push_back(shown.empty() ? sql : shown);
   // One statement only: what a policy's texts hold is never run as a second one.
   auto done = database.Query(sql);
-  if (!done) return std::unexpected(done.error());
-  return {};
+  if (done) return {};
+  Error error = std::move(done).error();
+  if (error.sqlstate == "55P03") {
+    error.message = "a statement or open transaction of the gate still uses what has to change";
+    error.hint = "try again in a moment; nothing was changed. Where it stays so, stop the gate first";
+  }
+  return std::unexpected(std::move(error));
 }
 
 Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy, KeyRing* keys, ApplyMode mode) {

@@ -1,13 +1,14 @@
 // What speaks against applying a policy to this database.
 #include <algorithm>
 
+#include "policy/applied.h"
 #include "policy/apply_parts.h"
 
 namespace ecluse {
 namespace {
 
-Status AuditRelations(ApplyRun& run) {
-  ECLUSE_TRY(Rows rows, run.database.Query(R"(
+Status AuditRelations(Database& database, const Policy& policy, std::vector<std::string>& refusals) {
+  ECLUSE_TRY(Rows rows, database.Query(R"(
     SELECT n.nspname, c.relname, x.privilege_type, ''
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) x
     WHERE x.grantee = 0 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -23,16 +24,16 @@ Status AuditRelations(ApplyRun& run) {
   for (int i = 0; i < rows.size(); ++i) {
     const TableName table{rows.Text(i, 0), rows.Text(i, 1)};
     const std::string right = rows.Text(i, 2), column = rows.Text(i, 3);
-    if (run.policy.open_tables.contains(table) && right == "SELECT") continue;
+    if (policy.open_tables.contains(table) && right == "SELECT") continue;
     const std::string what = column.empty() ? right : right + " (" + QuoteName(column) + ")";
-    run.report.refusals.push_back("PUBLIC, and so every login of the gate, has " + what + " on " + table.Text() +
-                                  "; mend it: REVOKE " + what + " ON " + QuoteTable(table) + " FROM PUBLIC;");
+    refusals.push_back("PUBLIC, and so every login of the gate, has " + what + " on " + table.Text() +
+                       "; mend it: REVOKE " + what + " ON " + QuoteTable(table) + " FROM PUBLIC;");
   }
   return {};
 }
 
-Status AuditFunctions(ApplyRun& run) {
-  ECLUSE_TRY(Rows rows, run.database.Query(R"(
+Status AuditFunctions(Database& database, std::vector<std::string>& refusals) {
+  ECLUSE_TRY(Rows rows, database.Query(R"(
     SELECT p.oid::regprocedure::text, n.nspname || '.' || p.proname
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
@@ -41,30 +42,28 @@ Status AuditFunctions(ApplyRun& run) {
                   WHERE x.grantee = 0 AND x.privilege_type = 'EXECUTE')
     ORDER BY 1)"));
   for (int i = 0; i < rows.size(); ++i) {
-    run.report.refusals.push_back(
-        "PUBLIC may execute " + rows.Text(i, 0) +
-        ", which runs with its owner's rights (SECURITY DEFINER); mend it: REVOKE EXECUTE ON ROUTINE " +
-        rows.Text(i, 0) + " FROM PUBLIC;");
+    refusals.push_back("PUBLIC may execute " + rows.Text(i, 0) +
+                       ", which runs with its owner's rights (SECURITY DEFINER); mend it: REVOKE EXECUTE ON ROUTINE " +
+                       rows.Text(i, 0) + " FROM PUBLIC;");
   }
   return {};
 }
 
-Status AuditSchemas(ApplyRun& run) {
-  ECLUSE_TRY(Rows schemas, run.database.Query(R"(
+Status AuditSchemas(Database& database, std::vector<std::string>& refusals) {
+  ECLUSE_TRY(Rows schemas, database.Query(R"(
     SELECT n.nspname FROM pg_namespace n, aclexplode(n.nspacl) x
     WHERE x.grantee = 0 AND x.privilege_type = 'CREATE' AND n.nspname !~ '^pg_temp' ORDER BY 1)"));
   for (int i = 0; i < schemas.size(); ++i) {
-    run.report.refusals.push_back("PUBLIC may create objects in the schema " + schemas.Text(i, 0) +
-                                  "; mend it: REVOKE CREATE ON SCHEMA " + QuoteName(schemas.At(i, 0)) +
-                                  " FROM PUBLIC;");
+    refusals.push_back("PUBLIC may create objects in the schema " + schemas.Text(i, 0) +
+                       "; mend it: REVOKE CREATE ON SCHEMA " + QuoteName(schemas.At(i, 0)) + " FROM PUBLIC;");
   }
-  ECLUSE_TRY(Rows temporary, run.database.Query(R"(
+  ECLUSE_TRY(Rows temporary, database.Query(R"(
     SELECT d.datname FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x
     WHERE d.datname = current_database() AND x.grantee = 0 AND x.privilege_type IN ('TEMPORARY', 'CREATE') ORDER BY 1 LIMIT 1)"));
   if (temporary.size() > 0) {
-    run.report.refusals.push_back("PUBLIC may create temporary objects in the database " + temporary.Text(0, 0) +
-                                  "; mend it: REVOKE TEMPORARY, CREATE ON DATABASE " + QuoteName(temporary.At(0, 0)) +
-                                  " FROM PUBLIC;");
+    refusals.push_back("PUBLIC may create temporary objects in the database " + temporary.Text(0, 0) +
+                       "; mend it: REVOKE TEMPORARY, CREATE ON DATABASE " + QuoteName(temporary.At(0, 0)) +
+                       " FROM PUBLIC;");
   }
   return {};
 }
@@ -88,7 +87,7 @@ Result<std::set<std::string>> ConditionColumns(Database& database, const std::st
 // alone is allowed besides, so a stand-in of that name that is immutable stands first in the path.
 Result<std::optional<std::string>> Judge(Database& database, const Policy& policy, const Role& role,
                                          const TableName& table, const std::string& condition) {
-  const std::string schema = QuoteName(NotesSchema(policy) + "_condition");
+  const std::string schema = QuoteName(NotesSchema(policy) + "__condition");
   const std::string scratch = schema + "." + QuoteName(table.name);
   ECLUSE_OK(
       database.Run("CREATE SCHEMA " + schema + "; CREATE TABLE " + scratch + " (LIKE " + QuoteTable(table) +
@@ -117,10 +116,12 @@ Result<std::optional<std::string>> Judge(Database& database, const Policy& polic
 
 }  // namespace
 
-Status AuditPublic(ApplyRun& run) {
-  ECLUSE_OK(AuditRelations(run));
-  ECLUSE_OK(AuditFunctions(run));
-  return AuditSchemas(run);
+Result<std::vector<std::string>> AuditPublic(Database& database, const Policy& policy) {
+  std::vector<std::string> refusals;
+  ECLUSE_OK(AuditRelations(database, policy, refusals));
+  ECLUSE_OK(AuditFunctions(database, refusals));
+  ECLUSE_OK(AuditSchemas(database, refusals));
+  return refusals;
 }
 
 Result<std::vector<PolicyProblem>> CheckConditions(Database& database, const Policy& policy, const Catalog& catalog) {

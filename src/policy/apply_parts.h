@@ -24,8 +24,6 @@ struct ApplyRun {
   Status Change(const std::string& sql, const std::string& shown = "");
 };
 
-// What PUBLIC, and so every login, can reach and must not: each finding with the SQL that mends it.
-Status AuditPublic(ApplyRun& run);
 // Row conditions: boolean, immutable but for now(), and not an oracle for a column that the role may update around.
 Result<std::vector<PolicyProblem>> CheckConditions(Database& database, const Policy& policy, const Catalog& catalog);
 

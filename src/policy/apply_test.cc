@@ -196,6 +196,11 @@ TEST_F(ApplyTest, WhatPublicReachesIsRefusedWithItsRemedy) {
   EXPECT_EQ(report->refusals.size(), 1u);
   ASSERT_TRUE(server.Super().Run("REVOKE TEMPORARY ON DATABASE " + database_ + " FROM PUBLIC"));
   Applied();
+  ASSERT_TRUE(Check());
+  server.Run("owner", database_, "CREATE FUNCTION ref.g() RETURNS int LANGUAGE sql SECURITY DEFINER RETURN 1");
+  auto refused = Check();
+  ASSERT_FALSE(refused) << "also where it appeared after apply";
+  EXPECT_EQ(refused.error().rule, "policy.public");
 }
 
 TEST_F(ApplyTest, MisfitsAreProblems) {

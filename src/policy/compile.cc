@@ -204,10 +204,10 @@ std::shared_ptr<const RoleSchema> CompileRole(Compiler& compiler, const Role& ro
       if (own->type == column.type && own->type_schema != "pg_catalog") {
         schema->types.insert(own->type_schema + "." + own->type_element);
       }
-      if (column.insertable || role.write.contains(name)) {
-        auto sequence = real->second.sequences.find(column.name);
-        if (sequence != real->second.sequences.end()) schema->sequences.insert(sequence->second);
-      }
+    }
+    if (auto write = role.write.find(name); write != role.write.end() && !write->second.insert_columns.empty()) {
+      // Also for columns that the policy does not name: an insert draws their defaults all the same.
+      for (const auto& [column, sequence] : real->second.sequences) schema->sequences.insert(sequence);
     }
     auto oid = compiler.catalog.views.find({schema->login, view.view});
     if (oid != compiler.catalog.views.end()) schema->relation_oids[name.Text()] = oid->second;

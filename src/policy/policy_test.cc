@@ -106,6 +106,15 @@ TEST(Policy, ReadsWhatItSays) {
   EXPECT_EQ(role.statistics->min_subjects, 11);
 }
 
+TEST(Policy, ANameMayBeAClassAndAColumn) {
+  auto policy =
+      Good(With("family_name: {class: identity}", "family_name: {class: nir}\n      identity: {class: identity}"));
+  const auto& masks = policy->roles.at("officer").read.at({"taj", "person"});
+  EXPECT_EQ(masks.at("identity").kind, Mask::Kind::clear);
+  EXPECT_EQ(masks.at("birth_date").kind, Mask::Kind::year) << "a column of the class has its own mask still";
+  EXPECT_EQ(masks.at("family_name").kind, Mask::Kind::hidden);
+}
+
 TEST(Policy, DefaultsAreBounded) {
   auto policy = Good(kPolicy);
   const Role& role = policy->roles.at("officer");
@@ -222,8 +231,8 @@ TEST(Policy, Writes) {
 
 TEST(Policy, Statistics) {
   ExpectProblem(With("[outcome]}}", "[person_id]}}"), "36:41", "isolates everybody");
-  ExpectProblem(With("{taj.involvement: [outcome]}", "{taj.person: [nir]}"), "36:36", "not read clear");
-  ExpectProblem(With("{taj.involvement: [outcome]}", "{taj.person: [birth_date]}"), "36:36", "not read clear");
+  ExpectProblem(With("{taj.involvement: [outcome]}", "{taj.person: [nir]}"), "36:36", "nothing to count by");
+  Good(With("{taj.involvement: [outcome]}", "{taj.person: [birth_date]}"));  // by what the role sees of it: the year
 }
 
 TEST(Policy, Cleartext) {

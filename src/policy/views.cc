@@ -40,9 +40,14 @@ std::string SubjectOf(const PolicyTable& table, const CatalogTable& real, const 
   return out;
 }
 
-std::string ViaRows(const PolicyTable& table, const std::string& own) {
+// The rows of the other table that speak of people, as far as the role may see them: rows that its row condition hides
+// must not show in who is charged, nor in whether this row is there.
+std::string ViaRows(const Role& role, const PolicyTable& table, const std::string& own) {
   const std::string key = QuoteName(table.via_key);
-  return " FROM " + QuoteTable(*table.via) + " AS \"__via\" WHERE \"__via\"." + key + " = " + own + "." + key;
+  std::string sql =
+      " FROM " + QuoteTable(*table.via) + " AS \"__via\" WHERE \"__via\"." + key + " = " + own + "." + key;
+  if (auto rows = role.rows.find(*table.via); rows != role.rows.end()) sql += " AND (" + rows->second + "\n)";
+  return sql;
 }
 
 }  // namespace
@@ -68,8 +73,8 @@ SqlObject GuardedViewSql(const RoleSchema& schema, const GuardedView& view, cons
   if (table.via) {
     const PolicyTable& via = policy.tables.at(*table.via);
     columns += "  (SELECT string_agg(DISTINCT " + SubjectOf(via, catalog.tables.at(via.name), "\"__via\"") + ", " +
-               std::string(kBetweenPeople) + ")" + ViaRows(table, own) + ") AS \"__subject\"\n";
-    conditions.push_back("EXISTS (SELECT 1" + ViaRows(table, own) + ")");
+               std::string(kBetweenPeople) + ")" + ViaRows(*schema.role, table, own) + ") AS \"__subject\"\n";
+    conditions.push_back("EXISTS (SELECT 1" + ViaRows(*schema.role, table, own) + ")");
   } else {
     columns += "  " + SubjectOf(table, real, own) + " AS \"__subject\"\n";
   }

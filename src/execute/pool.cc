@@ -80,6 +80,13 @@ struct UpstreamQuota::Waiter {
   bool gone = false;
 };
 
+// Leaves the queue however the wait ends, a destroyed coroutine included.
+struct UpstreamQuota::Place {
+  std::shared_ptr<UpstreamQuota> quota;
+  std::shared_ptr<Waiter> waiter;
+  ~Place() { quota->Leave(waiter); }
+};
+
 // ---- Quota ----
 
 size_t UpstreamQuota::open(const std::string& user) const {
@@ -289,10 +296,12 @@ asio::awaitable<Result<UpstreamLease>> UpstreamPool::Acquire(std::shared_ptr<con
   std::shared_ptr<UpstreamQuota::Permit> permit = impl_->quota->TryTake(login->user);
   if (!permit) {
     auto waiter = std::make_shared<UpstreamQuota::Waiter>(impl_, login->user, impl_->quota->wait_);
-    impl_->quota->Enqueue(waiter);
-    impl_->quota->AskToYield(login->user);
-    co_await waiter->timer.async_wait(asio::as_tuple(asio::deferred));
-    impl_->quota->Leave(waiter);
+    {
+      impl_->quota->Enqueue(waiter);
+      UpstreamQuota::Place place{impl_->quota, waiter};
+      impl_->quota->AskToYield(login->user);
+      co_await waiter->timer.async_wait(asio::as_tuple(asio::deferred));
+    }
     if (waiter->given) co_return UpstreamLease(this, std::move(waiter->given));
     permit = std::move(waiter->permit);
   }

@@ -35,6 +35,7 @@ class UpstreamQuota : public std::enable_shared_from_this<UpstreamQuota> {
   friend class UpstreamPool;
   struct Permit;
   struct Waiter;
+  struct Place;
   struct PerUser {
     size_t open = 0;
     std::deque<std::shared_ptr<Waiter>> waiters;

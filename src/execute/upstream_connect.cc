@@ -1,4 +1,6 @@
 // From nothing to a connection that is logged in; and the connection of a cancel request.
+#include <sys/un.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
@@ -26,7 +28,11 @@ asio::awaitable<Result<std::vector<stream_protocol::endpoint>>> Resolve(const Da
   std::vector<stream_protocol::endpoint> endpoints;
   std::string port = std::to_string(database->port);
   if (database->host.starts_with('/')) {
-    endpoints.emplace_back(asio::local::stream_protocol::endpoint(database->host + "/.s.PGSQL." + port));
+    std::string path = database->host + "/.s.PGSQL." + port;
+    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+      co_return Unreachable("the socket's path " + path + " is longer than the system allows");
+    }
+    endpoints.emplace_back(asio::local::stream_protocol::endpoint(path));
     co_return endpoints;
   }
   auto executor = co_await asio::this_coro::executor;

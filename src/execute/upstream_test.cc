@@ -121,6 +121,8 @@ TEST_F(UpstreamTest, RefusalsTellTheOperatorAndNotTheClient) {
   DatabaseTarget nowhere = Socket();
   nowhere.host = "/nowhere";
   RunCoroutine(io, Refused(nowhere, "pencil", "connecting to /nowhere"));
+  nowhere.host = "/" + std::string(200, 'x');
+  RunCoroutine(io, Refused(nowhere, "pencil", "longer than the system allows"));
 }
 
 TEST_F(UpstreamTest, ACertificateThatIsNotTrustedOrForAnotherNameIsRefused) {

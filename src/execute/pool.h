@@ -87,7 +87,7 @@ class UpstreamLease {
 //
 // A connection that comes back with residue is cleaned before anybody else gets it, by the parts of DISCARD ALL other
 // than DEALLOCATE and DISCARD PLANS: statements that the gate itself prepared are of one role, hold no data, and stay,
-// which saves planning them again. docs/decisions says what this was worth.
+// which saves planning them again: docs/decisions/pooled-connections.md.
 class UpstreamPool {
  public:
   UpstreamPool(boost::asio::any_io_executor executor, std::shared_ptr<const UpstreamTarget> target,

@@ -57,6 +57,17 @@ TEST(Scram, BothSidesAgreeAndAWrongPasswordDoesNot) {
   EXPECT_FALSE(Exchange{.password = ""}.Run());
 }
 
+TEST(Scram, OnlyTheRightProofAuthenticates) {
+  for (const char* password : {"pencil", "pencil2", ""}) {
+    ScramClient client(password, "", false, "abc");
+    ScramServer server(Pencil(), std::string(kScramSha256), false, "", "def");
+    auto first = server.First(client.First());
+    auto outcome = server.Final(*client.Final(*first));
+    ASSERT_TRUE(outcome);
+    EXPECT_EQ(outcome->authenticated, password == std::string("pencil")) << password;
+  }
+}
+
 TEST(Scram, ChannelBindingTiesTheExchangeToTheConnection) {
   Exchange bound{.offered = true, .client_end_point = "cert-hash", .server_end_point = "cert-hash"};
   EXPECT_TRUE(bound.Run());

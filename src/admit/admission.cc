@@ -13,6 +13,7 @@ namespace ecluse {
 namespace {
 
 const std::vector<Window> kNoWindows;
+constexpr size_t kUsualLimits = 8;  // of one payer; more only cost an allocation
 
 const std::vector<Window>& ConfiguredWindows(const Policy& policy, const Role& role, Scope scope) {
   switch (scope) {
@@ -114,88 +115,91 @@ const Role* Admission::Impl::RoleOf(const Payer& payer) const {
   return found == policy->roles.end() ? nullptr : &found->second;
 }
 
-std::shared_ptr<Book> Admission::Impl::BookOf(Scope scope, const Payer& payer, int64_t now) {
-  switch (scope) {
-    case Scope::account:
-      return books.Open(scope, payer.account, now);
-    case Scope::address:
-      return books.Open(scope, payer.address, now);
-    case Scope::organisation:
-      return books.Open(scope, payer.organisation, now);
-    case Scope::reg:
-      return books.Open(scope, {}, now);
-  }
-  return nullptr;
+PayerBooks Admission::Impl::Open(const Payer& payer, int64_t now) {
+  static const std::string kRegister;
+  return {books.Open(Scope::account, payer.account, now), books.Open(Scope::address, payer.address, now),
+          books.Open(Scope::organisation, payer.organisation, now), books.Open(Scope::reg, kRegister, now)};
 }
 
-std::vector<Limit> Admission::Impl::PeopleLimits(const Payer& payer, const Role& role, int64_t now) {
+std::string Limit::Name() const {
+  if (window) return window->Text();
+  return fmt::format("{} statistic rows per {} s", allowed, statistics->per.count());
+}
+
+std::vector<Limit> Admission::Impl::PeopleLimits(const PayerBooks& opened, const Role& role) const {
   std::vector<Limit> limits;
+  limits.reserve(kUsualLimits);
   for (Scope scope : kScopes) {
-    std::shared_ptr<Book> book = BookOf(scope, payer, now);
     for (const Window& window : ConfiguredWindows(*policy, role, scope)) {
       if (window.counts != Window::Counts::subjects) continue;
-      Limit limit{.scope = scope, .book = book};
+      Limit& limit = limits.emplace_back();
+      limit.scope = scope;
+      limit.book = opened[static_cast<size_t>(scope)].get();
+      limit.window = &window;
       limit.people = true;
       limit.length = Micros(window.per);
       limit.index = books.windows()[static_cast<size_t>(scope)].IndexOfPeople(limit.length);
       limit.allowed = window.limit;
-      limit.name = window.Text();
-      limits.push_back(std::move(limit));
     }
   }
   return limits;
 }
 
-std::vector<Limit> Admission::Impl::EventLimits(const Payer& payer, const Role& role, Events events, int64_t now) {
+std::vector<Limit> Admission::Impl::EventLimits(const PayerBooks& opened, const Role& role, Events events) const {
   std::vector<Limit> limits;
+  limits.reserve(kUsualLimits);
+  auto add = [&](Scope scope) -> Limit& {
+    Limit& limit = limits.emplace_back();
+    limit.scope = scope;
+    limit.book = opened[static_cast<size_t>(scope)].get();
+    limit.events = events;
+    return limit;
+  };
   for (Scope scope : kScopes) {
-    std::shared_ptr<Book> book = BookOf(scope, payer, now);
     for (const Window& window : ConfiguredWindows(*policy, role, scope)) {
       bool wanted = (window.counts == Window::Counts::lookups && events == Events::lookups) ||
                     (window.counts == Window::Counts::failures && events == Events::failures);
       if (!wanted) continue;
-      Limit limit{.scope = scope, .book = book, .events = events};
+      Limit& limit = add(scope);
+      limit.window = &window;
       limit.length = Micros(window.per);
       limit.allowed = window.limit;
-      limit.name = window.Text();
-      limits.push_back(std::move(limit));
     }
-    if (scope == Scope::account && events == Events::statistics && role.statistics) {
-      Limit limit{.scope = scope, .book = book, .events = events};
-      limit.length = Micros(role.statistics->per);
-      limit.allowed = role.statistics->rows;
-      limit.name = fmt::format("{} statistic rows per {} s", limit.allowed, role.statistics->per.count());
-      limits.push_back(std::move(limit));
-    }
+  }
+  if (events == Events::statistics && role.statistics) {
+    Limit& limit = add(Scope::account);
+    limit.statistics = &*role.statistics;
+    limit.length = Micros(role.statistics->per);
+    limit.allowed = role.statistics->rows;
   }
   return limits;
 }
 
-void Admission::Impl::Charge(const Payer& payer, Events events, int64_t count, int64_t now) {
-  for (Scope scope : kScopes) {
-    if (std::shared_ptr<Book> book = BookOf(scope, payer, now)) book->Add(events, now, count);
+void Admission::Impl::Charge(const PayerBooks& opened, Events events, int64_t count, int64_t now) {
+  for (const std::shared_ptr<Book>& book : opened) {
+    if (book) book->Add(events, now, count);
   }
 }
 
-Error Admission::Impl::Refuse(const Payer& payer, const Limit& limit, int64_t now) {
+Error Admission::Impl::Refuse(const PayerBooks& opened, const Limit& limit, int64_t now) {
   std::string rule = limit.people                       ? "admit.subjects"
                      : limit.events == Events::lookups  ? "admit.lookups"
                      : limit.events == Events::failures ? "admit.failures"
                                                         : "admit.statistics";
   int64_t frees = limit.FreesAt(now);
   std::string message = fmt::format("the {}'s budget of {} does not allow this: {} used", ScopeName(limit.scope),
-                                    limit.name, limit.Used(now));
+                                    limit.Name(), limit.Used(now));
   if (frees != 0) message += fmt::format(", more becomes free in {} s", std::max<int64_t>(SecondsUntil(frees, now), 1));
   std::string hint = limit.people
                          ? "Wait, or ask for fewer people at once: a row is released only with all the people it "
                            "tells about. SHOW ecluse.budget says what is left."
                          : "Wait. SHOW ecluse.budget says what is left, and every refusal costs one lookup.";
-  Charge(payer, Events::lookups, 1, now);
+  Charge(opened, Events::lookups, 1, now);
   return {std::string(sqlstate::kBudget), std::move(message), std::move(hint), std::move(rule), {}, 0};
 }
 
-Error Admission::Impl::NoRole(const Payer& payer, int64_t now) {
-  if (policy) Charge(payer, Events::lookups, 1, now);
+Error Admission::Impl::NoRole(const Payer& payer, const PayerBooks& opened, int64_t now) {
+  Charge(opened, Events::lookups, 1, now);
   return {std::string(sqlstate::kNotAllowed),
           fmt::format("the policy in force has no role \"{}\"", payer.role),
           "Connect again, or SET ecluse.role to a role you hold.",
@@ -208,23 +212,25 @@ Admission::Fit Admission::Impl::Reserve(const Payer& payer, std::span<const Subj
                                         std::span<const std::pair<uint32_t, uint32_t>> rows) {
   std::lock_guard lock(mutex);
   int64_t now = clock.BootMicros();
+  PayerBooks opened = Open(payer, now);
   Fit fit;
   const Role* role = RoleOf(payer);
   if (!role) {
-    fit.refusal = NoRole(payer, now);
+    fit.refusal = NoRole(payer, opened, now);
     return fit;
   }
-  std::vector<Limit> limits = PeopleLimits(payer, *role, now);
+  std::vector<Limit> limits = PeopleLimits(opened, *role);
   auto undo = std::make_unique<Reservation::Undo>();
   undo->impl = this;
   uint64_t reservation = next_reservation++;
   for (Scope scope : kScopes) {
-    if (!books.windows()[static_cast<size_t>(scope)].people.empty()) undo->books.push_back(BookOf(scope, payer, now));
+    if (books.windows()[static_cast<size_t>(scope)].people.empty()) continue;
+    undo->books.push_back(opened[static_cast<size_t>(scope)]);
   }
   for (auto [from, to] : rows) {
     std::span<const SubjectKey> row = people.subspan(from, to - from);
     if (const Limit* limit = FirstExceeded(limits, row)) {
-      fit.refusal = Refuse(payer, *limit, now);
+      fit.refusal = Refuse(opened, *limit, now);
       break;
     }
     for (const SubjectKey& key : row) {
@@ -251,21 +257,23 @@ Status Admission::Lookups(const Payer& payer, int64_t lookups) {
   CHECK(lookups >= 0);
   std::lock_guard lock(impl_->mutex);
   int64_t now = impl_->clock.BootMicros();
+  PayerBooks opened = impl_->Open(payer, now);
   const Role* role = impl_->RoleOf(payer);
-  if (!role) return std::unexpected(impl_->NoRole(payer, now));
-  for (const Limit& limit : impl_->EventLimits(payer, *role, Events::failures, now)) {
-    if (limit.Used(now) >= limit.allowed) return std::unexpected(impl_->Refuse(payer, limit, now));
+  if (!role) return std::unexpected(Impl::NoRole(payer, opened, now));
+  for (const Limit& limit : impl_->EventLimits(opened, *role, Events::failures)) {
+    if (limit.Used(now) >= limit.allowed) return std::unexpected(Impl::Refuse(opened, limit, now));
   }
-  for (const Limit& limit : impl_->EventLimits(payer, *role, Events::lookups, now)) {
-    if (lookups > limit.allowed - limit.Used(now)) return std::unexpected(impl_->Refuse(payer, limit, now));
+  for (const Limit& limit : impl_->EventLimits(opened, *role, Events::lookups)) {
+    if (lookups > limit.allowed - limit.Used(now)) return std::unexpected(Impl::Refuse(opened, limit, now));
   }
-  impl_->Charge(payer, Events::lookups, lookups, now);
+  Impl::Charge(opened, Events::lookups, lookups, now);
   return {};
 }
 
 void Admission::Failure(const Payer& payer) {
   std::lock_guard lock(impl_->mutex);
-  impl_->Charge(payer, Events::failures, 1, impl_->clock.BootMicros());
+  int64_t now = impl_->clock.BootMicros();
+  Impl::Charge(impl_->Open(payer, now), Events::failures, 1, now);
 }
 
 Admission::Fit Admission::Reserve(const Payer& payer, std::span<const SubjectKey> subjects,
@@ -289,19 +297,20 @@ Result<Reservation> Admission::ReserveStatistics(const Payer& payer, int64_t row
   CHECK(rows >= 0);
   std::lock_guard lock(impl_->mutex);
   int64_t now = impl_->clock.BootMicros();
+  PayerBooks opened = impl_->Open(payer, now);
   const Role* role = impl_->RoleOf(payer);
-  if (!role) return std::unexpected(impl_->NoRole(payer, now));
-  std::vector<Limit> limits = impl_->EventLimits(payer, *role, Events::statistics, now);
+  if (!role) return std::unexpected(Impl::NoRole(payer, opened, now));
+  std::vector<Limit> limits = impl_->EventLimits(opened, *role, Events::statistics);
   if (limits.empty()) {
-    impl_->Charge(payer, Events::lookups, 1, now);
+    Impl::Charge(opened, Events::lookups, 1, now);
     return Fail(sqlstate::kNotAllowed, fmt::format("role \"{}\" has no statistics", payer.role),
                 "Ask for the people one by one, or ask whoever writes the policy for `statistics`.",
                 "admit.statistics");
   }
   for (const Limit& limit : limits) {
-    if (rows > limit.allowed - limit.Used(now)) return std::unexpected(impl_->Refuse(payer, limit, now));
+    if (rows > limit.allowed - limit.Used(now)) return std::unexpected(Impl::Refuse(opened, limit, now));
   }
-  std::shared_ptr<Book> book = limits.front().book;
+  const std::shared_ptr<Book>& book = opened[static_cast<size_t>(Scope::account)];
   book->Add(Events::statistics, now, rows);
   Reservation reservation;
   reservation.undo_ = std::make_unique<Reservation::Undo>();
@@ -314,9 +323,10 @@ std::vector<BudgetLine> Admission::Budget(const Payer& payer) const {
   int64_t now = impl_->clock.BootMicros();
   const Role* role = impl_->RoleOf(payer);
   if (!role) return {};
-  std::vector<Limit> limits = impl_->PeopleLimits(payer, *role, now);
+  PayerBooks opened = impl_->Open(payer, now);
+  std::vector<Limit> limits = impl_->PeopleLimits(opened, *role);
   for (Events events : {Events::lookups, Events::failures, Events::statistics}) {
-    for (Limit& limit : impl_->EventLimits(payer, *role, events, now)) limits.push_back(std::move(limit));
+    for (const Limit& limit : impl_->EventLimits(opened, *role, events)) limits.push_back(limit);
   }
   std::vector<BudgetLine> lines;
   for (const Limit& limit : limits) {
@@ -327,7 +337,7 @@ std::vector<BudgetLine> Admission::Budget(const Payer& payer) const {
                                                             : Window::Counts::lookups;
     line.window.limit = limit.allowed;
     line.window.per = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::microseconds(limit.length));
-    line.name = limit.name;
+    line.name = limit.Name();
     line.used = limit.Used(now);
     line.left = std::max<int64_t>(limit.allowed - line.used, 0);
     if (line.left == 0) line.resets_seconds = SecondsUntil(limit.FreesAt(now), now);

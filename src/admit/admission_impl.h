@@ -1,6 +1,7 @@
 // The inside of Admission, shared by its two sources.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -13,17 +14,22 @@
 
 namespace ecluse {
 
-// One limit of a payer's, beside the book it is counted in.
+// The books that a payer's charges fall into, slid to one moment; null where a scope has no windows.
+using PayerBooks = std::array<std::shared_ptr<Book>, kScopes.size()>;
+
+// One limit of a payer's, beside the book it is counted in. Lives no longer than the lock is held.
 struct Limit {
   Scope scope = Scope::account;
-  std::shared_ptr<Book> book = {};
-  Events events = Events::lookups;  // of limits that do not count people
+  Book* book = nullptr;
+  const Window* window = nullptr;          // null for statistic rows,
+  const Statistics* statistics = nullptr;  // which have this
+  Events events = Events::lookups;         // of limits that do not count people
   bool people = false;
   size_t index = 0;    // of limits on people: the window in the book
   int64_t length = 0;  // microseconds
   int64_t allowed = 0;
-  std::string name = {};  // "60 subjects per 1h"
 
+  std::string Name() const;  // "60 subjects per 1h"
   int64_t Used(int64_t now) const { return people ? book->people.Used(index) : book->Of(events, length).Used(now); }
   int64_t FreesAt(int64_t now) const {
     return people ? book->people.FreesAt(index) : book->Of(events, length).FreesAt(now);
@@ -48,13 +54,13 @@ struct Admission::Impl {
 
   // All of these need `mutex`.
   const Role* RoleOf(const Payer& payer) const;
-  std::shared_ptr<Book> BookOf(Scope scope, const Payer& payer, int64_t now);
+  PayerBooks Open(const Payer& payer, int64_t now);
   // The payer's limits on people, or on events of one kind.
-  std::vector<Limit> PeopleLimits(const Payer& payer, const Role& role, int64_t now);
-  std::vector<Limit> EventLimits(const Payer& payer, const Role& role, Events events, int64_t now);
-  void Charge(const Payer& payer, Events events, int64_t count, int64_t now);
-  Error Refuse(const Payer& payer, const Limit& limit, int64_t now);
-  Error NoRole(const Payer& payer, int64_t now);
+  std::vector<Limit> PeopleLimits(const PayerBooks& opened, const Role& role) const;
+  std::vector<Limit> EventLimits(const PayerBooks& opened, const Role& role, Events events) const;
+  static void Charge(const PayerBooks& opened, Events events, int64_t count, int64_t now);
+  static Error Refuse(const PayerBooks& opened, const Limit& limit, int64_t now);
+  static Error NoRole(const Payer& payer, const PayerBooks& opened, int64_t now);
   Fit Reserve(const Payer& payer, std::span<const SubjectKey> people,
               std::span<const std::pair<uint32_t, uint32_t>> rows);
 

@@ -44,10 +44,12 @@ std::string SubjectOf(const PolicyTable& table, const CatalogTable& real, const 
 // must not show in who is charged, nor in whether this row is there.
 std::string ViaRows(const Role& role, const PolicyTable& table, const std::string& own) {
   const std::string key = QuoteName(table.via_key);
-  std::string sql =
-      " FROM " + QuoteTable(*table.via) + " AS \"__via\" WHERE \"__via\"." + key + " = " + own + "." + key;
-  if (auto rows = role.rows.find(*table.via); rows != role.rows.end()) sql += " AND (" + rows->second + "\n)";
-  return sql;
+  std::string source = QuoteTable(*table.via);
+  if (auto rows = role.rows.find(*table.via); rows != role.rows.end()) {
+    // In a select of its own, where the condition's names mean what they mean in the other table's view.
+    source = "(SELECT * FROM " + source + " AS " + QuoteName(table.via->name) + " WHERE (" + rows->second + "\n))";
+  }
+  return " FROM " + source + " AS \"__via\" WHERE \"__via\"." + key + " = " + own + "." + key;
 }
 
 }  // namespace

@@ -67,12 +67,15 @@ std::string Text(const json::object& in, const char* name) {
 }
 
 // The entry with the members that it seals beside the others; `sealed` stays where it was not opened.
-json::object Merged(json::object entry, const std::string& opened) {
+json::object Merged(const json::object& entry, const std::string& opened) {
   if (opened.empty()) return entry;
-  json::value inside = json::parse(opened);
-  if (auto at = entry.find("sealed"); at != entry.end()) entry.stable_erase(at);  // `person` entries seal otherwise
-  for (auto& member : inside.as_object()) entry[member.key()] = std::move(member.value());
-  return entry;
+  json::object merged;
+  for (const auto& member : entry) {
+    if (member.key() != "sealed") merged.emplace(member.key(), member.value());
+  }
+  const json::value inside = json::parse(opened);  // named: a range over a temporary's member would outlive it
+  for (const auto& member : inside.as_object()) merged[member.key()] = member.value();
+  return merged;
 }
 
 // People named in the entry, few enough for a column.

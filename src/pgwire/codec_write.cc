@@ -125,6 +125,8 @@ void WriteError(std::string& out, std::string_view severity, const Error& error)
   WriteField(message, 'M', error.message);
   if (!error.hint.empty()) WriteField(message, 'H', error.hint);
   if (error.position > 0) WriteField(message, 'P', std::to_string(error.position));
+  // The rule that refused, where PostgreSQL names its own routine: psql shows it with \set VERBOSITY verbose.
+  if (!error.rule.empty()) WriteField(message, 'R', error.rule);
   message.Byte('\0');
   message.End();
 }

@@ -267,6 +267,15 @@ TEST_F(PlanTest, SimpleTextsShareAPlan) {
   EXPECT_EQ(several->size(), 3u);
 }
 
+TEST_F(PlanTest, SettingsCannotOutrunThePolicy) {
+  EXPECT_TRUE(Rule("SET statement_timeout = '5s'").starts_with("passes"));
+  EXPECT_TRUE(Rule("SET statement_timeout TO 60000").starts_with("passes"));
+  EXPECT_EQ(Rule("SET statement_timeout = 0"), "plan.setting");
+  EXPECT_EQ(Rule("SET statement_timeout = '2min'"), "plan.setting");
+  EXPECT_EQ(Rule("SET role = 'postgres'"), "plan.setting");
+  EXPECT_EQ(Rule("SET session_replication_role = replica"), "plan.setting");
+}
+
 TEST_F(PlanTest, DeepAndLongStatementsAreRefusedInWords) {
   std::string deep = "SELECT 1";
   for (int i = 0; i < 100'000; ++i) deep += "+1";

@@ -1,6 +1,7 @@
 // Statements that are not queries: transactions, settings, prepared statements, cursors, EXPLAIN.
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "plan/analyzer.h"
 
@@ -53,6 +54,20 @@ Oid TypeOid(std::string_view name) {
       {"numeric", 1700}, {"uuid", 2950}, {"jsonb", 3802}};
   const auto it = oids.find(name);
   return it == oids.end() ? 0 : it->second;
+}
+
+// Milliseconds of a time setting as PostgreSQL reads it (manual 20.1.1); nullopt for what it would refuse.
+std::optional<int64_t> Milliseconds(std::string_view text) {
+  int64_t number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || number < 0 || number > INT32_MAX) return std::nullopt;
+  std::string_view unit(rest, static_cast<size_t>(text.data() + text.size() - rest));
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  if (unit.empty() || unit == "ms") return number;
+  if (unit == "s") return number * 1'000;
+  if (unit == "min") return number * 60'000;
+  if (unit == "h") return number * 3'600'000;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -173,6 +188,15 @@ Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statemen
   };
   if (name == "client_encoding" && !is({"utf8", "utf-8", "unicode", "sql_ascii"})) {
     return Refuse(-1, "plan.setting", "client_encoding can only be UTF8 here", "Set client_encoding to UTF8.");
+  }
+  if (name == "statement_timeout" && plan_->setting.value) {
+    const auto asked = Milliseconds(*plan_->setting.value);
+    const auto most = std::chrono::duration_cast<std::chrono::milliseconds>(schema_.policy->statement_timeout).count();
+    if (!asked || *asked == 0 || *asked > most) {
+      return Forbid(-1, "plan.setting",
+                    "statement_timeout can be at most " + std::to_string(most) + " ms here, and not 0",
+                    "The policy's gate.statement_timeout is the longest a statement may run.");
+    }
   }
   if (name == "standard_conforming_strings" && !is({"on", "true", "1", "t"})) {
     return Refuse(-1, "plan.setting", "standard_conforming_strings can only be on here", {});

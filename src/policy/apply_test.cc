@@ -77,6 +77,31 @@ TEST_F(ApplyTest, WritesGoThroughTheViewsColumnByColumn) {
   EXPECT_EQ(Ask(clerk, "DELETE FROM " + involvement + " WHERE person_id = 4 RETURNING __subject"), "4");
 }
 
+TEST_F(ApplyTest, RowsAreNotWrittenOutOfSight) {
+  Applied(With("  clerk:\n    read:", "  clerk:\n    rows: {taj.involvement: \"outcome <> 'closed'\"}\n    read:"));
+  Database clerk = Login("clerk");
+  const std::string involvement = R"("ecluse_test_clerk"."taj.involvement")";
+  EXPECT_EQ(Ask(clerk, "UPDATE " + involvement + " SET outcome = 'closed' WHERE involvement_id = 1"), "44000");
+  EXPECT_EQ(Ask(clerk, "INSERT INTO " + involvement + " (person_id, case_id, outcome) VALUES (1, 10, 'closed')"),
+            "44000");
+  EXPECT_EQ(Ask(clerk, "DELETE FROM " + involvement + " WHERE involvement_id = 2 RETURNING involvement_id"), "");
+  EXPECT_EQ(Ask(clerk, "UPDATE " + involvement + " SET outcome = 'judged' WHERE involvement_id = 1 RETURNING outcome"),
+            "judged");
+}
+
+TEST_F(ApplyTest, RowsLeftOutAreBehindABarrier) {
+  Applied();
+  PrivatePostgres::Get().Run("owner", database_, R"sql(
+    CREATE FUNCTION ref.tell(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS
+    'BEGIN PERFORM set_config(''x.seen'', coalesce(current_setting(''x.seen'', true), '''') || $1, false); RETURN true; END';
+    )sql");
+  Database officer = Login("officer");
+  EXPECT_EQ(Ask(officer, "SELECT count(*) FROM \"ecluse_test_officer\".\"taj.involvement\" WHERE ref.tell(outcome)"),
+            "3");
+  EXPECT_EQ(Ask(officer, "SELECT current_setting('x.seen')").find("closed"), std::string::npos)
+      << "a condition of the statement's own saw a row that the role may not";
+}
+
 TEST_F(ApplyTest, SecondTimeNothingChanges) {
   EXPECT_FALSE(Applied().statements.empty());
   auto again = Applied();
@@ -280,7 +305,6 @@ TEST_F(ApplyTest, IdsThatWouldBeCountedAsOthersAreNotRead) {
                "  taj.plate: {subject: plate, space: plate, columns: {plate: {class: key}, town: {class: key}}}\n  "
                "taj.involvement:\n    "
                "subject")
-              .replace(0, 0, "")
               .append("  watcher:\n    read: {taj.plate: {key: clear}}\n"));
   Database watcher = Login("watcher");
   EXPECT_EQ(Ask(watcher, "SELECT * FROM \"ecluse_test_watcher\".\"taj.plate\" WHERE town = 'x'"), "AB-123|x|AB-123");

@@ -215,7 +215,7 @@ void AddAccount(CommandLine& line) {
           found->second.locked = true;
           found->second.lock_reason = given.reason;
         },
-        "is locked; its sessions end with their next statement");
+        "is locked; a running gate refuses its logins from now on");
   });
   lock->add_option("--reason", options->reason, "shown to whoever logs in with the right password")
       ->required()

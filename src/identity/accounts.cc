@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -44,6 +46,7 @@ Status Accounts::Reload() {
   std::lock_guard lock(mutex_);
   accounts_ = std::move(fresh);
   file_stamp_ = stamp;
+  generation_.fetch_add(1, std::memory_order_release);
   return {};
 }
 
@@ -118,7 +121,7 @@ Result<Principal> Accounts::Finish(const std::string& user, const std::string& a
   return account.AsPrincipal();
 }
 
-Status Accounts::StillValid(const std::string& name) const {
+Status Accounts::StillValid(const std::string& name, const std::string& role) const {
   std::lock_guard lock(mutex_);
   auto found = accounts_->find(name);
   if (found == accounts_->end()) {
@@ -128,6 +131,11 @@ Status Accounts::StillValid(const std::string& name) const {
   if (found->second.locked) {
     return Fail(sqlstate::kUnknownUser, "this account is locked: " + found->second.lock_reason,
                 "Whoever manages the gate's accounts can unlock it.", "identity.locked");
+  }
+  const std::vector<std::string>& roles = found->second.roles;
+  if (!role.empty() && std::find(roles.begin(), roles.end(), role) == roles.end()) {
+    return Fail(sqlstate::kUnknownUser, "this account may no longer act as " + role,
+                "Connect again to go on with the roles that it has.", "identity.role");
   }
   return {};
 }

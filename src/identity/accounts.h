@@ -1,6 +1,7 @@
 // Accounts: who may log in with a password. One YAML file of SCRAM-SHA-256 verifiers, managed by `ecluse account`.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -66,8 +67,12 @@ class Accounts : public Authenticator {
   Result<Principal> Finish(const std::string& user, const std::string& address, const ScramVerifier& verifier,
                            bool proof) override;
 
-  // Whether `name` may still act: it exists and is not locked. For sessions that are already open.
-  Status StillValid(const std::string& name) const;
+  // Changes whenever the accounts do. For sessions that are already open: where it is not what they saw last, they ask
+  // StillValid() again.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // Whether `name` may still act, and as `role` where one is given: it exists, is not locked and has the role. 28000
+  // says what changed.
+  Status StillValid(const std::string& name, const std::string& role = {}) const;
 
  private:
   struct Failures {
@@ -86,6 +91,7 @@ class Accounts : public Authenticator {
   mutable std::mutex mutex_;
   std::shared_ptr<const AccountMap> accounts_;
   int64_t file_stamp_ = 0;
+  std::atomic<uint64_t> generation_ = 0;
   FailureMap by_account_, by_address_;
 };
 

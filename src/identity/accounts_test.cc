@@ -237,14 +237,18 @@ TEST_F(AccountsTest, AChangedFileIsTakenAtTheNextLoginAndABrokenOneIsNot) {
   EXPECT_FALSE(Login(*accounts, "carol", "pencil"));
   Save({Make("alice"), Make("carol")});
   EXPECT_TRUE(Login(*accounts, "carol", "pencil"));
-  EXPECT_TRUE(accounts->StillValid("carol"));
+  EXPECT_TRUE(accounts->StillValid("carol", "officer"));
+  EXPECT_EQ(accounts->StillValid("carol", "admiral").error().rule, "identity.role");
+  uint64_t generation = accounts->generation();
   Write("nonsense");
   EXPECT_TRUE(Login(*accounts, "carol", "pencil")) << "what was loaded stays in force";
   EXPECT_FALSE(accounts->Reload());
+  EXPECT_EQ(accounts->generation(), generation);
   Save({Make("alice")});
   EXPECT_TRUE(accounts->ReloadIfChanged());
-  EXPECT_FALSE(accounts->StillValid("carol"));
-  EXPECT_EQ(accounts->StillValid("carol").error().sqlstate, "28000");
+  EXPECT_NE(accounts->generation(), generation);
+  EXPECT_FALSE(accounts->StillValid("carol", "officer"));
+  EXPECT_EQ(accounts->StillValid("carol", "officer").error().sqlstate, "28000");
 }
 
 }  // namespace

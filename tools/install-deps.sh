@@ -14,8 +14,9 @@ demo_packages=(
   protobuf-compiler postgresql-15 postgresql-client-15 procps
 )
 test_packages=(
-  ca-certificates default-jre-headless libpostgresql-jdbc-java nodejs npm
-  pgbouncer python3 python3-django python3-psycopg python3-psycopg2 python3-pytest python3-sqlalchemy util-linux
+  ca-certificates default-jdk-headless libpostgresql-jdbc-java nodejs npm
+  pgbouncer python3 python3-django python3-psycopg python3-psycopg2 python3-pytest
+  python3-pytest-timeout python3-sqlalchemy util-linux
 )
 bench_packages=(postgresql-15-pgaudit)
 

@@ -215,7 +215,7 @@ void AddAccount(CommandLine& line) {
           found->second.locked = true;
           found->second.lock_reason = given.reason;
         },
-        "is locked; a running gate refuses its logins from now on");
+        "is locked; a running gate ends its sessions and refuses its logins");
   });
   lock->add_option("--reason", options->reason, "shown to whoever logs in with the right password")
       ->required()

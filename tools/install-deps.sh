@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 demo_packages=(
   ccache clang-19 cmake libclang-rt-19-dev lld-19 ninja-build pkg-config
   libboost-json1.81-dev libboost-url1.81-dev libboost1.81-dev libcli11-dev libfmt-dev libgtest-dev libicu-dev
-  libpg-query-dev libpq-dev libprotobuf-dev libprotoc-dev librocksdb-dev libspdlog-dev libssl-dev libyaml-cpp-dev
+  libpg-query-dev libpq-dev libprotobuf-dev librocksdb-dev libspdlog-dev libssl-dev libyaml-cpp-dev
   protobuf-compiler postgresql-15 postgresql-client-15 procps
 )
 test_packages=(
@@ -62,7 +62,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${as_root[@]}" mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
   fi
-  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold)
+  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold)
   "${apt[@]}" update >/dev/null || echo "apt-get update failed; going on with the package lists that are here." >&2
   if ! "${apt[@]}" install --no-install-recommends "${missing[@]}" >/tmp/ecluse-install.$$ 2>&1; then
     tail -40 /tmp/ecluse-install.$$ >&2

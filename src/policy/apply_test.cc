@@ -157,7 +157,7 @@ TEST_F(ApplyTest, EveryDriftIsSeenAndMended) {
   PrivatePostgres& server = PrivatePostgres::Get();
   for (const char* sql :
        {"ALTER TABLE taj.person ADD COLUMN more text", "ALTER TABLE taj.person ADD CHECK (height < 300)",
-        "CREATE UNIQUE INDEX ON taj.case (summary)", "ALTER TABLE ref.offence ADD COLUMN more text",
+        "CREATE UNIQUE INDEX ON taj.case (summary)", "ALTER TABLE ref.offence ADD COLUMN more text DEFAULT 'more'",
         "GRANT SELECT ON taj.person TO ecluse_test_officer",
         "GRANT UPDATE (outcome) ON taj.involvement TO ecluse_test_clerk",
         "GRANT SELECT ON \"ecluse_test_officer\".\"taj.person\" TO ecluse_test_clerk",
@@ -178,6 +178,14 @@ TEST_F(ApplyTest, EveryDriftIsSeenAndMended) {
   }
   Database officer = Login("officer");
   EXPECT_EQ(Ask(officer, "SELECT count(*) FROM \"ecluse_test_officer\".\"taj.involvement\""), "3");
+}
+
+TEST_F(ApplyTest, AColumnAddedToAnOpenTableStaysClosed) {
+  Applied();
+  Database officer = Login("officer");
+  PrivatePostgres::Get().Run("owner", database_, "ALTER TABLE ref.offence ADD COLUMN victim text DEFAULT 'somebody'");
+  EXPECT_EQ(Ask(officer, "SELECT * FROM ref.offence"), "42501");
+  EXPECT_EQ(Ask(officer, "SELECT code, label FROM ref.offence"), "1|theft");
 }
 
 TEST_F(ApplyTest, ALostOrWrongPasswordIsMadeAnew) {

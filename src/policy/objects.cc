@@ -64,7 +64,9 @@ std::set<Privilege> WantedPrivileges(const RoleSchema& schema, const Catalog& ca
   }
   for (const auto& [name, open] : schema.open) {
     use(name.schema);
-    wanted.insert({"table", name.schema, name.name, "", "SELECT"});
+    // Column by column, so that a column added later stays closed until somebody applied the policy over it.
+    for (const OpenColumn& column : open.columns)
+      wanted.insert({"column", name.schema, name.name, column.name, "SELECT"});
   }
   for (const TableName& sequence : schema.sequences) {
     use(sequence.schema);

@@ -72,12 +72,12 @@ bool HasColumn(const PolicyTable& table, const std::string& name) {
   return std::ranges::any_of(table.columns, [&](const PolicyColumn& column) { return column.name == name; });
 }
 
-void CheckNames(PolicyReader& reader, const PolicyTable& table) {
+void CheckNames(PolicyReader& reader, const PolicyTable& table, Mark subject_mark) {
   const std::string what = "tables." + table.name.Text();
   for (const std::string& subject : table.subject_columns) {
     if (HasColumn(table, subject)) continue;
-    reader.Problem(table.mark, what + ".subject is `" + subject + "`, which is not among its columns; add it, as " +
-                                   subject + ": {class: key}");
+    reader.Problem(subject_mark, what + ".subject is `" + subject + "`, which is not among its columns; add it, as " +
+                                     subject + ": {class: key}");
   }
 }
 
@@ -120,6 +120,7 @@ void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) 
   }
   for (size_t i = 0; i < columns->keys.size(); ++i)
     ReadColumn(reader, table, columns->keys[i], columns->items[i], what);
+  if (const YamlNode* subject = fields.Get("subject")) CheckNames(reader, table, subject->mark);
   reader.policy.tables.emplace(*name, std::move(table));
 }
 
@@ -202,7 +203,6 @@ void ReadTables(PolicyReader& reader, const YamlNode& node) {
   }
   for (size_t i = 0; i < node.keys.size(); ++i) ReadTable(reader, node.keys[i], node.items[i]);
   for (auto& [name, table] : reader.policy.tables) {
-    CheckNames(reader, table);
     CheckVia(reader, table);
   }
 }

@@ -14,17 +14,21 @@ namespace {
   "r.relname::text) ORDER BY r.oid LIMIT 1)"
 #define ECLUSE_VISIBLE(oid) "EXISTS (SELECT FROM {}.\"__relation\" r WHERE r.oid = " oid ")"
 
-constexpr std::string_view kTableVisible =
-    "EXISTS (SELECT FROM {}.\"__class\" c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 "
-    "AND "
-    "(coalesce(pg_catalog.current_setting('ecluse.search_path', true), '') = '' OR n.nspname = ANY "
-    "(pg_catalog.string_to_array(pg_catalog.current_setting('ecluse.search_path', true), ','))))";
+// Found by its bare name along `path`. Where the path names no schema of the role's at all, everything counts as found:
+// \dt of a session that never set a path should not be empty.
+#define ECLUSE_FOUND(oid, path)                                                                                      \
+  "EXISTS (SELECT FROM {}.\"__class\" c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = " oid \
+  " AND (n.nspname = ANY (" path ") OR NOT EXISTS (SELECT FROM {}.\"__relation\" r WHERE r.nspname = ANY (" path     \
+  "))))"
+
 constexpr std::string_view kIndex = "(SELECT i.definition FROM {}.\"__index\" i WHERE i.oid = $1)";
 constexpr std::string_view kConstraint = "(SELECT c.definition FROM {}.\"__constraint\" c WHERE c.oid = $1)";
 constexpr std::string_view kBuiltIn = "$1 < 16384";
 
 constexpr auto kFunctions = std::to_array<ShadowFunctionDefinition>({
-    {"pg_table_is_visible", "oid", "boolean", kTableVisible},
+    {"pg_table_is_visible", "oid", "boolean", ECLUSE_FOUND("$1", "ARRAY[]::text[]")},
+    // Not of PostgreSQL: the same along the session's own path, which only the gate knows.
+    {"table_is_visible_in", "text[], oid", "boolean", ECLUSE_FOUND("$2", "$1")},
     {"pg_type_is_visible", "oid", "boolean",
      "EXISTS (SELECT FROM {}.\"__type\" t JOIN pg_catalog.pg_type x ON x.oid = t.oid WHERE t.oid = $1 AND "
      "x.typnamespace = 11)"},
@@ -86,7 +90,7 @@ constexpr auto kFunctions = std::to_array<ShadowFunctionDefinition>({
     {"pg_partition_ancestors", "regclass", "SETOF regclass", "SELECT NULL::regclass WHERE false"},
     {"pg_partition_root", "regclass", "regclass", "NULL"},
     // Not of PostgreSQL: a relation's name as regclass prints it, for casts of oids.
-    {"__regclass", "oid", "text",
+    {"relation_name", "oid", "text",
      "coalesce((SELECT pg_catalog.quote_ident(r.nspname) || '.' || pg_catalog.quote_ident(r.relname) FROM "
      "{}.\"__relation\" r WHERE r.oid = $1), $1::text)"},
     {"pg_my_temp_schema", "", "oid", "0::oid"},
@@ -146,6 +150,7 @@ constexpr auto kFunctions = std::to_array<ShadowFunctionDefinition>({
     {"pg_has_role", "name, name, text", "boolean", "true"},
 });
 
+#undef ECLUSE_FOUND
 #undef ECLUSE_NAMED
 #undef ECLUSE_VISIBLE
 

@@ -65,7 +65,7 @@ TEST_F(ShadowTest, NothingUnseenShowsAnywhere) {
   for (const TableName& name : ShadowRelations()) {
     const std::string all =
         Ask(officer, "SELECT coalesce(string_agg(x::text, E'\\n'), '') FROM " + View(name.Text()) + " x");
-    for (const char* unseen : {"qzq", "nir_key", "__", "ecluse_test_clerk", "closed"}) {
+    for (const char* unseen : {"qzq", "nir_key", "photo", "__", "ecluse_test_clerk", "closed"}) {
       const size_t at = all.find(unseen);
       // PostgreSQL's own names hold "__" too, in one function.
       if (name.name == "pg_proc" && std::string_view(unseen) != "qzq" &&
@@ -93,17 +93,18 @@ TEST_F(ShadowTest, TablesAppearUnderTheirOwnNames) {
   EXPECT_EQ(Ask(officer, "SELECT n.nspname, c.relname, c.relkind, c.reltuples, c.relnatts FROM " +
                              View("pg_catalog.pg_class") + " c JOIN " + View("pg_catalog.pg_namespace") +
                              " n ON n.oid = c.relnamespace WHERE c.relkind <> 'i' ORDER BY 1, 2"),
-            "ref|offence|r|-1|2;taj|case|r|-1|2;taj|involvement|r|-1|4;taj|person|r|-1|9");
+            "ref|offence|r|-1|2;taj|case|r|-1|2;taj|involvement|r|-1|4;taj|person|r|-1|8");
   EXPECT_EQ(Ask(officer, "SELECT attname, attnum, attnotnull FROM " + View("pg_catalog.pg_attribute") +
                              " WHERE attrelid = " + ViewOid("taj.person") + " ORDER BY attnum"),
-            "person_id|1|t;nir|2|f;family_name|3|f;birth_date|4|f;seen_at|5|f;phone|6|f;height|7|f;mood|8|f;photo|9|f");
+            "person_id|1|t;family_name|3|f;birth_date|4|f;seen_at|5|f;phone|6|f;height|7|f;mood|8|f");
   EXPECT_EQ(Ask(officer, "SELECT table_schema, table_name, table_type FROM " + View("information_schema.tables") +
                              " ORDER BY 2"),
             "taj|case|BASE TABLE;taj|involvement|BASE TABLE;ref|offence|BASE TABLE;taj|person|BASE TABLE");
-  EXPECT_EQ(Ask(officer, "SELECT column_name, data_type, is_nullable, character_maximum_length, udt_name FROM " +
-                             View("information_schema.columns") +
-                             " WHERE table_name = 'person' ORDER BY ordinal_position LIMIT 3"),
-            "person_id|integer|NO|NULL|int4;nir|text|YES|NULL|text;family_name|character varying|YES|40|varchar");
+  EXPECT_EQ(
+      Ask(officer, "SELECT column_name, data_type, is_nullable, character_maximum_length, udt_name FROM " +
+                       View("information_schema.columns") +
+                       " WHERE table_name = 'person' ORDER BY ordinal_position LIMIT 3"),
+      "person_id|integer|NO|NULL|int4;family_name|character varying|YES|40|varchar;birth_date|date|YES|NULL|date");
 }
 
 TEST_F(ShadowTest, KeysAppearWhereTheirColumnsAreReadClear) {
@@ -151,18 +152,18 @@ TEST_F(ShadowTest, FunctionsAnswerForTheRolesObjectsOnly) {
   EXPECT_EQ(call("obj_description(" + base + ", 'pg_class')"), "NULL");
   EXPECT_EQ(call("col_description(" + base + ", 2)"), "NULL");
   EXPECT_EQ(call("pg_get_viewdef(" + person + ")"), "NULL");
-  EXPECT_EQ(call("__regclass(" + person + ")"), "taj.person");
+  EXPECT_EQ(call("relation_name(" + person + ")"), "taj.person");
   EXPECT_EQ(call("pg_get_userbyid(10)"), "ecluse_test_officer");
   EXPECT_EQ(Ask(officer, "SELECT count(*) FROM \"ecluse_test_officer\".pg_partition_ancestors(" + person + ")"), "0");
 }
 
-TEST_F(ShadowTest, VisibilityFollowsTheSessionsOwnPath) {
+TEST_F(ShadowTest, VisibilityFollowsThePathItIsGiven) {
   Database officer = Login("officer");
   const std::string person = ViewOid("taj.person");
-  ASSERT_TRUE(officer.Run("SET ecluse.search_path TO 'ref,public'"));
-  EXPECT_EQ(Ask(officer, Call("pg_table_is_visible(" + person + ")")), "f");
-  ASSERT_TRUE(officer.Run("SET ecluse.search_path TO 'ref,taj'"));
-  EXPECT_EQ(Ask(officer, Call("pg_table_is_visible(" + person + ")")), "t");
+  EXPECT_EQ(Ask(officer, Call("table_is_visible_in('{ref,public}', " + person + ")")), "f");
+  EXPECT_EQ(Ask(officer, Call("table_is_visible_in('{ref,taj}', " + person + ")")), "t");
+  EXPECT_EQ(Ask(officer, Call("table_is_visible_in('{public}', " + person + ")")), "t")
+      << "no schema of the role's in it";
 }
 
 TEST_F(ShadowTest, StandInsStandUnderTheNamesThePlannerIsGiven) {

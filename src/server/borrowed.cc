@@ -46,9 +46,10 @@ void Session::MaybeRelease(bool idle) {
   residue_ = false;
 }
 
-// A cancel request that is on its way must reach PostgreSQL before anything else is asked there.
+// A cancel request that is on its way must reach PostgreSQL before anything else is asked there, and nothing may be
+// left that writes to a connection which is given away.
 awaitable<void> Session::AwaitCancel() {
-  while (upstream_ && upstream_->cancelling()) {
+  while (upstream_ && (upstream_->cancelling() || flushing_)) {
     boost::asio::steady_timer timer(executor(), limits::kCancelPoll);
     co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
   }
@@ -62,9 +63,10 @@ awaitable<void> Session::LoseUpstream(std::string why) {
       (void)co_await reply.portal->delivery->Break("the connection to PostgreSQL was lost");
   }
   queue_.clear();
-  co_await AwaitCancel();
   if (upstream_) {
     upstream_->MarkBroken();
+    upstream_->stream().Close();
+    co_await AwaitCancel();
     upstream_.Release(Residue::settings);
   }
   Fatal({std::string(sqlstate::kShutdown),

@@ -1,6 +1,7 @@
 // Who asks, why, and under which policy: what of a session decides how its statements are read and charged.
 #include <fmt/format.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "server/session.h"
 
@@ -17,6 +18,8 @@ Status Session::AdoptSnapshot() {
                 "Connect again, or ask whoever runs the gate.", "session.role");
   }
   snapshot_ = std::move(next);
+  // What is prepared on this connection was read under the old policy.
+  if (upstream_ && upstream_->at_rest() && cursors_.empty()) upstream_.Release(Residue::settings);
   context_version_ = UINT64_MAX;
   if (!role_.empty()) RefreshContext();
   return {};
@@ -31,6 +34,7 @@ Status Session::SwitchRole(const std::string& role) {
     return Fail(sqlstate::kNotAllowed, fmt::format("the policy has no role {}", role),
                 "Ask whoever runs the gate which roles there are.", "session.role");
   }
+  ECLUSE_OK(services_.accounts.StillValid(principal_.name, role));
   role_ = role;
   statements_.clear();
   portals_.clear();
@@ -59,7 +63,9 @@ void Session::RefreshContext() {
   const Settings::Value* path = settings_.Find("search_path");
   context_.search_path = path ? SearchPathNames(path->text) : std::vector<std::string>{"public"};
   // Statements prepared under other settings may have read their literals differently.
-  std::string script = settings_.UpstreamScript();
+  std::string script;
+  for (std::string_view name : {"datestyle", "intervalstyle", "timezone"})
+    if (const Settings::Value* value = settings_.Find(name)) script += fmt::format("{}={};", name, value->text);
   flavour_ = script.empty() ? "" : fmt::format("\n/*{:016x}*/", std::hash<std::string>()(script));
 }
 
@@ -87,6 +93,11 @@ Result<Settings::Value> Session::CheckedSetting(const std::string& name, const s
 awaitable<Status> Session::ApplyStartup() {
   for (auto& [name, value] : startup_) {
     if (name == "client_encoding") continue;  // the greeting has accepted it, and PostgreSQL's side is always UTF8
+    if (name == "application_name") {
+      // Kept by the gate: sent on, it would tie a connection to every session that has a name.
+      settings_.Set(name, Settings::Value{value.substr(0, limits::kIdentifier), ""}, false);
+      continue;
+    }
     Result<Settings::Value> setting = CheckedSetting(name, value);
     if (!setting) co_return std::unexpected(std::move(setting).error());
     if (!setting->sql.empty()) settings_.Set(name, std::move(*setting), false);

@@ -61,7 +61,7 @@ awaitable<bool> Session::InsertBatch(std::shared_ptr<Portal> portal, std::vector
   co_return !failed_ && !ended_;
 }
 
-// Reads the client's next message of a COPY. nullopt: the session is over.
+// Reads the client's next message of a COPY. nullopt: the session is over, or the statement cancelled.
 awaitable<std::optional<pg::Frame>> Session::NextCopyFrame() {
   while (true) {
     pg::Frame frame;
@@ -75,9 +75,12 @@ awaitable<std::optional<pg::Frame>> Session::NextCopyFrame() {
         break;
     }
     client_->SetDeadline(Clock::now() + caller_->role->idle);
+    copying_ = true;
     Io io = co_await client_->Fill();
+    copying_ = false;
     client_->SetDeadline(Stream::kNoDeadline);
-    if (io == Io::cancelled && !end_ && !cancelled_) continue;
+    if (io == Io::cancelled && cancelled_) co_return std::nullopt;
+    if (io == Io::cancelled && !end_at_once_) continue;
     if (io != Io::ok) {
       ended_ = true;
       co_return std::nullopt;
@@ -89,7 +92,7 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   const Plan& plan = *portal->plan;
   const Plan::Copy& copy = *plan.copy;
   ECLUSE_CO_OK(co_await EnsureUpstream());
-  portal->name = kResolvePortal;
+  portal->upstream_name = kResolvePortal;
   portal->more = true;
   pg::WriteCopyResponse(client_->out(), 'G', 0, std::vector<int16_t>(copy.columns.size(), 0));
   if (!co_await FlushClient()) co_return Status();
@@ -101,6 +104,7 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   bool done = false;
   while (!done) {
     std::optional<pg::Frame> frame = co_await NextCopyFrame();
+    if (!frame && !ended_) co_return Fail("57014", "canceling statement due to user request", "", "protocol.cancel");
     if (!frame) co_return Status();
     if (frame->type == 'H' || frame->type == 'S') continue;  // no reply inside a COPY
     if (frame->type == 'd') {
@@ -117,7 +121,6 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
       co_return Status();
     }
     if (!status) co_return status;
-    if (cancelled_) co_return Fail("57014", "canceling statement due to user request", "", "protocol.cancel");
     while (rows.size() >= batch || (done && !rows.empty())) {
       size_t take = std::min(batch, rows.size());
       std::vector<CopyValues> some(std::make_move_iterator(rows.begin()),

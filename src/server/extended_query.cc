@@ -60,7 +60,7 @@ void Session::PushText(char type) {
 awaitable<void> Session::RefuseInPlace(Error error, std::shared_ptr<const Plan> plan) {
   co_await Drain(true);
   if (failed_ || ended_) co_return;
-  services_.refusals.Note(executor(), *caller_, plan.get(), error);
+  if (!error.rule.starts_with("protocol.")) services_.refusals.Note(executor(), *caller_, plan.get(), error);
   Refuse(error);
 }
 
@@ -109,6 +109,7 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
   PrepareUpstream(**plan, (*plan)->sql);
   Reply reply;
   reply.kind = Reply::Kind::parsed;
+  reply.same_text = (*plan)->sql == statements_[name].text;
   reply.text = std::move(name);
   reply.plan = std::move(*plan);
   if (upstream_->parses_sent() != before) {
@@ -146,6 +147,8 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   }
   auto portal = std::make_shared<Portal>();
   portal->name = message.portal;
+  portal->upstream_name =
+      portal->name.size() <= limits::kIdentifier ? portal->name : fmt::format("__ecluse_portal_{}", ++long_names_);
   if (!portal->name.empty() && portals_.contains(portal->name)) {
     co_return co_await RefuseInPlace({"42P03",
                                       fmt::format("cursor \"{}\" already exists", portal->name),
@@ -160,7 +163,7 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   portal->same_text = portal->plan->sql == found->second.text;
   for (size_t i = 0; i < message.result_formats.size(); ++i) portal->formats.push_back(message.result_formats.Of(i));
   const Plan& plan = *portal->plan;
-  if (plan.guarded || GateRuns(plan)) {
+  if (Guards(plan) || GateRuns(plan)) {
     // What was asked before may change the transaction, and decides whether this may run.
     if (wrote_ || settings_pending_) co_await Drain(true);
     if (failed_ || ended_) co_return;
@@ -235,7 +238,7 @@ awaitable<void> Session::OnDescribe(pg::Frame frame) {
   if (message.kind == 'S')
     pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(plan, plan.sql));
   else
-    pg::WriteDescribe(upstream_->out(), 'P', message.name);
+    pg::WriteDescribe(upstream_->out(), 'P', reply.portal->upstream_name);
   sent_ = true;
   queue_.push_back(std::move(reply));
 }
@@ -275,10 +278,13 @@ void Session::OnClose(pg::Frame frame) {
     if (auto found = statements_.find(message.name); found != statements_.end()) statements_.erase(found);
     return PushText('3');
   }
-  bool upstream = portals_.contains(message.name) && upstream_ && sent_;
+  auto found = portals_.find(message.name);
+  // A cursor of SQL's is a portal to the protocol.
+  std::string name(found == portals_.end() ? message.name : std::string_view(found->second->upstream_name));
+  bool upstream = upstream_ && (status_ == 'T' || sent_) && name.size() <= limits::kIdentifier;
   DropPortal(message.name);
-  if (!upstream && !(upstream_ && status_ == 'T')) return PushText('3');
-  upstream_->WriteClose('P', message.name);
+  if (!upstream) return PushText('3');
+  upstream_->WriteClose('P', name);
   sent_ = true;
   Reply reply;
   reply.kind = Reply::Kind::closed;

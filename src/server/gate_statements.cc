@@ -14,7 +14,7 @@ bool Session::GateRuns(const Plan& plan) {
   switch (plan.kind) {
     case Plan::Kind::set:
     case Plan::Kind::show:
-      return plan.gate_answers;
+      return plan.gate_answers || plan.setting.name == "application_name";
     case Plan::Kind::prepare:
     case Plan::Kind::execute:
     case Plan::Kind::deallocate:
@@ -88,7 +88,7 @@ Status Session::RunSet(const Plan& plan) {
   const Setting& setting = plan.setting;
   std::string value = setting.value.value_or("");
   if (setting.name == "ecluse.role") {
-    if (status_ != 'I' || wrote_) {
+    if (InTransaction()) {
       return Fail("25001", "the role changes only outside a transaction", "Send COMMIT or ROLLBACK first.",
                   "session.role-in-transaction");
     }
@@ -102,6 +102,7 @@ Status Session::RunSet(const Plan& plan) {
     return Fail(sqlstate::kInvalidParameter, fmt::format("{} takes at most {} bytes", setting.name, limits::kReference),
                 "Shorten it.", "session.setting-length");
   }
+  if (setting.name == "application_name") pg::WriteParameterStatus(client_->out(), setting.name, value);
   settings_.Set(setting.name, setting.value ? std::optional(Settings::Value{value, ""}) : std::nullopt, setting.local);
   RefreshContext();
   return {};
@@ -205,7 +206,7 @@ Status Session::RunDeallocate(const Plan& plan) {
 awaitable<Status> Session::RunDiscard(const Plan& plan) {
   std::string tag = plan.command_tag.empty() ? "DISCARD ALL" : plan.command_tag;
   if (tag == "DISCARD ALL") {
-    if (status_ != 'I' || wrote_) {
+    if (InTransaction()) {
       co_return Fail("25001", "DISCARD ALL cannot run inside a transaction block", "Send COMMIT or ROLLBACK first.",
                      "session.discard-in-transaction");
     }
@@ -293,7 +294,7 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
   }
   Cursor& cursor = found->second;
   auto fetch = std::make_shared<Portal>();
-  fetch->name = kResolvePortal;
+  fetch->upstream_name = kResolvePortal;
   fetch->plan = portal->plan;
   fetch->formats = portal->formats;
   if (cursor.inner->guarded) {
@@ -310,11 +311,19 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
     }
   }
   ECLUSE_CO_OK(co_await EnsureUpstream());
+  if (fetch->delivery && !cursor.bind.empty()) {
+    std::string bind = std::exchange(cursor.bind, {});
+    Status named = co_await ResolvePeople(cursor.inner, &bind, fetch->delivery.get(), true);
+    if (!named) {
+      portal->delivery = std::move(fetch->delivery);
+      co_return named;
+    }
+  }
   std::vector<int16_t> formats;
   ECLUSE_CO_OK(ResultFormats(*cursor.inner, fetch->formats, &formats));
   std::string_view statement = upstream_->Prepare(plan.sql, {});
   pg::BindMessage none;
-  AppendBind(upstream_->out(), fetch->name, statement, none, formats);
+  AppendBind(upstream_->out(), fetch->upstream_name, statement, none, formats);
   sent_ = true;
   Reply bound;
   bound.kind = Reply::Kind::bound;
@@ -323,7 +332,7 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
   queue_.push_back(std::move(bound));
   PushDescribe(fetch, simple);
   ExecutePortal(fetch, 0);
-  upstream_->WriteClose('P', fetch->name);
+  upstream_->WriteClose('P', fetch->upstream_name);
   Reply closed;
   closed.kind = Reply::Kind::closed;
   closed.show = false;

@@ -62,7 +62,7 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
 // Admits and binds. An Error is the gate's refusal; nothing of the statement has run.
 awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show) {
   const Plan& plan = *portal->plan;
-  if (Guards(plan)) {
+  if (plan.guarded || (plan.kind == Plan::Kind::declare && plan.inner->guarded)) {
     ECLUSE_CO_OK(AdmitPortal(portal.get(), message));
   } else {
     Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, portal->plan, 0);
@@ -74,13 +74,14 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   }
   ECLUSE_CO_OK(co_await EnsureUpstream());
   if (!plan.resolve.empty()) {
-    ECLUSE_CO_OK(co_await ResolvePeople(portal.get(), true));
-    pg::ReadBind(portal->bind, &message);  // the client's buffer may have moved while we waited
+    co_await Drain(true);
+    if (failed_ || ended_) co_return Status();
+    ECLUSE_CO_OK(co_await ResolvePeople(portal->plan, &portal->bind, portal->delivery.get(), true));
   }
   std::vector<int16_t> formats;
   ECLUSE_CO_OK(ResultFormats(Shape(plan), portal->formats, &formats));
   std::string_view statement = PrepareUpstream(plan, plan.sql);
-  AppendBind(upstream_->out(), portal->name, statement, message, formats);
+  AppendBind(upstream_->out(), portal->upstream_name, statement, message, formats);
   sent_ = true;
   Reply reply;
   reply.kind = Reply::Kind::bound;
@@ -89,7 +90,7 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   queue_.push_back(std::move(reply));
   if (portal->delivery && portal->delivery->needs_forms()) {
     // Pseudonyms are made in the form of their column, which only PostgreSQL knows.
-    pg::WriteDescribe(upstream_->out(), 'P', portal->name);
+    pg::WriteDescribe(upstream_->out(), 'P', portal->upstream_name);
     Reply describe;
     describe.kind = Reply::Kind::portal_described;
     describe.show = false;
@@ -100,38 +101,33 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
 }
 
 // Finds the people that a statement names by a unique column: `first` those that must be charged before it runs, else
-// those whose own row did not come.
-awaitable<Status> Session::ResolvePeople(Portal* portal, bool first) {
-  const std::shared_ptr<const Plan> plan = portal->plan;
+// those whose own row did not come. Nothing may be owed by PostgreSQL.
+awaitable<Status> Session::ResolvePeople(std::shared_ptr<const Plan> plan, const std::string* bind, Delivery* delivery,
+                                         bool first) {
   std::vector<NamedPerson> people;
   for (const Resolve& resolve : plan->resolve) {
     if (resolve.needed_when_found != first) continue;
-    if (first) {
-      co_await Drain(true);
-      if (failed_ || ended_) co_return Status();
-    }
-    pg::BindMessage message;
-    pg::ReadBind(portal->bind, &message);
-    Result<std::vector<std::string>> ids = co_await FetchIds(&resolve, message);
+    Result<std::vector<std::string>> ids = co_await FetchIds(&resolve, bind, delivery);
     if (!ids) co_return std::unexpected(std::move(ids).error());
     for (std::string& id : *ids) people.push_back({resolve.table_ref, std::move(id)});
   }
-  co_return portal->delivery->Ask(std::move(people));
+  co_return delivery->Ask(std::move(people));
 }
 
-awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* resolve, pg::BindMessage message) {
-  std::vector<uint32_t> types;
-  std::string bind = SelectParameters(message, resolve->parameters);
-  pg::BindMessage selected;
-  CHECK(pg::ReadBind(bind, &selected));
+awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* resolve, const std::string* bind,
+                                                              Delivery* delivery) {
+  pg::BindMessage message, selected;
+  CHECK(pg::ReadBind(*bind, &message));
+  std::string parameters = SelectParameters(message, resolve->parameters);
+  CHECK(pg::ReadBind(parameters, &selected));
   Upstream& upstream = *upstream_;
-  std::string_view statement = upstream.Prepare(fmt::format("{}{}", resolve->sql, flavour_), types);
+  std::string_view statement = upstream.Prepare(fmt::format("{}{}", resolve->sql, flavour_), {});
   AppendBind(upstream.out(), kResolvePortal, statement, selected, {});
   pg::WriteExecute(upstream.out(), kResolvePortal, 0);
   upstream.WriteClose('P', kResolvePortal);
   upstream.WriteFlush();
   sent_ = true;
-  if (co_await upstream.Flush() != Io::ok) co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost");
+  if (!SendUpstream()) co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost");
   std::vector<std::string> ids;
   while (true) {
     Result<pg::Frame> frame = co_await upstream.Next();
@@ -146,8 +142,9 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
                        "deliver.asked-values");
     } else if (frame->type == 'E' && pg::ReadErrorFields(frame->payload, &fields)) {
       Log().info("session {}: withheld from the client: {}", id_, DescribeError(frame->payload));
-      services_.admission.Failure(caller_->payer);
-      co_return std::unexpected(GuardedError(fields, false, context_.schema->login));
+      Error error = GuardedError(fields, false, context_.schema->login);
+      ECLUSE_CO_OK(co_await delivery->Fail("SQLSTATE " + error.sqlstate));
+      co_return std::unexpected(std::move(error));
     } else if (frame->type == '3') {
       co_return ids;
     }
@@ -158,7 +155,7 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
 void Session::ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows) {
   const Plan& plan = *portal->plan;
   if (plan.statistic) max_rows = 0;  // judged as a whole
-  pg::WriteExecute(upstream_->out(), portal->name, max_rows);
+  pg::WriteExecute(upstream_->out(), portal->upstream_name, max_rows);
   sent_ = true;
   wrote_ = wrote_ || IsWrite(plan);
   guarded_pending_ = guarded_pending_ || plan.guarded;
@@ -174,7 +171,7 @@ awaitable<void> Session::FinishRun(std::shared_ptr<Portal> portal, char end, std
   if (end == 'C' && delivery->admitted().plan().statistic && delivery->FallsShort())
     co_return co_await RunFallback(std::move(portal));
   if (end == 'C' && delivery->rows_taken() == 0 && !portal->plan->resolve.empty()) {
-    Status resolved = co_await ResolvePeople(portal.get(), false);
+    Status resolved = co_await ResolvePeople(portal->plan, &portal->bind, delivery, false);
     if (!resolved) {
       Status recorded = co_await delivery->Refuse(resolved.error());
       co_return Refuse(recorded ? resolved.error() : recorded.error());
@@ -220,7 +217,7 @@ awaitable<void> Session::FinishRun(std::shared_ptr<Portal> portal, char end, std
 awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   portal->delivery = portal->delivery->FallBack();
   auto counted = std::make_shared<Portal>();
-  counted->name = kResolvePortal;
+  counted->upstream_name = kResolvePortal;
   counted->plan = portal->plan->fallback;
   counted->delivery = std::move(portal->delivery);
   counted->copy = portal->copy;
@@ -229,8 +226,8 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   std::vector<int16_t> formats;
   if (Status fits = ResultFormats(*counted->plan, portal->formats, &formats); !fits) co_return Refuse(fits.error());
   std::string_view statement = PrepareUpstream(*counted->plan, counted->plan->sql);
-  AppendBind(upstream_->out(), counted->name, statement, message, formats);
-  pg::WriteExecute(upstream_->out(), counted->name, 0);
+  AppendBind(upstream_->out(), counted->upstream_name, statement, message, formats);
+  pg::WriteExecute(upstream_->out(), counted->upstream_name, 0);
   upstream_->WriteFlush();
   Pop();
   portal->finished = true;
@@ -243,7 +240,7 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   bound.show = false;
   bound.portal = std::move(counted);
   queue_.push_front(std::move(bound));
-  if (co_await upstream_->Flush() != Io::ok) co_await LoseUpstream(upstream_->stream().failure());
+  if (!SendUpstream()) co_await LoseUpstream(upstream_->stream().failure());
 }
 
 }  // namespace ecluse

@@ -12,68 +12,112 @@ namespace ecluse {
 
 using boost::asio::awaitable;
 
+// Flushes towards PostgreSQL beside the reading of its replies: neither side may wait for the other to read first.
+awaitable<void> Session::FlushBeside(std::shared_ptr<Session> self) {
+  co_await self->upstream_->Flush();  // a failure shows to whoever reads
+  self->flushing_ = false;
+}
+
+bool Session::SendUpstream() {
+  if (flushing_) return true;  // what is appended meanwhile is sent too
+  Io io = upstream_->TryFlush();
+  if (io != Io::would_block) return io == Io::ok;
+  flushing_ = true;
+  boost::asio::co_spawn(executor(), FlushBeside(shared_from_this()), boost::asio::detached);
+  return true;
+}
+
 // Sends what waits and answers the whole queue. With `flush`, PostgreSQL is asked for replies that no Sync has asked
 // for.
 awaitable<void> Session::Drain(bool flush) {
-  if (queue_.empty() && !(upstream_ && upstream_->stream().has_output())) co_return;
   if (upstream_) {
-    if (flush && sent_) upstream_->WriteFlush();
-    Io io = upstream_->TryFlush();
-    if (io == Io::would_block) io = co_await upstream_->Flush();
-    if (io != Io::ok) co_return co_await LoseUpstream(upstream_->stream().failure());
+    if (flush && sent_ && !queue_.empty()) upstream_->WriteFlush();
+    if (!SendUpstream()) co_return co_await LoseUpstream(upstream_->stream().failure());
   }
   while (!queue_.empty() && !ended_) {
-    Reply& reply = queue_.front();
-    if (reply.kind == Reply::Kind::text) {
-      client_->out() += reply.text;
-      Pop();
-      continue;
-    }
-    if (reply.kind == Reply::Kind::ready) {
-      EndOfBatch(status_);
-      pg::WriteReady(client_->out(), status_);
-      Pop();
-      continue;
-    }
-    if (reply.kind == Reply::Kind::parsed && upstream_->parses_answered() >= reply.ticket) {
-      if (reply.show) pg::WriteEmpty(client_->out(), '1');
-      Pop();
-      continue;
-    }
+    if (AnswerByGate(queue_.front())) continue;
     pg::Frame frame;
-    pg::FrameState state = upstream_->TryNext(&frame);
-    if (state == pg::FrameState::frame) {
-      co_await Handle(frame);
-      continue;
+    switch (upstream_->TryNext(&frame)) {
+      case pg::FrameState::frame:
+        if (Step step = Handle(frame); step != Step::done) co_await HandleSlowly(step, frame);
+        break;
+      case pg::FrameState::violation:
+        co_return co_await LoseUpstream("a message that does not fit");
+      case pg::FrameState::need_more:
+        if (!AnswerByGate(queue_.front()) && !co_await WaitForUpstream()) co_return;
+        break;
     }
-    if (state == pg::FrameState::violation) co_return co_await LoseUpstream("a message that does not fit");
-    if (reply.kind == Reply::Kind::parsed && upstream_->parses_answered() >= reply.ticket) continue;
-    // Waiting: a client that does not read holds PostgreSQL back, not our memory.
-    if (client_->over_high_water()) {
-      if (!co_await FlushClient()) break;
-    } else {
-      client_->TryFlush();
-    }
-    Io io = upstream_->TryFill();
-    if (io == Io::would_block) {
-      upstream_wait_ = true;
-      io = co_await upstream_->Fill();
-      upstream_wait_ = false;
-    }
-    if (io != Io::ok) co_return co_await LoseUpstream(upstream_->stream().failure());
   }
   if (queue_.empty()) guarded_pending_ = settings_pending_ = false;
 }
 
-// One message of PostgreSQL's.
-awaitable<void> Session::Handle(pg::Frame frame) {
+// Replies that PostgreSQL has nothing more to say to.
+bool Session::AnswerByGate(Reply& reply) {
+  switch (reply.kind) {
+    case Reply::Kind::text:
+      client_->out() += reply.text;
+      break;
+    case Reply::Kind::ready:
+      EndOfBatch(status_);
+      pg::WriteReady(client_->out(), status_);
+      break;
+    case Reply::Kind::parsed:
+      if (upstream_->parses_answered() < reply.ticket) return false;
+      if (reply.show) pg::WriteEmpty(client_->out(), '1');
+      break;
+    default:
+      return false;
+  }
+  Pop();
+  return true;
+}
+
+// More has to come from PostgreSQL. False: it, or the client, is gone.
+awaitable<bool> Session::WaitForUpstream() {
+  // A client that does not read holds PostgreSQL back, not our memory.
+  if (client_->over_high_water()) {
+    if (!co_await FlushClient()) co_return false;
+  } else {
+    client_->TryFlush();
+  }
+  Io io = upstream_->TryFill();
+  if (io == Io::would_block) {
+    Reply& reply = queue_.front();
+    Delivery* delivery = reply.portal && reply.kind == Reply::Kind::executed ? reply.portal->delivery.get() : nullptr;
+    upstream_wait_ = true;
+    if (delivery && delivery->holds_rows() && !delivery->admitted().plan().statistic) {
+      // Rows that are here do not wait for those that PostgreSQL is long in finding.
+      Stream& stream = upstream_->stream();
+      stream.SetDeadline(Clock::now() + limits::kReleaseAfter);
+      io = co_await stream.WaitReadable();
+      stream.SetDeadline(Stream::kNoDeadline);
+      upstream_wait_ = false;
+      if (io == Io::timed_out) co_await FinishRun(reply.portal, 'D', {});
+      if (io == Io::timed_out || io == Io::ok) co_return !ended_;
+    } else {
+      io = co_await upstream_->Fill();
+      upstream_wait_ = false;
+    }
+  }
+  if (io != Io::ok) co_await LoseUpstream(upstream_->stream().failure());
+  co_return !ended_;
+}
+
+// Whether what PostgreSQL says here may tell of people. A FETCH is known by its delivery.
+bool Session::Guarded(const Reply& reply) {
+  if (reply.portal && (reply.portal->delivery || Guards(*reply.portal->plan))) return true;
+  return reply.plan && Guards(*reply.plan);
+}
+
+// One message of PostgreSQL's, as far as nothing has to be waited for.
+Session::Step Session::Handle(const pg::Frame& frame) {
   if (frame.type == 'S') {
     std::string_view name, value;
     if (pg::ReadParameterStatus(frame.payload, &name, &value) && name != "session_authorization")
       client_->out().append(frame.whole);
-    co_return;
+    return Step::done;
   }
-  if (frame.type == 'A') co_return;  // nobody can LISTEN
+  if (frame.type == 'A') return Step::done;  // nobody can LISTEN
   // The Parse messages in front of this reply have been answered, unless this is the error that answers one.
   while (!queue_.empty() && queue_.front().kind == Reply::Kind::parsed &&
          (frame.type == 'E' ? queue_.front().ticket < upstream_->first_abandoned_parse()
@@ -81,110 +125,136 @@ awaitable<void> Session::Handle(pg::Frame frame) {
     if (queue_.front().show) pg::WriteEmpty(client_->out(), '1');
     Pop();
   }
-  if (queue_.empty()) co_return;
+  if (queue_.empty()) return Step::unexpected;
   Reply& reply = queue_.front();
   if (frame.type == 'N') {
     // A notice over people may carry values, as an error does.
-    bool guarded = (reply.portal && Guards(*reply.portal->plan)) || (reply.plan && Guards(*reply.plan));
-    if (guarded)
+    if (Guarded(reply))
       Log().info("session {}: notice withheld: {}", id_, DescribeError(frame.payload));
     else if (reply.kind != Reply::Kind::synced)
       client_->out().append(frame.whole);
-    co_return;
+    return Step::done;
   }
   switch (reply.kind) {
     case Reply::Kind::queried:
-      HandleQueried(frame, reply);
-      co_return;
+      return HandleQueried(frame, reply);
     case Reply::Kind::synced:
       HandleSynced(frame, reply);
-      co_return;
+      return Step::done;
     default:
       break;
   }
-  if (frame.type == 'E') co_return co_await HandleError(std::string(frame.payload));
+  if (frame.type == 'E') return Step::error;
   switch (reply.kind) {
     case Reply::Kind::bound:
     case Reply::Kind::closed:
+      if (frame.type != (reply.kind == Reply::Kind::bound ? '2' : '3')) return Step::unexpected;
       if (reply.show) client_->out().append(frame.whole);
-      if (reply.kind == Reply::Kind::bound && reply.portal) reply.portal->upstream = true;
       Pop();
-      co_return;
+      return Step::done;
     case Reply::Kind::statement_described:
     case Reply::Kind::portal_described:
-      Describe(frame, reply);
-      co_return;
+      return Describe(frame, reply) ? Step::done : Step::unexpected;
     case Reply::Kind::executed:
-      break;
+      return HandleRow(frame, reply);
+    default:
+      return Step::unexpected;
+  }
+}
+
+// The rest of Handle(), where the ledger, or the end of the session, has to be waited for.
+awaitable<void> Session::HandleSlowly(Step step, pg::Frame frame) {
+  switch (step) {
+    case Step::error:
+      co_return co_await HandleError(std::string(frame.payload));
+    case Step::not_as_planned: {
+      std::shared_ptr<Portal> portal = queue_.front().portal;
+      Error error = std::exchange(row_error_, Error());
+      Log().error("session {}: {}: {}", id_, error.message, Printable(error.operator_detail));
+      Status recorded = co_await portal->delivery->Refuse(error);
+      co_return Refuse(recorded ? error : recorded.error());
+    }
+    case Step::release: {
+      std::string_view tag;
+      if (frame.type == 'C') pg::ReadCommandComplete(frame.payload, &tag);
+      co_return co_await FinishRun(queue_.front().portal, frame.type, std::string(tag));
+    }
     default:
       co_return co_await LoseUpstream("a reply nobody asked for");
   }
-  if (HandleRow(frame, reply)) co_return;
-  // What is left decides about people: the batch is full, or the result has ended.
-  std::shared_ptr<Portal> portal = reply.portal;
-  std::string tag;
-  if (frame.type == 'C') {
-    std::string_view view;
-    if (!pg::ReadCommandComplete(frame.payload, &view)) co_return co_await LoseUpstream("a malformed CommandComplete");
-    tag = view;
-  }
-  co_await FinishRun(std::move(portal), frame.type, std::move(tag));
 }
 
-// Rows and ends that need no waiting. False: FinishRun() has to go on.
-bool Session::HandleRow(const pg::Frame& frame, Reply& reply) {
+// Rows, and the ends of results that hold no people.
+Session::Step Session::HandleRow(const pg::Frame& frame, Reply& reply) {
   Portal& portal = *reply.portal;
-  if (!portal.delivery) {
-    if (frame.type == 'D') {
+  if (portal.delivery) {
+    if (frame.type == 'C' || frame.type == 's') return Step::release;
+    if (frame.type != 'D') return Step::unexpected;
+    if (Status taken = portal.delivery->Take(frame.payload); !taken) {
+      row_error_ = std::move(taken).error();
+      return Step::not_as_planned;
+    }
+    return portal.delivery->full() ? Step::release : Step::done;
+  }
+  std::string& out = client_->out();
+  switch (frame.type) {
+    case 'D':
       if (portal.copy)
-        WriteCopyRow(client_->out(), frame.payload, *portal.copy);
+        WriteCopyRow(out, frame.payload, *portal.copy);
       else
-        client_->out().append(frame.whole);
-      return true;
-    }
-    if (portal.copy && frame.type == 'C')
-      WriteCopyEnd(client_->out(), frame.payload);
-    else if (reply.show)
-      client_->out().append(frame.whole);
-    if (frame.type == 'C') {
+        out.append(frame.whole);
+      return Step::done;
+    case 'C': {
       std::string_view tag;
-      if (pg::ReadCommandComplete(frame.payload, &tag)) Completed(*portal.plan, tag);
+      if (!pg::ReadCommandComplete(frame.payload, &tag)) return Step::unexpected;
+      if (portal.copy)
+        WriteCopyEnd(out, tag);
+      else if (reply.show)
+        out.append(frame.whole);
+      Completed(*portal.plan, tag);
       if (portal.plan->kind == Plan::Kind::declare) Declared(portal);
+      break;
     }
-    Pop();
-    return true;
+    case 's':
+    case 'I':
+      out.append(frame.whole);
+      break;
+    default:
+      return Step::unexpected;
   }
-  if (frame.type != 'D') return false;
-  Status taken = portal.delivery->Take(frame.payload);
-  if (!taken) {
-    Log().error("session {}: {}: {}", id_, taken.error().message, Printable(taken.error().operator_detail));
-    Refuse(taken.error());
-    return true;
-  }
-  return !portal.delivery->full();
+  Pop();
+  return Step::done;
 }
 
 // A simple Query that holds no people: everything of it, up to ReadyForQuery.
-void Session::HandleQueried(const pg::Frame& frame, Reply& reply) {
+Session::Step Session::HandleQueried(const pg::Frame& frame, Reply& reply) {
+  std::string& out = client_->out();
   switch (frame.type) {
     case 'Z':
       pg::ReadReady(frame.payload, &status_);
       EndOfBatch(status_);
+      out.append(frame.whole);
       Pop();
-      break;
-    case 'C': {
-      std::string_view tag;
-      if (pg::ReadCommandComplete(frame.payload, &tag)) Completed(*reply.plan, tag);
-      break;
-    }
+      return Step::done;
     case 'E':
       failed_ = true;
-      PassError(client_->out(), frame.payload, context_.schema->login, reply.ticket != 0);
-      return;
-    default:
+      PassError(out, frame.payload, context_.schema->login, reply.same_text);
+      return Step::done;
+    case 'C': {
+      std::string_view tag;
+      if (!pg::ReadCommandComplete(frame.payload, &tag)) return Step::unexpected;
+      Completed(*reply.plan, tag);
       break;
+    }
+    case 'T':
+    case 'D':
+    case 'I':
+      break;
+    default:
+      return Step::unexpected;
   }
-  client_->out().append(frame.whole);
+  out.append(frame.whole);
+  return Step::done;
 }
 
 void Session::HandleSynced(const pg::Frame& frame, Reply& reply) {
@@ -204,76 +274,15 @@ void Session::HandleSynced(const pg::Frame& frame, Reply& reply) {
   Pop();
 }
 
-// RowDescription and ParameterDescription, cut to what is the client's.
-void Session::Describe(const pg::Frame& frame, Reply& reply) {
-  const std::shared_ptr<Portal>& portal = reply.portal;
-  const Plan& shape = Shape(portal ? *portal->plan : *reply.plan);
-  bool statement = reply.kind == Reply::Kind::statement_described;
-  if (frame.type == 't') {
-    if (!portal) client_->out().append(frame.whole);
-    return;
-  }
-  if (frame.type == 'n') {
-    if (reply.show && !reply.rows_only) client_->out().append(frame.whole);
-    Pop();
-    return;
-  }
-  pg::FieldReader fields;
-  if (frame.type != 'T' || !pg::ReadRowDescription(frame.payload, &fields)) {
-    upstream_->MarkBroken();
-    return;
-  }
-  bool relayed = shape.visible_columns < 0 && !portal;
-  if (relayed || (shape.visible_columns < 0 && !statement && !portal->copy)) {
-    if (reply.show) client_->out().append(frame.whole);
-    Pop();
-    return;
-  }
-  std::vector<pg::FieldDescription> shown;
-  std::vector<ColumnForm> forms;
-  pg::FieldDescription field;
-  int columns = shape.visible_columns < 0 ? static_cast<int>(fields.size()) : shape.visible_columns;
-  for (int i = 0; i < columns && fields.Next(&field); ++i) {
-    // A portal described through its statement has the formats of its Bind.
-    if (statement && portal && !portal->formats.empty()) {
-      size_t n = static_cast<size_t>(i);
-      field.format = portal->formats.size() == 1  ? portal->formats[0]
-                     : n < portal->formats.size() ? portal->formats[n]
-                                                  : 0;
-    }
-    forms.push_back({field.type, field.format == 1});
-    // A view's oid and column numbers are nothing the client could look up.
-    field.table = 0;
-    field.column = 0;
-    shown.push_back(field);
-  }
-  if (portal && portal->delivery && !statement) portal->delivery->SetForms(std::move(forms));
-  if (portal && portal->copy) {
-    WriteCopyStart(client_->out(), *portal->copy, shown);
-    Pop();
-    return;
-  }
-  // A write without RETURNING has rows towards PostgreSQL and none towards the client.
-  if (reply.show) {
-    bool no_rows = shown.empty() && shape.kind == Plan::Kind::write;
-    if (no_rows && !reply.rows_only)
-      pg::WriteEmpty(client_->out(), 'n');
-    else if (!no_rows)
-      pg::WriteRowDescription(client_->out(), shown);
-  }
-  Pop();
-}
-
 // An ErrorResponse while something of the extended protocol was to be answered.
 awaitable<void> Session::HandleError(std::string payload) {
   Reply& reply = queue_.front();
   std::shared_ptr<Portal> portal = reply.portal;
-  const Plan* plan = portal ? portal->plan.get() : reply.plan.get();
   pg::ErrorFields fields;
   if (!pg::ReadErrorFields(payload, &fields)) co_return co_await LoseUpstream("a malformed ErrorResponse");
   if (fields.severity() == "FATAL" || fields.severity() == "PANIC")
     co_return co_await LoseUpstream(DescribeError(payload));
-  if (plan && Guards(*plan)) {
+  if (Guarded(reply)) {
     Log().info("session {}: withheld from the client: {}", id_, DescribeError(payload));
     bool at_parse = reply.kind == Reply::Kind::parsed || reply.kind == Reply::Kind::statement_described;
     Error error = GuardedError(fields, at_parse, context_.schema->login);
@@ -285,7 +294,7 @@ awaitable<void> Session::HandleError(std::string payload) {
     }
     pg::WriteError(client_->out(), "ERROR", error);
   } else {
-    PassError(client_->out(), payload, context_.schema->login, portal && portal->same_text);
+    PassError(client_->out(), payload, context_.schema->login, reply.same_text || (portal && portal->same_text));
   }
   AfterError(true);
 }
@@ -309,87 +318,6 @@ void Session::AfterError(bool from_upstream) {
     Pop();
   }
   if (queue_.empty() && !simple_) skip_to_sync_ = true;
-}
-
-// What a statement that PostgreSQL has completed means for the session.
-void Session::Completed(const Plan& plan, std::string_view tag) {
-  switch (plan.kind) {
-    case Plan::Kind::commit:
-    case Plan::Kind::rollback:
-      // COMMIT of a failed transaction says ROLLBACK.
-      if (tag == "COMMIT")
-        settings_.Commit();
-      else
-        settings_.Rollback();
-      EndCursors(tag == "COMMIT");
-      RefreshContext();
-      break;
-    case Plan::Kind::savepoint:
-      if (tag == "SAVEPOINT")
-        settings_.Savepoint(plan.name);
-      else if (tag == "RELEASE")
-        settings_.Release(plan.name);
-      else if (tag == "ROLLBACK")
-        settings_.RollbackTo(plan.name);
-      RefreshContext();
-      break;
-    case Plan::Kind::set:
-      residue_ = true;
-      settings_.Set(plan.setting.name,
-                    plan.setting.value ? std::optional(Settings::Value{*plan.setting.value, plan.sql}) : std::nullopt,
-                    plan.setting.local);
-      RefreshContext();
-      break;
-    case Plan::Kind::reset_all:
-      settings_.ResetAll();
-      RefreshContext();
-      break;
-    case Plan::Kind::close:
-      if (plan.name.empty())
-        cursors_.clear();
-      else
-        cursors_.erase(plan.name);
-      break;
-    default:
-      break;
-  }
-  if (tag.starts_with("INSERT")) residue_ = true;  // a sequence may have been used
-}
-
-// A cursor exists: its inner statement decides what its rows tell.
-void Session::Declared(Portal& portal) {
-  const Plan& plan = *portal.plan;
-  Cursor& cursor = cursors_[plan.name];
-  cursor.inner = plan.inner;
-  cursor.asked = std::move(portal.asked);
-  cursor.literals = std::move(portal.literals);
-  std::string_view head(plan.sql.data(), plan.sql.size() - plan.inner->sql.size());
-  cursor.hold = head.ends_with("WITH HOLD FOR ");
-  residue_ = residue_ || cursor.hold;
-}
-
-// Cursors end with their transaction; those WITH HOLD stay once it is committed.
-void Session::EndCursors(bool committed) {
-  for (auto it = cursors_.begin(); it != cursors_.end();) {
-    Cursor& cursor = it->second;
-    cursor.committed = cursor.committed || (committed && cursor.hold);
-    it = cursor.committed ? std::next(it) : cursors_.erase(it);
-  }
-}
-
-// ReadyForQuery: the batch is over, and outside a block its transaction with it.
-void Session::EndOfBatch(char status) {
-  if (status == 'I') {
-    if (failed_)
-      settings_.Rollback();
-    else
-      settings_.Commit();
-    EndCursors(!failed_);
-    for (auto& [name, portal] : portals_) KeepUnfinished(std::move(portal));
-    portals_.clear();
-    RefreshContext();
-  }
-  failed_ = poison_ = sent_ = wrote_ = guarded_pending_ = settings_pending_ = cancelled_ = false;
 }
 
 }  // namespace ecluse

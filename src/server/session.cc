@@ -85,6 +85,8 @@ awaitable<Status> Session::Open() {
   for (const auto& [name, value] : upstream_->parameters()) {
     if (name == "session_authorization")
       pg::WriteParameterStatus(out, name, principal_.name);
+    else if (name == "application_name")
+      pg::WriteParameterStatus(out, name, settings_.Text(name));
     else
       pg::WriteParameterStatus(out, name, value);
   }
@@ -113,6 +115,7 @@ awaitable<void> Session::Run() {
   client_->TryFlush();
   client_->Close();
   LogSession(EntryKind::session, "end");
+  if (upstream_ && flushing_) upstream_->stream().Close();
   co_await AwaitCancel();
   upstream_.Release(status_ == 'I' && queue_.empty() && !residue_ ? Residue::none : Residue::settings);
 }
@@ -132,6 +135,9 @@ awaitable<void> Session::Loop() {
         break;
     }
     if (client_->over_high_water() && !co_await FlushClient()) co_return;
+    // A pipeline without end is answered in pieces.
+    if (queue_.size() > limits::kPipelineReplies || (upstream_ && upstream_->stream().over_high_water()))
+      co_await Drain(true);
   }
 }
 
@@ -144,7 +150,7 @@ awaitable<Session::Next> Session::WaitForClient() {
   }
   if (!co_await FlushClient()) co_return Next::end;
   MaybeRelease(false);
-  if (end_ && status_ == 'I') co_return Next::end;
+  if (end_ && (status_ == 'I' || end_at_once_)) co_return Next::end;
   Io io = client_->TryFill();
   if (io == Io::would_block) {
     last_active_ = Clock::now();
@@ -169,6 +175,8 @@ awaitable<Session::Next> Session::WaitForClient() {
 }
 
 awaitable<Session::Next> Session::Dispatch(pg::Frame frame) {
+  CheckAccount();
+  if (end_ && end_at_once_) co_return Next::end;
   if (skip_to_sync_ && frame.type != 'S' && frame.type != 'X') {
     if (std::string_view("QPBDECHFdcf").find(frame.type) != std::string_view::npos) co_return Next::go_on;
   }
@@ -238,6 +246,7 @@ void Session::Malformed(std::string_view what) { Fatal(pg::Malformed(what)); }
 void Session::RequestCancel() {
   if (waiting_) return;
   cancelled_ = true;
+  if (copying_) client_->Cancel();
   if (!upstream_ || !(sent_ || upstream_wait_) || upstream_->cancelling()) return;
   upstream_->CancelStarted();
   auto cancel = [](std::shared_ptr<Session> self, CancelTarget target, Upstream* upstream) -> awaitable<void> {
@@ -250,12 +259,22 @@ void Session::RequestCancel() {
   asio::co_spawn(executor(), cancel(shared_from_this(), upstream_->cancel_target(), &*upstream_), asio::detached);
 }
 
-void Session::RequestEnd(Error reason) {
+void Session::RequestEnd(Error reason, bool at_once) {
   if (!end_) end_ = std::move(reason);
-  if (waiting_ && status_ == 'I') client_->Cancel();
+  end_at_once_ = end_at_once_ || at_once;
+  if ((waiting_ || copying_) && (status_ == 'I' || end_at_once_)) client_->Cancel();
+}
+
+// An account that was locked, or has lost the role, ends where it stands.
+void Session::CheckAccount() {
+  uint64_t generation = services_.accounts.generation();
+  if (generation == accounts_seen_) return;
+  accounts_seen_ = generation;
+  if (Status valid = services_.accounts.StillValid(principal_.name, role_); !valid) RequestEnd(valid.error(), true);
 }
 
 void Session::Tick() {
+  CheckAccount();
   if (waiting_) {
     MaybeRelease(true);
     const Role& role = *caller_->role;

@@ -42,12 +42,15 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // A cancel request with this session's key: cancels what runs, nothing otherwise.
   void RequestCancel();
-  // Ends the session with `reason`: at once where it is at rest, after the running transaction otherwise.
-  void RequestEnd(Error reason);
+  // Ends the session with `reason`: after the running transaction, or with `at_once` after the running statement.
+  void RequestEnd(Error reason, bool at_once = false);
   // Called about every second: gives back an idle connection, notices a client that has gone, applies limits of time.
   void Tick();
 
   boost::asio::any_io_executor executor() { return client_->executor(); }
+
+  // Whether the gate itself runs this, between two exchanges with PostgreSQL.
+  static bool GateRuns(const Plan& plan);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -61,6 +64,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // A statement with its values, ready to run. For guarded ones the values that decide are read at once.
   struct Portal {
     std::string name;
+    std::string upstream_name;  // on the connection: PostgreSQL's own names have an end (NAMEDATALEN)
     std::shared_ptr<const Plan> plan;
     std::string bind;              // the payload of Bind, where it is needed again
     std::vector<int16_t> formats;  // of the result, as the client gave them
@@ -69,7 +73,6 @@ class Session : public std::enable_shared_from_this<Session> {
     std::unique_ptr<Delivery> delivery;
     std::optional<Plan::Copy> copy;  // rows leave in COPY's format
     bool same_text = false;          // PostgreSQL got the client's own text: positions in errors fit
-    bool upstream = false;           // bound on the connection
     bool finished = false;
     bool more = false;     // one of several runs under one decision: COPY FROM
     int64_t answered = 0;  // rows shown by earlier Executes
@@ -78,6 +81,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::shared_ptr<const Plan> inner;
     std::vector<NamedPerson> asked;
     std::vector<std::string> literals;
+    std::string bind;  // of DECLARE, while people named by a unique column are still to be found
     std::vector<bool> seen;
     bool hold = false;  // WITH HOLD: outlives the transaction that declared it, once committed
     bool committed = false;
@@ -98,6 +102,7 @@ class Session : public std::enable_shared_from_this<Session> {
     };
     Kind kind = Kind::text;
     bool show = true;
+    bool same_text = false;  // PostgreSQL got the client's own text: positions in errors fit
     bool rows_only = false;  // of portal_described: NoData is not for the client
     uint64_t ticket = 0;
     std::string text;  // of text; of parsed: the statement's name
@@ -114,12 +119,14 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> Close(std::string why);
   boost::asio::awaitable<bool> FlushClient();
   void Fatal(const Error& error);
+  void CheckAccount();
   void LogSession(EntryKind kind, std::string reason);
 
   // context.cc: who, why and under which policy
   Status AdoptSnapshot();
   Status SwitchRole(const std::string& role);
   void RefreshContext();
+  bool InTransaction() const { return block_ || status_ != 'I' || wrote_; }
   Result<Settings::Value> CheckedSetting(const std::string& name, const std::string& value);
   boost::asio::awaitable<Status> ApplyStartup();
 
@@ -157,8 +164,10 @@ class Session : public std::enable_shared_from_this<Session> {
   // pipeline.cc: plan -> admit -> execute -> deliver
   boost::asio::awaitable<Status> OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show);
   Status AdmitPortal(Portal* portal, const pg::BindMessage& message);
-  boost::asio::awaitable<Status> ResolvePeople(Portal* portal, bool first);
-  boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(const Resolve* resolve, pg::BindMessage message);
+  boost::asio::awaitable<Status> ResolvePeople(std::shared_ptr<const Plan> plan, const std::string* bind,
+                                               Delivery* delivery, bool first);
+  boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(const Resolve* resolve, const std::string* bind,
+                                                                    Delivery* delivery);
   void ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows);
   bool Holds(const Plan& plan) const;
   boost::asio::awaitable<void> FinishRun(std::shared_ptr<Portal> portal, char end, std::string tag);
@@ -166,11 +175,18 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // replies.cc: what PostgreSQL answers
   boost::asio::awaitable<void> Drain(bool flush);
-  boost::asio::awaitable<void> Handle(pg::Frame frame);
-  void HandleQueried(const pg::Frame& frame, Reply& reply);
+  enum class Step : uint8_t { done, release, error, not_as_planned, unexpected };
+  Step Handle(const pg::Frame& frame);
+  boost::asio::awaitable<void> HandleSlowly(Step step, pg::Frame frame);
+  bool AnswerByGate(Reply& reply);
+  static bool Guarded(const Reply& reply);
+  boost::asio::awaitable<bool> WaitForUpstream();
+  bool SendUpstream();
+  static boost::asio::awaitable<void> FlushBeside(std::shared_ptr<Session> self);
+  Step HandleQueried(const pg::Frame& frame, Reply& reply);
   void HandleSynced(const pg::Frame& frame, Reply& reply);
-  bool HandleRow(const pg::Frame& frame, Reply& reply);
-  void Describe(const pg::Frame& frame, Reply& reply);
+  Step HandleRow(const pg::Frame& frame, Reply& reply);
+  bool Describe(const pg::Frame& frame, Reply& reply);
   boost::asio::awaitable<void> HandleError(std::string payload);
   void Completed(const Plan& plan, std::string_view tag);
   void EndOfBatch(char status);
@@ -181,7 +197,6 @@ class Session : public std::enable_shared_from_this<Session> {
   void Pop() { queue_.pop_front(); }
 
   // gate_statements.cc and its kin: what the gate runs itself
-  static bool GateRuns(const Plan& plan);
   const Plan& Shape(const Plan& plan) const;  // whose columns the result has
   boost::asio::awaitable<void> RunGate(std::shared_ptr<Portal> portal, bool simple);
   boost::asio::awaitable<void> DescribeGate(std::shared_ptr<const Plan> plan, std::shared_ptr<Portal> portal);
@@ -231,15 +246,22 @@ class Session : public std::enable_shared_from_this<Session> {
   bool skip_to_sync_ = false;
   bool poison_ = false;            // the gate refused: PostgreSQL has to be made to abort too
   bool sent_ = false;              // something went to PostgreSQL since the last Sync
+  bool block_ = false;             // inside BEGIN … COMMIT, as far as is known by now
   bool wrote_ = false;             // a write among it
   bool guarded_pending_ = false;   // a guarded result is among the queue
   bool settings_pending_ = false;  // something among the queue changes settings, transactions or cursors
+  uint64_t long_names_ = 0;        // portals named by the gate so far
   bool residue_ = false;           // the connection needs cleaning before somebody else gets it
   bool cancelled_ = false;
   bool waiting_ = false;  // for the client's next message
   bool upstream_wait_ = false;
+  bool flushing_ = false;  // FlushBeside() runs
   bool ended_ = false;
+  Error row_error_;  // of not_as_planned
+  uint64_t accounts_seen_ = 0;
   std::optional<Error> end_;
+  bool end_at_once_ = false;
+  bool copying_ = false;  // waiting for the client's data of COPY FROM
   Clock::time_point last_active_ = Clock::now();
 };
 

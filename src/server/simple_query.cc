@@ -31,7 +31,7 @@ bool Relayable(const PlannedStatement& statement) {
       return true;
     case Plan::Kind::set:
     case Plan::Kind::show:
-      return !plan.gate_answers;
+      return !Session::GateRuns(plan);
     default:
       return false;
   }
@@ -78,7 +78,7 @@ awaitable<void> Session::OnQuery(std::string text) {
     sent_ = true;
     Reply reply;
     reply.kind = Reply::Kind::queried;
-    reply.ticket = plan->sql == text;  // positions in errors are the client's
+    reply.same_text = plan->sql == text;
     reply.plan = std::move(plan);
     queue_.push_back(std::move(reply));
     co_await Drain(false);
@@ -143,7 +143,7 @@ awaitable<void> Session::RunPortal(std::shared_ptr<Portal> portal, bool describe
 // RowDescription for the client, and the columns' forms for delivery.
 void Session::PushDescribe(std::shared_ptr<Portal> portal, bool show) {
   if (!show && !portal->copy && !(portal->delivery && portal->delivery->needs_forms())) return;
-  pg::WriteDescribe(upstream_->out(), 'P', portal->name);
+  pg::WriteDescribe(upstream_->out(), 'P', portal->upstream_name);
   Reply describe;
   describe.kind = Reply::Kind::portal_described;
   describe.show = show;

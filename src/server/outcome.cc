@@ -1,0 +1,162 @@
+// What PostgreSQL's answers mean for the client and for the session: columns that are shown, settings, cursors, the end
+// of a batch.
+#include "base/limits.h"
+#include "deliver/copy_rows.h"
+#include "execute/run.h"
+#include "server/session.h"
+
+namespace ecluse {
+
+// RowDescription and ParameterDescription, cut to what is the client's.
+bool Session::Describe(const pg::Frame& frame, Reply& reply) {
+  const std::shared_ptr<Portal>& portal = reply.portal;
+  const Plan& shape = Shape(portal ? *portal->plan : *reply.plan);
+  bool statement = reply.kind == Reply::Kind::statement_described;
+  if (frame.type == 't') {
+    if (!portal) client_->out().append(frame.whole);
+    return true;
+  }
+  if (frame.type == 'n') {
+    if (reply.show && !reply.rows_only) client_->out().append(frame.whole);
+    Pop();
+    return true;
+  }
+  pg::FieldReader fields;
+  if (frame.type != 'T' || !pg::ReadRowDescription(frame.payload, &fields)) {
+    return false;
+  }
+  bool relayed = shape.visible_columns < 0 && !portal;
+  if (relayed || (shape.visible_columns < 0 && !statement && !portal->copy)) {
+    if (reply.show) client_->out().append(frame.whole);
+    Pop();
+    return true;
+  }
+  std::vector<pg::FieldDescription> shown;
+  std::vector<ColumnForm> forms;
+  pg::FieldDescription field;
+  int columns = shape.visible_columns < 0 ? static_cast<int>(fields.size()) : shape.visible_columns;
+  for (int i = 0; i < columns && fields.Next(&field); ++i) {
+    // A portal described through its statement has the formats of its Bind.
+    if (statement && portal && !portal->formats.empty()) {
+      size_t n = static_cast<size_t>(i);
+      field.format = portal->formats.size() == 1  ? portal->formats[0]
+                     : n < portal->formats.size() ? portal->formats[n]
+                                                  : 0;
+    }
+    forms.push_back({field.type, field.format == 1});
+    // A view's oid and column numbers are nothing the client could look up.
+    field.table = 0;
+    field.column = 0;
+    shown.push_back(field);
+  }
+  if (portal && portal->delivery && !statement) portal->delivery->SetForms(std::move(forms));
+  if (portal && portal->copy) {
+    WriteCopyStart(client_->out(), *portal->copy, shown);
+    Pop();
+    return true;
+  }
+  // A write without RETURNING has rows towards PostgreSQL and none towards the client.
+  if (reply.show) {
+    bool no_rows = shown.empty() && shape.kind == Plan::Kind::write;
+    if (no_rows && !reply.rows_only)
+      pg::WriteEmpty(client_->out(), 'n');
+    else if (!no_rows)
+      pg::WriteRowDescription(client_->out(), shown);
+  }
+  Pop();
+  return true;
+}
+
+// What a statement that PostgreSQL has completed means for the session.
+void Session::Completed(const Plan& plan, std::string_view tag) {
+  switch (plan.kind) {
+    case Plan::Kind::begin:
+      block_ = true;
+      break;
+    case Plan::Kind::commit:
+    case Plan::Kind::rollback:
+      // COMMIT of a failed transaction says ROLLBACK.
+      if (tag == "COMMIT")
+        settings_.Commit();
+      else
+        settings_.Rollback();
+      EndCursors(tag == "COMMIT");
+      block_ = false;
+      RefreshContext();
+      break;
+    case Plan::Kind::savepoint:
+      if (tag == "SAVEPOINT")
+        settings_.Savepoint(plan.name);
+      else if (tag == "RELEASE")
+        settings_.Release(plan.name);
+      else if (tag == "ROLLBACK")
+        settings_.RollbackTo(plan.name);
+      RefreshContext();
+      break;
+    case Plan::Kind::set:
+      if (plan.setting.name == "transaction") break;  // ends with it
+      residue_ = true;
+      if (plan.setting.name == "session characteristics") {
+        settings_.Set(plan.setting.name, Settings::Value{"", plan.sql}, false);
+        break;
+      }
+      settings_.Set(plan.setting.name,
+                    plan.setting.value ? std::optional(Settings::Value{*plan.setting.value, plan.sql}) : std::nullopt,
+                    plan.setting.local);
+      RefreshContext();
+      break;
+    case Plan::Kind::reset_all:
+      settings_.ResetAll();
+      RefreshContext();
+      break;
+    case Plan::Kind::close:
+      if (plan.name.empty())
+        cursors_.clear();
+      else
+        cursors_.erase(plan.name);
+      break;
+    default:
+      break;
+  }
+  if (tag.starts_with("INSERT")) residue_ = true;  // a sequence may have been used
+}
+
+// A cursor exists: its inner statement decides what its rows tell.
+void Session::Declared(Portal& portal) {
+  const Plan& plan = *portal.plan;
+  Cursor& cursor = cursors_[plan.name];
+  cursor.inner = plan.inner;
+  cursor.asked = std::move(portal.asked);
+  cursor.literals = std::move(portal.literals);
+  if (!plan.inner->resolve.empty()) cursor.bind = std::move(portal.bind);
+  std::string_view head(plan.sql.data(), plan.sql.size() - plan.inner->sql.size());
+  cursor.hold = head.ends_with("WITH HOLD FOR ");
+  residue_ = residue_ || cursor.hold;
+}
+
+// Cursors end with their transaction; those WITH HOLD stay once it is committed.
+void Session::EndCursors(bool committed) {
+  for (auto it = cursors_.begin(); it != cursors_.end();) {
+    Cursor& cursor = it->second;
+    cursor.committed = cursor.committed || (committed && cursor.hold);
+    it = cursor.committed ? std::next(it) : cursors_.erase(it);
+  }
+}
+
+// ReadyForQuery: the batch is over, and outside a block its transaction with it.
+void Session::EndOfBatch(char status) {
+  if (status == 'I') {
+    if (failed_)
+      settings_.Rollback();
+    else
+      settings_.Commit();
+    EndCursors(!failed_);
+    for (auto& [name, portal] : portals_) KeepUnfinished(std::move(portal));
+    portals_.clear();
+    RefreshContext();
+  }
+  block_ = status != 'I';
+  failed_ = poison_ = sent_ = wrote_ = guarded_pending_ = settings_pending_ = cancelled_ = false;
+}
+
+}  // namespace ecluse

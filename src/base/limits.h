@@ -53,11 +53,13 @@ inline constexpr size_t kSetArms = 64;
 inline constexpr size_t kAskedValues = 10'000;  // constants and parameters that name people in one statement
 inline constexpr size_t kReference = 1'024;                // bytes of a purpose or reference
 inline constexpr size_t kPreparedPerSession = 1'000;
+inline constexpr size_t kPipelineReplies = 1'000;         // owed to a client before they are waited for
 inline constexpr size_t kCursorsPerSession = 100;
 
 // Delivery (deliver/).
 inline constexpr size_t kReleaseBatchBytes = 256 * 1024;  // rows held for one ledger entry
 inline constexpr size_t kReleaseBatchRows = 1'000;
+inline constexpr auto kReleaseAfter = 20ms;  // rows that are held go once PostgreSQL has been silent for this long
 inline constexpr size_t kSubjectsPerRow = 1'000'000;
 inline constexpr size_t kSubjectId = 512;         // bytes of one person's id as text
 inline constexpr size_t kStatisticRows = 10'000;  // rows held while it is decided whether all are statistics

@@ -31,6 +31,8 @@ CLEAR = """\
       sia.permit: {key: clear, permit: clear, internal: clear}
       sia.address: {key: clear, contact: clear}"""
 ENDLESS = "[{subjects: 1000000, per: 1h}, {lookups: 10000000, per: 1h}, {failures: 10000000, per: 1h}]"
+LIMITS = ("limits: {per_address: [{subjects: 1000000, per: 1h}], per_organisation: [{subjects: 1000000, per: 24h}], "
+          "per_register: [{subjects: 1000000, per: 24h}]}")
 OFFICER = "[{subjects: 60, per: 1h}, {lookups: 100000, per: 1h}, {failures: 20, per: 1h}]"
 
 ACCOUNTS = {"prober": "prober", "officer": "officer", "counter": "counter", "analyst": "analyst", "clerk": "clerk",
@@ -42,7 +44,7 @@ def password_of(account):
     return f"password of {account}"
 
 
-def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, limits="", roles="", statistic_rows=1000, tls=""):
+def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, limits=LIMITS, roles="", statistic_rows=1000, tls=""):
     with open(os.path.join(HERE, "policy.yaml")) as f:
         text = f.read()
     for mark, value in {"@ROLES@": roles, "@LIMITS@": limits, "@MASKED@": MASKED, "@CLEAR@": CLEAR, "@ENDLESS@": endless,

@@ -111,7 +111,7 @@ class Register:
         for i in range(count):
             letter = visible.choice(sorted(GIVEN))
             year = visible.randint(1940, 2005)
-            birth = datetime.date(year, hidden.randint(1, 12), hidden.randint(2, 28))
+            birth = datetime.date(year, hidden.randint(1, 12), hidden.randint(4, 28))
             self.tables["taj.person"].append(dict(
                 person_id=1001 + 3 * i,
                 nir=f"{hidden.getrandbits(36):011d}{i:04d}",
@@ -154,7 +154,7 @@ class Register:
     def _owners(self, visible, hidden):
         for i, person in enumerate(sorted(visible.sample(self.people, len(self.people) // 4))):
             self.tables["sia.owner"].append(dict(
-                owner_id=person, since=datetime.date(visible.randint(2000, 2020), visible.randint(1, 12), visible.randint(1, 28)),
+                owner_id=person, since=datetime.date(visible.randint(2006, 2020), visible.randint(1, 12), visible.randint(1, 28)),
                 category=visible.choice("BCD"), remark=self._canary("remark", hidden)))
             for k in range(visible.choice([0, 1, 1, 2])):
                 self.tables["sia.permit"].append(dict(

@@ -71,7 +71,6 @@ ERRORS = [
     "SELECT 'unterminated",
     "SELECT 1 +",
     "SELECT (SELECT town_id FROM ref.town)",
-    "SELECT no_such_function(1)",
     "SELECT '2024-13-01'::date",
     "SELECT 1 = 'x'",
     "SELECT sum(sum(k)) FROM ref.numbers",

@@ -140,6 +140,7 @@ Status Analyzer::TopLevelOffset(const pgq::SelectStmt& select) {
                      "LIMIT (" + count + ")::pg_catalog.int8 + " + skip);
   }
   plan_->skip = Skip{*offset};
+  plan_->skip->value.type = 20;  // int8
   if (offset->kind == ValueSource::Kind::parameter) {
     const auto number = static_cast<size_t>(offset->parameter);
     if (plan_->parameter_types.size() < number) plan_->parameter_types.resize(number, 0);

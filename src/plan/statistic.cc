@@ -64,9 +64,22 @@ bool Analyzer::StatisticFrom(const pgq::Node& node, const Scope& scope) {
   if (node.has_range_var()) return true;
   if (!node.has_join_expr() || node.join_expr().jointype() != pgq::JOIN_INNER) return false;
   const pgq::JoinExpr& join = node.join_expr();
-  if (join.using_clause_size() > 0 || join.is_natural()) return false;
-  return join.has_quals() && StatisticCondition(join.quals(), scope, true) && StatisticFrom(join.larg(), scope) &&
-         StatisticFrom(join.rarg(), scope);
+  if (join.is_natural()) return false;
+  for (const std::string& name : NameParts(join.using_clause())) {
+    for (const FromItem* item : scope.items) {
+      for (const auto& relation : item->relations) {
+        const int column = relation->view == nullptr ? -1 : relation->view->Find(name);
+        if (column < 0) continue;
+        if (!relation->view->statistics_by.contains(column) &&
+            std::ranges::find(relation->view->subject, column) == relation->view->subject.end()) {
+          return false;
+        }
+      }
+    }
+  }
+  const bool joined =
+      join.using_clause_size() > 0 || (join.has_quals() && StatisticCondition(join.quals(), scope, true));
+  return joined && StatisticFrom(join.larg(), scope) && StatisticFrom(join.rarg(), scope);
 }
 
 bool Analyzer::StatisticForm(const pgq::SelectStmt& select, const Scope& scope) {

@@ -318,7 +318,12 @@ Result<std::shared_ptr<Plan>> Analyzer::Explain(const pgq::ExplainStmt& statemen
     plan_->read_only_catalog = inner->read_only_catalog;
     return plan_;
   }
-  (void)statement;
+  for (const pgq::Node& option : statement.options()) {
+    if (option.def_elem().defname() == "analyze") {
+      return Refuse(-1, "plan.explain", "EXPLAIN ANALYZE over guarded tables would tell of rows without showing them",
+                    "Use EXPLAIN, which shows how the statement is counted, or run the statement.");
+    }
+  }
   plan_->kind = Plan::Kind::explain;
   plan_->command_tag = "EXPLAIN";
   plan_->inner = inner;

@@ -110,7 +110,13 @@ class Verifier {
     ECLUSE_OK(Walk(tree));
     const pgq::Node& statement = tree.stmts(0).stmt();
     if (guarded_ && !plan_.guarded) return Disagree("a guarded view in an unguarded plan");
-    if (!plan_.guarded) return {};
+    for (const std::string& name : unqualified_) {
+      if (!ctes_.contains(name)) return Disagree("unqualified relation " + name);
+    }
+    if (!plan_.guarded) {
+      if (statement.has_select_stmt()) ECLUSE_OK(Select(statement.select_stmt(), {}, true));
+      return {};
+    }
     if (statement.has_select_stmt()) return Top(statement.select_stmt());
     if (statement.has_insert_stmt()) {
       return Written(statement.insert_stmt().relation(), statement.insert_stmt().returning_list());
@@ -189,8 +195,8 @@ class Verifier {
   Status Relation(const pgq::RangeVar& range) {
     if (!range.catalogname().empty()) return Disagree("relation of another database");
     if (range.schemaname().empty()) {
-      // Names of WITH come earlier or later in the walk; they are looked up at the end of it, level by level.
-      if (!ctes_.contains(range.relname())) return Disagree("unqualified relation " + range.relname());
+      // Names of WITH come earlier or later in the walk; Select() looks at their scope, level by level.
+      unqualified_.insert(range.relname());
       return {};
     }
     if (range.schemaname() == schema_.login) {
@@ -392,7 +398,7 @@ class Verifier {
   const RoleSchema& schema_;
   const Plan& plan_;
   std::span<const InsertedRange> inserted_;
-  std::set<std::string> views_, shadows_, stand_ins_, ctes_;
+  std::set<std::string> views_, shadows_, stand_ins_, ctes_, unqualified_;
   bool guarded_ = false;
   int membership_ = 0;
 };

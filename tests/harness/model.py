@@ -21,7 +21,7 @@ class Expected:
     asked: set = field(default_factory=set)
     arms: int = 1
     empty: int = 0
-    values: int = 0  # beyond the first in lists that are searched
+    values: int = 0  # beyond the first in lists that are searched for, whatever the column
     rows: int = 0
 
 
@@ -84,7 +84,9 @@ class Generator:
 
     def _done(self, sql, rows, delivered=None, **more):
         people = self.people(rows)
-        return Expected(sql, people, empty=0 if rows else 1, rows=len(rows) if delivered is None else delivered, **more)
+        listed = sql.count(" IN ('")  # lists of texts have two values
+        return Expected(sql, people, empty=0 if rows else 1, rows=len(rows) if delivered is None else delivered,
+                        values=listed, **more)
 
     # --- whole queries ---
     def plain(self):
@@ -233,7 +235,8 @@ class Generator:
                                             f"{key(alias)} = ANY ('{{{listed}}}'::int[])"])
         rows = [r for r in self.rows(alias) if person(alias, r) in ids and test(r[alias])]
         out = self._done(f"SELECT {alias}.* FROM {TABLES[alias][0]} {alias} WHERE {condition} AND {text}", rows)
-        out.asked, out.values = set(ids), len(ids) - 1
+        out.asked = set(ids)
+        out.values += len(ids) - 1
         return out
 
     def ranked(self):

@@ -18,7 +18,7 @@ def bounded(make_gate, request):
     made = []
 
     def make(**options):
-        made.append(make_gate(re.sub(r"\W", "", request.node.name.lower())[:40] + (str(len(made)) if made else ""),
+        made.append(make_gate(re.sub(r"[\W_]", "", request.node.name.lower())[4:34].lstrip("0123456789") + (str(len(made)) if made else ""),
                               **{"accounts": OFFICERS, **options}))
         return made[-1]
     yield make

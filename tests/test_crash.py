@@ -130,8 +130,8 @@ def test_full_disk(make_gate, small_disk):
 
 @pytest.mark.parametrize("damage", ["folder deleted", "files deleted", "files truncated", "file system read-only"])
 def test_damage_under_a_running_gate(make_gate, workspace, damage):
-    name = "damage_" + damage.replace(" ", "_").replace("-", "_")
-    disk = os.path.join(workspace, name + "_disk")
+    name = "damage-" + damage.replace(" ", "-")
+    disk = os.path.join(workspace, name + "-disk")
     os.makedirs(disk)
     mounted = damage == "file system read-only"
     if mounted:
@@ -142,7 +142,7 @@ def test_damage_under_a_running_gate(make_gate, workspace, damage):
         ledger = os.path.join(gate.data, "ledger")
         with gate.wire("counter") as c:
             assert c.query("SELECT person_id FROM taj.person WHERE person_id = 1001").rows
-            copy = os.path.join(workspace, name + "_copy")
+            copy = os.path.join(workspace, name + "-copy")
             shutil.copytree(gate.data, copy)
             if damage == "folder deleted":
                 shutil.rmtree(ledger)

@@ -4,6 +4,7 @@ A query is built over rows of the Register: what it must return and disclose fol
 text. `Expected.people` are those of the delivered (or skipped) rows, `asked` those named by constants, `empty` the arms
 that came back with nothing."""
 import random
+import re
 from dataclasses import dataclass, field
 
 TABLES = {"p": ("taj.person", "person_id"), "i": ("taj.involvement", "person_id"), "o": ("sia.owner", "owner_id"),
@@ -21,8 +22,13 @@ class Expected:
     asked: set = field(default_factory=set)
     arms: int = 1
     empty: int = 0
-    values: int = 0  # beyond the first in lists that are searched for, whatever the column
     rows: int = 0
+
+    @property
+    def values(self):
+        """Beyond the first in each list that is searched, whatever the column: every one is a question."""
+        lists = re.findall(r" IN \(([^)]*)\)|ARRAY\[([^\]]*)\]|'\{([^}]*)\}'", self.sql)
+        return sum("".join(found).count(",") for found in lists if "SELECT" not in "".join(found))
 
 
 def key(alias):
@@ -84,9 +90,7 @@ class Generator:
 
     def _done(self, sql, rows, delivered=None, **more):
         people = self.people(rows)
-        listed = sql.count(" IN ('")  # lists of texts have two values
-        return Expected(sql, people, empty=0 if rows else 1, rows=len(rows) if delivered is None else delivered,
-                        values=listed, **more)
+        return Expected(sql, people, empty=0 if rows else 1, rows=len(rows) if delivered is None else delivered, **more)
 
     # --- whole queries ---
     def plain(self):
@@ -236,7 +240,6 @@ class Generator:
         rows = [r for r in self.rows(alias) if person(alias, r) in ids and test(r[alias])]
         out = self._done(f"SELECT {alias}.* FROM {TABLES[alias][0]} {alias} WHERE {condition} AND {text}", rows)
         out.asked = set(ids)
-        out.values += len(ids) - 1
         return out
 
     def ranked(self):

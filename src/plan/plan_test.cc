@@ -239,6 +239,16 @@ TEST_F(PlanTest, CatalogsRunOnStandIns) {
   EXPECT_EQ(Sql("SELECT current_schema()"), "SELECT 'taj'::pg_catalog.name AS \"current_schema\"");
 }
 
+TEST_F(PlanTest, WithQueriesCarryTheirPeople) {
+  EXPECT_EQ(Sql("WITH x AS (SELECT o.* FROM sia.owner o) SELECT * FROM x"),
+            "WITH x AS (SELECT \"o\".\"owner_id\", \"o\".\"name\", \"o\".\"__subject\" AS \"__ecluse_s1\" FROM "
+            "\"ecluse_test_officer\".\"sia.owner\" o) SELECT \"x\".\"owner_id\", \"x\".\"name\", "
+            "\"x\".\"__ecluse_s1\" AS \"__ecluse_s1\" FROM x");
+  EXPECT_TRUE(Rule("WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t")
+                  .starts_with("passes"));
+  EXPECT_EQ(Rule("SELECT (WITH secret AS (SELECT 1) SELECT 1 FROM secret), (SELECT 1 FROM secret)"), "plan.name");
+}
+
 TEST_F(PlanTest, RankingCarriesThePartition) {
   EXPECT_EQ(
       Sql("SELECT nir, row_number() OVER (PARTITION BY family_name ORDER BY birth_date) FROM person"),

@@ -122,6 +122,10 @@ Status Analyzer::Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>
                     "Leave it out; a subject column is never changed.");
     }
     plan_->tables[static_cast<size_t>(relation.table_ref)].fields[column.name] = column.mask;
+    if (assignment.val().has_set_to_default()) {
+      return Refuse(assignment.location(), "plan.default", "SET … = DEFAULT is not available: a view has no defaults",
+                    "Write the value.");
+    }
     const pgq::Node& value =
         assignment.val().has_multi_assign_ref() ? assignment.val().multi_assign_ref().source() : assignment.val();
     ECLUSE_OK(Expression(value, level, Place::assignment));

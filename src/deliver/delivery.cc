@@ -172,7 +172,7 @@ bool Delivery::ReserveEmptyArms(Grant* grant) {
 EntryKind Delivery::ReleaseKind() const {
   const Plan& plan = admitted_.plan();
   if (taken_ == 0) return EntryKind::lookup;
-  if (plan.command_tag.starts_with("INSERT")) return EntryKind::collection;
+  if (plan.command_tag.starts_with("INSERT") || plan.kind == Plan::Kind::copy_in) return EntryKind::collection;
   if (plan.command_tag.starts_with("UPDATE")) return EntryKind::alteration;
   if (plan.command_tag.starts_with("DELETE")) return EntryKind::erasure;
   return plan.statistic ? EntryKind::statistic : EntryKind::disclosure;

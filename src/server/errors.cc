@@ -82,7 +82,6 @@ void PassError(std::string& out, std::string_view payload, std::string_view logi
 Error GuardedError(const pg::ErrorFields& fields, bool at_parse, std::string_view login) {
   Error error;
   error.sqlstate = fields.code();
-  error.rule = "deliver.error";
   if (at_parse && fields.code().starts_with("42") && fields.code() != "42501") {
     error.message = WithoutSchema(fields.message(), login);
     return error;

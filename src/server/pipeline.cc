@@ -51,7 +51,7 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
   if (portal->plan->kind == Plan::Kind::declare) return {};  // charged as rows are fetched
   ECLUSE_TRY(int64_t lookups, CountLookups(plan, values));
   ECLUSE_TRY(int64_t skip, ReadSkip(plan, values));
-  if (plan.swallow) skip = Delivery::kSwallowAll;
+  if (plan.swallow || plan.kind == Plan::Kind::copy_in) skip = Delivery::kSwallowAll;
   ECLUSE_TRY(Admitted admitted, Admit(services_.admission, services_.clock, caller_, portal->plan, lookups));
   DeliveryServices services{services_.keys, services_.admission, services_.ledger, services_.may_release};
   portal->delivery = std::make_unique<Delivery>(services, std::move(admitted), std::move(portal->asked),
@@ -180,7 +180,7 @@ awaitable<void> Session::FinishRun(std::shared_ptr<Portal> portal, char end, std
   const Plan& plan = *portal->plan;
   // A cursor of which more may be fetched has not answered yet whether an arm of it is empty.
   bool complete = plan.kind != Plan::Kind::fetch || plan.count < 0 || delivery->rows_taken() < plan.count;
-  if (portal->more) end = 'b';
+  if (portal->more && end == 'C') end = 'b';  // the end of one batch
   std::string rows;
   std::string* out = portal->copy ? &rows : &client_->out();
   Result<bool> done = end == 'C' ? co_await delivery->Finish(out, complete) : co_await delivery->Release(out);

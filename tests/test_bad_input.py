@@ -298,7 +298,7 @@ def test_postgresql_restarts_under_the_gate(make_gate, workspace):
         own.create_database("restarting")
         with own.owner("restarting") as c:
             Register("a", people=60).load(c)
-        gate = Gate(os.path.join(folder, "gate"), own, "restarting", "restarting").prepare().serve()
+        gate = Gate(os.path.join(folder, "gate"), own, "restarting", "restarting", accounts={"prober": "prober"}).prepare().serve()
         try:
             idle, busy = gate.wire("prober"), gate.wire("prober")
             assert idle.query("SELECT family_name FROM taj.person WHERE person_id = 1001").rows

@@ -10,7 +10,7 @@ from harness.wire import cstring, message
 
 @pytest.fixture(scope="module")
 def gate(make_gate):
-    return make_gate("copied")
+    return make_gate("copied", accounts={"exporter": "exporter", "clerk": "clerk", "prober": "prober"})
 
 
 @pytest.mark.parametrize("options", ["", "(FORMAT csv)", "(FORMAT csv, HEADER)", "(FORMAT text, DELIMITER '|', NULL 'none')",

@@ -12,6 +12,9 @@ from harness import gate as gates
 from harness import wire
 
 
+ONE = {"counter": "counter"}
+
+
 def fetch_until_it_fails(gate, received, stop, seed, failures=None):
     """Looks people up one by one and in ranges; keeps every id that arrived, and the errors that came instead."""
     r = random.Random(seed)
@@ -64,7 +67,7 @@ def assert_dense(gate):
 
 
 def test_kill_9_in_a_loop(make_gate):
-    gate, received, stop = make_gate("killed"), [], threading.Event()
+    gate, received, stop = make_gate("killed", accounts=ONE), [], threading.Event()
     threads = crowd(gate, received, stop)
     for n in range(6):
         time.sleep(0.3 + 0.1 * n)
@@ -94,18 +97,17 @@ def small_disk(workspace):
 
 def fill(folder):
     """Takes every free byte, as another program would."""
-    with open(os.path.join(folder, "ballast"), "wb") as f:
+    with open(os.path.join(folder, "ballast"), "wb", buffering=0) as f:
         chunk = b"\xff" * (1 << 20)
         while chunk:
             try:
                 f.write(chunk)
-                f.flush()
             except OSError:
                 chunk = chunk[:len(chunk) // 2]
 
 
 def test_full_disk(make_gate, small_disk):
-    gate, received, failures, stop = make_gate("full", data_dir=os.path.join(small_disk, "data")), [], [], threading.Event()
+    gate, received, failures, stop = make_gate("full", data_dir=os.path.join(small_disk, "data"), accounts=ONE), [], [], threading.Event()
     threads = crowd(gate, received, stop, failures=failures)
     gate.wait_for(lambda: len(received) > 100)
     fill(small_disk)
@@ -138,7 +140,7 @@ def test_damage_under_a_running_gate(make_gate, workspace, damage):
         if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tmpfs", disk]).returncode:
             pytest.skip("mounting needs root")
     try:
-        gate = make_gate(name, data_dir=os.path.join(disk, "data"))
+        gate = make_gate(name, data_dir=os.path.join(disk, "data"), accounts=ONE)
         ledger = os.path.join(gate.data, "ledger")
         with gate.wire("counter") as c:
             assert c.query("SELECT person_id FROM taj.person WHERE person_id = 1001").rows
@@ -183,7 +185,7 @@ def test_damage_under_a_running_gate(make_gate, workspace, damage):
 
 
 def test_the_ledger_is_not_writable_at_start(make_gate):
-    gate = make_gate("unwritable", serve=False)
+    gate = make_gate("unwritable", serve=False, accounts=ONE)
     shutil.rmtree(os.path.join(gate.data, "ledger"), ignore_errors=True)
     with open(os.path.join(gate.data, "ledger"), "w") as f:
         f.write("a file where the folder should be")
@@ -193,7 +195,7 @@ def test_the_ledger_is_not_writable_at_start(make_gate):
 
 
 def test_keys_are_missing(make_gate):
-    gate = make_gate("keyless", serve=False)
+    gate = make_gate("keyless", serve=False, accounts=ONE)
     os.unlink(os.path.join(gate.folder, "root.key"))
     with pytest.raises(RuntimeError) as refused:
         gate.serve(timeout=20)
@@ -202,7 +204,7 @@ def test_keys_are_missing(make_gate):
 
 def test_a_torn_tail_is_recovered(make_gate):
     """The last record cut short, as a power cut leaves it: nothing acknowledged is lost and the gate starts."""
-    gate = make_gate("torn")
+    gate = make_gate("torn", accounts=ONE)
     with gate.wire("counter") as c:
         for i in range(20):
             assert c.query(f"SELECT person_id FROM taj.person WHERE person_id = {1001 + 3 * i}").rows
@@ -215,20 +217,20 @@ def test_a_torn_tail_is_recovered(make_gate):
 
 
 def test_one_gate_for_a_register(make_gate):
-    gate = make_gate("single")
-    second = gates.Gate(os.path.join(gate.folder, "second"), gate.postgres, gate.database, gate.register)
+    gate = make_gate("single", accounts=ONE)
+    second = gates.Gate(os.path.join(gate.folder, "second"), gate.postgres, gate.database, gate.register, accounts=ONE)
     shutil.copy(os.path.join(gate.folder, "root.key"), second.folder)
     second.command("account", "add", "counter", "--role", "counter", "--organisation", "x", "--password-stdin", stdin="pw-pw-pw-pw\n")
     with pytest.raises(RuntimeError):
         second.serve(timeout=20)
     with pytest.raises(RuntimeError):  # nor a second process over the same folder
-        twice = gates.Gate(gate.folder, gate.postgres, gate.database, gate.register)
+        twice = gates.Gate(gate.folder, gate.postgres, gate.database, gate.register, accounts=ONE)
         twice.serve(timeout=20)
     assert gate.alive()
 
 
 def test_stop_loses_nothing(make_gate):
-    gate, received, stop = make_gate("stopped"), [], threading.Event()
+    gate, received, stop = make_gate("stopped", accounts=ONE), [], threading.Event()
     threads = crowd(gate, received, stop, n=4)
     gate.wait_for(lambda: len(received) > 50)
     assert gate.stop() == 0

@@ -76,7 +76,7 @@ def test_a_cursor_outside_a_transaction(client):
 
 
 def test_a_budget_ends_a_cursor(make_gate):
-    gate = make_gate("cursored")
+    gate = make_gate("cursored", accounts={"officer": "officer"})
     with gate.wire("officer") as c:
         c.query("BEGIN; DECLARE c CURSOR FOR SELECT person_id FROM taj.person ORDER BY person_id")
         assert len(c.query("FETCH 40 FROM c").rows) == 40

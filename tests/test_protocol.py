@@ -42,7 +42,7 @@ def tls_gate(make_gate, workspace):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
                         "-keyout", f"{workspace}/{name}.key", "-out", f"{workspace}/{name}.crt"], check=True, capture_output=True)
         os.chmod(f"{workspace}/{name}.key", 0o600)
-    return make_gate("secured", tls=f", tls: {{certificate: {workspace}/gate.crt, key: {workspace}/gate.key}}")
+    return make_gate("secured", accounts={"prober": "prober"}, tls=f", tls: {{certificate: {workspace}/gate.crt, key: {workspace}/gate.key}}")
 
 
 # --- startup ---
@@ -263,7 +263,7 @@ def test_scram_proof_is_checked(gate, bare):
 
 
 def test_lock_out_by_account(make_gate):
-    gate = make_gate("lockable")
+    gate = make_gate("lockable", accounts={"officer": "officer", "prober": "prober"})
     for i in range(14):
         with pytest.raises(wire.ServerError):
             gate.wire("officer", password="guess", source=f"127.0.3.{i + 1}")

@@ -3,6 +3,7 @@ import collections
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -44,13 +45,20 @@ def password_of(account):
     return f"password of {account}"
 
 
-def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, limits=LIMITS, roles="", statistic_rows=1000, tls=""):
+def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, limits=LIMITS, roles="", statistic_rows=1000, tls="",
+                only=None):
+    """The policy of harness/policy.yaml with its marks filled; of its roles only those named, where any are."""
     with open(os.path.join(HERE, "policy.yaml")) as f:
         text = f.read()
     for mark, value in {"@ROLES@": roles, "@LIMITS@": limits, "@MASKED@": MASKED, "@CLEAR@": CLEAR, "@ENDLESS@": endless,
                         "@OFFICER@": officer, "@REGISTER@": register, "@DATABASE@": database, "@PGPORT@": str(pgport),
                         "@STATISTIC_ROWS@": str(statistic_rows), "@TLS@": tls}.items():
         text = text.replace(mark, value)
+    if only is not None:
+        before, _, rest = text.partition("\nroles:\n")
+        sections = re.split(r"^(?=  \w+:\n|\S)", rest, flags=re.M)
+        kept = [part for part in sections if not (name := re.match(r"  (\w+):\n", part)) or name[1] in only]
+        text = before + "\nroles:\n" + "".join(kept)
     assert "@" not in text.replace("@2", ""), "a mark of the policy template was left open"
     return text
 
@@ -71,6 +79,8 @@ class Gate:
         self.config = os.path.join(self.folder, "ecluse.yaml")
         self.data = data_dir or os.path.join(self.folder, "data")
         self.policy = dict(policy)
+        if accounts is not None:  # compiling fewer roles is quicker
+            self.policy.setdefault("only", {r for roles in accounts.values() for r in ([roles] if isinstance(roles, str) else roles)})
         self.process, self.host, self.port = None, None, None
         os.makedirs(self.folder, exist_ok=True)
         self.write_policy()

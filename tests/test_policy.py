@@ -31,7 +31,7 @@ roles:
   officer:
     purposes: [vacation]
     read:
-      taj.person: {key: clear, name: blurred}
+      taj.person: {key: blurred}
       taj.nothing: {key: clear}
     budgets:
       - {subjects: -5, per: 1h}

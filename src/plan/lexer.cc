@@ -104,7 +104,10 @@ class Lexer {
         do {
           if (at_ + 1 >= text_.size()) return Unterminated(begin, "comment");
           if (Peek() == '/' && Peek(1) == '*') {
-            ++nested, at_ += 2;
+            // The parser's own scanner takes time that grows with the square of this depth.
+            if (++nested > limits::kStatementNesting)
+              return TooComplex("comments nest deeper than " + std::to_string(limits::kStatementNesting));
+            at_ += 2;
           } else if (Peek() == '*' && Peek(1) == '/') {
             --nested, at_ += 2;
           } else {

@@ -49,6 +49,7 @@ DEEP = {
     "fields": "SELECT a" + ".b" * 100_000,
     "with": "WITH " + ", ".join(f"w{i} AS (SELECT 1)" for i in range(50_000)) + " SELECT 1",
     "comments": "SELECT " + "/*" * 50_000 + "*/" * 50_000 + "1",
+    "adjacent comments": "SELECT " + "/**/" * 250_000 + "1",
     "semicolons": ";" * 500_000 + "SELECT 1",
     "statements": "SELECT 1;" * 100_000,
     "list": "SELECT 1 FROM taj.person WHERE person_id IN (" + ",".join(map(str, range(200_000))) + ")",

@@ -1,6 +1,7 @@
 # make          builds the program (build/release/ecluse)
 # make demo     a private PostgreSQL, a fictitious register, the gate before it; DEMO="--subjects 1000000" passes options on
-# make test     everything CI runs: unit tests, end-to-end tests, then the unit tests and corpora under sanitizers
+# make test     everything CI runs: unit tests with the fuzz corpora, then the end-to-end tests
+# make sanitized, make thread   the unit tests and corpora under address+undefined, and under thread sanitizers
 # make bench    measures, and writes bench/results.md
 # make install  program, systemd unit, documents and an example policy; takes DESTDIR and prefix
 
@@ -31,7 +32,6 @@ test:
 	@tools/install-deps.sh test
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory sanitized
 
 unit:
 	@mkdir -p build

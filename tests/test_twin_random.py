@@ -11,6 +11,8 @@ SEED = 20240229
 def test_no_difference(gate, twin, register_a, register_b):
     generator, end = RandomSql(SEED), time.monotonic() + SECONDS
     here, there = gate.wire("prober"), twin.wire("prober")
+    for client in (here, there):
+        assert not client.query("SET statement_timeout = 2000").errors
     answered = refused = 0  # how many fit into the time depends on the machine; that they agree does not
     for n in range(MOST):
         if time.monotonic() > end:
@@ -18,6 +20,8 @@ def test_no_difference(gate, twin, register_a, register_b):
         sql = generator.statement()
         one = [here.extended(sql) if n % 3 == 0 else here.query(sql)]
         two = [there.extended(sql) if n % 3 == 0 else there.query(sql)]
+        if "57014" in (one[0].sqlstate, two[0].sqlstate):
+            continue  # too slow on either: time is not what is compared
         assert leakage.comparable(one) == leakage.comparable(two), sql
         assert leakage.canaries(one, register_a) == [] and leakage.canaries(two, register_b) == [], sql
         answered, refused = answered + (not one[0].errors), refused + bool(one[0].errors)
@@ -29,13 +33,10 @@ def test_no_difference(gate, twin, register_a, register_b):
 def test_budgets_tell_nothing_either(gate, twin):
     """What was used up is the same on both: the number of people charged does not depend on hidden rows."""
     def used(g):
-        with g.wire("counter") as c:
-            c.query("SELECT 1")
-        with g.wire("prober") as c:
+        with g.wire("prober", reference="twin-budget") as c:
             for sql in ("SELECT case_id FROM taj.case WHERE case_id < 20", "SELECT outcome, count(*) FROM taj.involvement GROUP BY 1"):
                 assert not c.query(sql).errors
-        entries = [e for e in g.ledger("--principal", "prober") if e["kind"] == "disclosure"]
-        return [sorted(len(t.get("returned", [])) for t in e["subjects"]) for e in entries[-2:]]
+        return [sorted(len(t.get("returned", [])) for t in e["subjects"]) for e in g.entries("twin-budget") if e["kind"] == "disclosure"]
     assert used(gate) == used(twin)
 
 

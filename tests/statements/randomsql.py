@@ -100,14 +100,12 @@ class RandomSql:
             if not pair:
                 break
             (_, other), on = self.r.choice(pair)
-            kind = self.pick("JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "CROSS JOIN")
+            kind = self.pick("JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN")
             on = on.format(a=scope[-1][0], b=alias)
             if self.r.random() < 0.2:
                 on += f" AND {self.condition([scope[-1], (alias, other)], 1)}"
-            text += f" {kind} {other} {alias}" + ("" if kind == "CROSS JOIN" else f" ON {on}")
+            text += f" {kind} {other} {alias}" + f" ON {on}"
             scope.append((alias, other))
-            if kind == "CROSS JOIN":
-                break
         return text, scope
 
     def tied(self, scope):

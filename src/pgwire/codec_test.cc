@@ -258,7 +258,7 @@ TEST(Codec, ErrorNeverCarriesTheOperatorsPart) {
   Error error{"42501", "not allowed", "ask", "rule.x", "SECRET-DETAIL", 9};
   std::string bytes;
   WriteError(bytes, "ERROR", error);
-  EXPECT_EQ(bytes, "E\0\0\0\x2fSERROR\0VERROR\0C42501\0Mnot allowed\0Hask\0P9\0\0"s);
+  EXPECT_EQ(bytes, "E\0\0\0\x37SERROR\0VERROR\0C42501\0Mnot allowed\0Hask\0P9\0Rrule.x\0\0"s);
   EXPECT_EQ(bytes.find("SECRET"), std::string::npos);
 }
 

@@ -202,7 +202,7 @@ roles:
 }
 
 TEST(Policy, Subjects) {
-  ExpectProblem(With("person_id: {class: key}\n      nir", "id: {class: key}\n      nir"), "11:3",
+  ExpectProblem(With("person_id: {class: key}\n      nir", "id: {class: key}\n      nir"), "12:14",
                 "not among its columns");
   ExpectProblem(With("{birth_date: year, key: clear, identity: clear}", "{identity: clear}"), "32:7",
                 "leaves the subject column person_id hidden");

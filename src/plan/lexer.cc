@@ -282,7 +282,51 @@ class Lexer {
   size_t arms_ = 0, joins_ = 0, cases_ = 0;
 };
 
+// The end of the block comment that begins at `begin`; Lex() has seen that it ends.
+size_t CommentEnd(std::string_view text, size_t begin) {
+  size_t at = begin, nested = 0;
+  do {
+    const std::string_view two = text.substr(at, 2);
+    if (two == "/*") ++nested;
+    if (two == "*/") --nested;
+    at += two == "/*" || two == "*/" ? 2 : 1;
+  } while (nested > 0 && at < text.size());
+  return at;
+}
+
+void Quiet(std::string& text, size_t begin, size_t end) {
+  const bool ascii =
+      std::all_of(text.begin() + static_cast<ptrdiff_t>(begin), text.begin() + static_cast<ptrdiff_t>(end),
+                  [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (!ascii) begin += 2, end -= 2;  // positions count characters: these bytes must stay, and so must the comment
+  for (size_t i = begin; i < end; ++i) {
+    if (ascii || IsOperatorChar(text[i])) text[i] = ' ';
+  }
+}
+
 }  // namespace
+
+std::string QuietComments(std::string_view text, const std::vector<Token>& tokens) {
+  std::string out(text);
+  size_t at = 0;
+  for (size_t i = 0; i <= tokens.size(); ++i) {
+    const size_t gap_end = i < tokens.size() ? tokens[i].begin : text.size();
+    while (at < gap_end) {
+      const std::string_view two = text.substr(at, 2);
+      if (two == "--") {
+        at = std::min(text.find_first_of("\r\n", at), text.size());
+      } else if (two == "/*") {
+        const size_t end = CommentEnd(text, at);
+        Quiet(out, at, end);
+        at = end;
+      } else {
+        ++at;
+      }
+    }
+    if (i < tokens.size()) at = tokens[i].end;
+  }
+  return out;
+}
 
 Result<std::vector<Token>> Lex(std::string_view text) {
   if (text.size() > limits::kStatementBytes) {

@@ -24,6 +24,11 @@ struct Token {
 // gate pins.
 Result<std::vector<Token>> Lex(std::string_view text);
 
+// The statement, byte for byte as long, with its block comments made harmless: blanks where they are ASCII, else
+// without operator characters inside. PostgreSQL's scanner reads a run of operator characters again from every comment
+// that starts in it, so that a megabyte of `/**/` would hold a parser for minutes.
+std::string QuietComments(std::string_view text, const std::vector<Token>& tokens);
+
 // The token's text.
 inline std::string_view TextOf(std::string_view statement, const Token& token) {
   return statement.substr(token.begin, token.end - token.begin);

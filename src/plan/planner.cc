@@ -76,10 +76,12 @@ struct Planner::Impl {
   PlanCache cache{limits::kPlanCacheBytes};
 
   // One statement's text into its plan, on a parse thread.
-  Result<std::shared_ptr<const Plan>> Make(const PlanContext& context, std::string_view text,
+  Result<std::shared_ptr<const Plan>> Make(const PlanContext& context, std::string_view written,
                                            std::span<const Oid> declared, int nesting) {
-    ECLUSE_TRY(const std::vector<Token> tokens, Lex(text));
+    ECLUSE_TRY(const std::vector<Token> tokens, Lex(written));
     if (tokens.empty()) return std::make_shared<const Plan>();
+    const std::string quiet = QuietComments(written, tokens);
+    const std::string_view text = quiet;
     ECLUSE_OK(CheckReserved(text, tokens));
     ECLUSE_TRY(const pg_query::ParseResult tree, ParseTree(text));
     if (tree.stmts_size() != 1) {

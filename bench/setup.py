@@ -149,7 +149,7 @@ class PgBouncer(Target):
 
 class BenchGate(Target):
     def __init__(self, process, host, port):
-        super().__init__("Écluse", host, port, "reader", "reader", process.pid, "-c ecluse.purpose=measuring")
+        super().__init__("Écluse", host, port, "reader", "reader-of-the-bench", process.pid, "-c ecluse.purpose=measuring")
         self.process = process
 
     def stop(self):
@@ -167,7 +167,7 @@ def bench_gate(folder, people):
 
     command("keys", "init")
     command("apply", "--owner", people.postgres.owner_url("bench"))
-    command("account", "add", "reader", "--role", "reader", "--organisation", "bench", "--password-stdin", stdin="reader\n")
+    command("account", "add", "reader", "--role", "reader", "--organisation", "bench", "--password-stdin", stdin="reader-of-the-bench\n")
     log = open(os.path.join(folder, "serve.log"), "wb")
     process = subprocess.Popen([BINARY, "serve", "--config", config], stdout=subprocess.PIPE, stderr=log, text=True)
     line = process.stdout.readline()
@@ -175,7 +175,7 @@ def bench_gate(folder, people):
         raise RuntimeError(f"the gate did not become ready: {line!r}")
     host, port = next(word for word in line.split() if word.startswith("sql="))[4:].rsplit(":", 1)
     gate = BenchGate(process, host, int(port))
-    with psycopg.connect(host=host, port=port, user="reader", password="reader", dbname="bench", sslmode="disable",
+    with psycopg.connect(host=host, port=port, user="reader", password="reader-of-the-bench", dbname="bench", sslmode="disable",
                          options="-c ecluse.purpose=measuring") as c:
         c.execute("SELECT family_name FROM bench.person WHERE person_id = 1").fetchone()
     return gate

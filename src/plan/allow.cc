@@ -165,6 +165,26 @@ bool Ranking(std::string_view name) {
   return name == "row_number" || name == "rank" || name == "dense_rank" || name == "ntile";
 }
 bool Function(std::string_view name) { return Functions().contains(name) || Aggregate(name) || WindowFunction(name); }
+bool SetReturning(std::string_view name) {
+  static const Names names{"generate_series",
+                           "generate_subscripts",
+                           "unnest",
+                           "regexp_matches",
+                           "regexp_split_to_table",
+                           "string_to_table",
+                           "json_array_elements",
+                           "jsonb_array_elements",
+                           "json_array_elements_text",
+                           "jsonb_array_elements_text",
+                           "json_each",
+                           "jsonb_each",
+                           "json_each_text",
+                           "jsonb_each_text",
+                           "json_object_keys",
+                           "jsonb_object_keys",
+                           "jsonb_path_query"};
+  return names.contains(name);
+}
 bool CatalogFunction(std::string_view name) { return CatalogFunctions().contains(name); }
 
 bool Operator(std::string_view name) {

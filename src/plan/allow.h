@@ -13,6 +13,8 @@ bool Aggregate(std::string_view name);
 bool WindowFunction(std::string_view name);
 // Window functions whose answer is a place among the partition's rows: row_number, rank, dense_rank, ntile.
 bool Ranking(std::string_view name);
+// Functions that return a set of rows; a subset of the functions above.
+bool SetReturning(std::string_view name);
 // Functions only statements over catalogs alone may use, beyond those above.
 bool CatalogFunction(std::string_view name);
 // Operators of pg_catalog.

@@ -8,7 +8,9 @@
 namespace ecluse {
 namespace {
 
-bool IsCondition(Place place) { return place == Place::where || place == Place::on || place == Place::having; }
+bool IsCondition(Place place) {
+  return place == Place::where || place == Place::on || place == Place::having || place == Place::limit;
+}
 
 // Settings whose value says nothing of data or of the host.
 bool ReadableSetting(std::string_view name) {
@@ -242,7 +244,8 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
     return AggregateCall(call, level, place, name);
   }
   if (allow::WindowFunction(name)) return Refuse(call.location(), "plan.window", name + " needs OVER", {});
-  return Each(call.args(), level, place, in_aggregate);
+  // A function that may return no row decides whether there is one, as a condition does.
+  return Each(call.args(), level, allow::SetReturning(name) ? Place::on : place, in_aggregate);
 }
 
 Status Analyzer::AggregateCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name) {
@@ -445,6 +448,8 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
   auto output = Query(select, level.scope, Carry::tied, false);
   membership_.reset();
   if (!output) return std::unexpected(std::move(output).error());
+  // What the sub-select hands out may be an outer aggregate in disguise.
+  for (const Column& column : output->columns) level.saw_on_aggregate |= column.on_aggregate;
   if (output->guarded() && place != Place::where && place != Place::select_list) {
     return Refuse(link.location(), "plan.sub-select",
                   "a sub-select over guarded tables can stand only in the select list, WHERE and FROM",

@@ -249,6 +249,33 @@ TEST_F(PlanTest, WithQueriesCarryTheirPeople) {
   EXPECT_EQ(Rule("SELECT (WITH secret AS (SELECT 1) SELECT 1 FROM secret), (SELECT 1 FROM secret)"), "plan.name");
 }
 
+TEST_F(PlanTest, AggregatesInDisguiseAreAggregates) {
+  const std::string grouped = "(SELECT family_name, count(*) AS n FROM person GROUP BY family_name) x";
+  EXPECT_EQ(Rule("SELECT y.v FROM (SELECT (SELECT x.n) AS v FROM " + grouped + ") y WHERE y.v > 3"),
+            "plan.aggregate-condition");
+  EXPECT_EQ(Rule("SELECT v FROM " + grouped + ", LATERAL (VALUES (x.n)) y(v) WHERE v > 3"), "plan.aggregate-condition");
+  EXPECT_EQ(Rule("SELECT v FROM " + grouped + ", LATERAL (SELECT x.n AS v) y WHERE v > 3"), "plan.aggregate-condition");
+  EXPECT_EQ(Rule("SELECT 1 FROM " + grouped + ", LATERAL (SELECT 1 LIMIT x.n - 3) y"), "plan.aggregate-condition");
+  EXPECT_EQ(Rule("SELECT 1 FROM " + grouped + ", generate_series(1, x.n - 3)"), "plan.aggregate-condition");
+  EXPECT_EQ(Rule("SELECT generate_series(1, x.n - 3) FROM " + grouped), "plan.aggregate-condition");
+  EXPECT_EQ(Rule("SELECT 1 FROM " + grouped + ", LATERAL (SELECT generate_series(1, x.n - 3)) y"),
+            "plan.aggregate-condition");
+  EXPECT_EQ(Rule("SELECT family_name, generate_series(1, count(*) - 3) FROM person GROUP BY family_name"),
+            "plan.aggregate");
+  EXPECT_TRUE(Rule("SELECT x.n + 1 FROM " + grouped).starts_with("passes"));
+}
+
+TEST_F(PlanTest, AStatisticsOrderTellsOfNobody) {
+  const auto statistic = [&](const char* order) {
+    const auto plan = Make(std::string("SELECT outcome, count(*) FROM involvement GROUP BY outcome ORDER BY ") + order);
+    return plan && (*plan)->statistic;
+  };
+  EXPECT_TRUE(statistic("2"));
+  EXPECT_TRUE(statistic("outcome"));
+  EXPECT_FALSE(statistic("sum(CASE WHEN person_id = 7 THEN 1000 END)"));
+  EXPECT_FALSE(statistic("max(person_id)"));
+}
+
 TEST_F(PlanTest, RankingCarriesThePartition) {
   EXPECT_EQ(
       Sql("SELECT nir, row_number() OVER (PARTITION BY family_name ORDER BY birth_date) FROM person"),

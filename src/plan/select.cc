@@ -82,6 +82,7 @@ Result<Output> Analyzer::Values(const pgq::SelectStmt& select, Scope& scope) {
       }
     }
   }
+  for (Column& column : output.columns) column.on_aggregate = level.saw_on_aggregate;
   ECLUSE_OK(Sort(select, level, output));
   ECLUSE_OK(Limits(select, level, false, false));
   return output;

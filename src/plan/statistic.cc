@@ -96,6 +96,10 @@ bool Analyzer::StatisticForm(const pgq::SelectStmt& select, const Scope& scope) 
     }
   }
   if (select.has_where_clause() && !StatisticCondition(select.where_clause(), scope, false)) return false;
+  // An order by anything else could tell of one person by where a row stands.
+  for (const pgq::Node& node : select.sort_clause()) {
+    if (!node.sort_by().node().has_a_const() && !node.sort_by().node().has_column_ref()) return false;
+  }
   bool aggregates = false;
   std::vector<std::string> arguments;
   for (const pgq::Node& node : select.target_list()) {

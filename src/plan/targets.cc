@@ -95,7 +95,7 @@ Status Analyzer::Target(const pgq::ResTarget& target, Level& level, bool pseudon
     const bool saw = std::exchange(level.saw_on_aggregate, false);
     rename_.clear();
     ECLUSE_OK(Expression(target.val(), level, Place::select_list));
-    column.on_aggregate = level.aggregates || level.saw_on_aggregate;
+    column.on_aggregate = (level.aggregates && !level.nodes.empty()) || level.saw_on_aggregate;
     level.aggregates |= aggregates;
     level.saw_on_aggregate |= saw;
     if (!rename_.empty() && target.name().empty() &&

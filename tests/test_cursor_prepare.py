@@ -2,7 +2,7 @@
 import pytest
 
 from harness import gate as gates
-from harness.wire import SYNC, bind, execute, parse
+from harness.wire import SYNC, bind, columns_of, cstring, execute, message, parse
 
 
 @pytest.fixture
@@ -174,3 +174,47 @@ def test_asked_people_by_every_kind_of_parameter(gate, client):
         if said.errors:
             pytest.fail(f"{params!r} is refused: {said.error}")
     assert gates.people(gate.entries(client.reference), "asked") == {f"person:{i}" for i in range(5001, 5012)}
+
+
+def test_a_session_has_so_many_cursors(gate):
+    with gate.wire("prober") as c:
+        c.query("BEGIN")
+        for i in range(100):
+            assert not c.query(f"DECLARE c{i} CURSOR FOR SELECT id FROM ref.numbers").errors
+        said = c.query("DECLARE more CURSOR FOR SELECT id FROM ref.numbers")
+        assert said.sqlstate == "53400" and "100 cursors" in said.error
+        c.query("ROLLBACK")
+        c.query("BEGIN")
+        assert not c.query("DECLARE more CURSOR FOR SELECT id FROM ref.numbers").errors
+
+
+def test_describe_of_a_declared_cursor(gate):
+    with gate.wire("prober") as c:
+        c.query("BEGIN")
+        c.query("DECLARE people CURSOR FOR SELECT person_id, family_name FROM taj.person WHERE person_id = 1001")
+        c.send(message("D", b"P" + cstring("people")), message("S"))
+        described = []
+        while (got := c.receive())[0] != "Z":
+            described.append(got)
+        assert [kind for kind, _ in described] == ["T"]
+        assert [column[0] for column in columns_of(described[0][1])] == ["person_id", "family_name"]
+        c.send(message("D", b"P" + cstring("nobody")), message("S"))
+        assert c.outcome().sqlstate == "34000"
+
+
+@pytest.mark.parametrize("ask", ["query", "extended"])
+def test_set_config_of_what_set_may_change(gate, ask):
+    with gate.wire("prober") as c:
+        said = getattr(c, ask)("SELECT set_config('TimeZone', 'Asia/Tokyo', false)")
+        assert said.rows == [(b"Asia/Tokyo",)], said.errors
+        assert c.query("SHOW timezone").rows == [(b"Asia/Tokyo",)]
+        assert c.query("SELECT pg_catalog.set_config('datestyle', 'German', false) AS x; SELECT 1").results[0].columns[0][0] == "x"
+        c.query("BEGIN")
+        assert c.query("SELECT set_config('TimeZone', 'UTC', true)").rows == [(b"UTC",)]
+        c.query("COMMIT")
+        assert c.query("SHOW timezone").rows == [(b"Asia/Tokyo",)]
+        for refused in ("SELECT set_config('ecluse.role', 'writer', false)", "SELECT set_config('search_path', 'closed', false)",
+                        "SELECT set_config('row_security', 'off', false)", "SELECT set_config('statement_timeout', '0', false)",
+                        "SELECT set_config(family_name, 'x', false) FROM taj.person", "SELECT set_config('role', 'postgres', false)",
+                        "SELECT (SELECT set_config('TimeZone', 'UTC', false))", "SELECT set_config('standard_conforming_strings', 'off', false)"):
+            assert getattr(c, ask)(refused).errors, refused

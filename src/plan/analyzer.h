@@ -253,6 +253,7 @@ class Analyzer {
   Status SessionFunction(const pgq::FuncCall& call, const std::string& name, bool* done);
   Status Sequence(const pgq::FuncCall& call, const std::string& name);
   Status NameCast(const pgq::TypeCast& cast, const std::string& type);
+  Status NameOfColumn(const pgq::TypeCast& cast, const std::string& stand_in, const std::string& more);
 
   // subjects.cc
   // What the parts of `a AND b AND c` say: pairs of nodes that equalities of their subject columns tie; people and
@@ -286,6 +287,8 @@ class Analyzer {
   Result<std::shared_ptr<Plan>> Utility(const pgq::Node& node);
   Result<std::shared_ptr<Plan>> Transaction(const pgq::TransactionStmt& statement);
   Result<std::shared_ptr<Plan>> Set(const pgq::VariableSetStmt& statement);
+  Result<std::shared_ptr<Plan>> SetConfig(const pgq::FuncCall& call, const std::string& alias);
+  Status SettingValue();
   Result<std::shared_ptr<Plan>> Show(const pgq::VariableShowStmt& statement);
   Result<std::shared_ptr<Plan>> Prepare(const pgq::PrepareStmt& statement);
   Result<std::shared_ptr<Plan>> Execute(const pgq::ExecuteStmt& statement);
@@ -340,7 +343,10 @@ class Analyzer {
     int location = 0;
   };
   std::optional<CatalogOnly> catalog_only_;
-  std::string rename_;                             // the output name of an expression that was replaced by a constant
+  // The cast whose value is shown as text: there a regclass has to be a name, elsewhere its number does.
+  const pgq::TypeCast* shown_cast_ = nullptr;
+  bool named_ = false;  // a stand-in function took the place of the cast, and of its column's name
+  std::string rename_;  // the output name of an expression that was replaced by a constant
   std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
   struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated
                        // with

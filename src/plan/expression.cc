@@ -4,6 +4,7 @@
 
 #include "plan/allow.h"
 #include "plan/analyzer.h"
+#include "policy/database.h"
 
 namespace ecluse {
 namespace {
@@ -225,8 +226,17 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
     if (builtin && stand_in != schema_.shadow_functions.end()) {
       const size_t first = clauses_.TokenAt(static_cast<size_t>(call.location()));
       if (first == Clauses::npos) return Refuse(call.location(), "plan.name", "this call cannot be rewritten", {});
-      splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[first + (parts.size() - 1) * 2].end,
-                       QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(stand_in->second));
+      const size_t last = first + (parts.size() - 1) * 2;
+      std::string sql = QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(stand_in->second);
+      size_t end = clauses_.tokens()[last].end;
+      // What a bare name finds depends on the session's own path, which PostgreSQL does not have.
+      if (name == "pg_table_is_visible" && schema_.shadow_functions.contains("table_is_visible_in") &&
+          clauses_.Symbol(last + 1, "(")) {
+        sql = QuoteIdentifier(schema_.login) + ".\"table_is_visible_in\"(" +
+              QuoteLiteral(TextArray(context_.search_path)) + ", ";
+        end = clauses_.tokens()[last + 1].end;
+      }
+      splices_.Replace(clauses_.tokens()[first].begin, end, std::move(sql));
       catalog_only_ = CatalogOnly{"function " + name, call.location()};
     } else if (expand || (builtin && allow::CatalogFunction(name))) {
       catalog_only_ = CatalogOnly{"function " + name, call.location()};
@@ -371,7 +381,27 @@ Status Analyzer::Cast(const pgq::TypeCast& cast, Level& level, Place place, bool
     return NameCast(cast, parts.back());
   }
   ECLUSE_OK(Type(cast.type_name()));
+  if (cast.arg().has_type_cast() && !parts.empty() && parts.back() == "text") shown_cast_ = &cast.arg().type_cast();
   return Expression(cast.arg(), level, place, in_aggregate);
+}
+
+// `argument::type` -> `stand_in(argument more)`.
+Status Analyzer::NameOfColumn(const pgq::TypeCast& cast, const std::string& stand_in, const std::string& more) {
+  const int location =
+      cast.arg().has_param_ref() ? cast.arg().param_ref().location() : cast.arg().column_ref().location();
+  const size_t argument = clauses_.TokenAt(static_cast<size_t>(location));
+  const size_t type = clauses_.TokenAt(static_cast<size_t>(cast.type_name().location()));
+  const size_t fields = cast.arg().has_param_ref() ? 1 : static_cast<size_t>(cast.arg().column_ref().fields_size());
+  if (argument == Clauses::npos || type == Clauses::npos || type != argument + fields * 2 ||
+      clauses_.TextOf(type - 1) != "::") {
+    return Refuse(cast.location(), "plan.name-cast", "this cast cannot be rewritten", "Write it as name::type.");
+  }
+  const size_t last = type + (cast.type_name().names_size() - 1) * 2;
+  splices_.Insert(clauses_.tokens()[argument].begin,
+                  QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(stand_in) + "(");
+  splices_.Replace(clauses_.tokens()[type - 1].begin, clauses_.tokens()[last].end, more + ")");
+  named_ = true;
+  return {};
 }
 
 Status Analyzer::NameCast(const pgq::TypeCast& cast, const std::string& type) {
@@ -384,6 +414,16 @@ Status Analyzer::NameCast(const pgq::TypeCast& cast, const std::string& type) {
     return {};
   };
   if (!cast.arg().has_a_const() || !cast.arg().a_const().has_sval()) {
+    const bool shown = &cast == shown_cast_ && cast.arg().has_column_ref();
+    if (shown && type == "regclass" && schema_.shadow_functions.contains("relation_name")) {
+      return NameOfColumn(cast, "relation_name", "");
+    }
+    if (shown && type == "regtype" && schema_.shadow_functions.contains("format_type")) {
+      return NameOfColumn(cast, "format_type", ", NULL");
+    }
+    if (cast.arg().has_param_ref() && schema_.shadow_functions.contains("to_" + type)) {
+      return NameOfColumn(cast, "to_" + type, "");
+    }
     if (cast.arg().has_param_ref()) {
       return Refuse(cast.location(), "plan.name-cast", "a name cannot be looked up from a parameter",
                     "Write the name as a constant.");

@@ -82,7 +82,10 @@ inline std::shared_ptr<const RoleSchema> FixtureSchema() {
   schema->open[{"ref", "town"}] = {{"ref", "town"}, {{"code", 25}, {"name", 25}}};
   schema->shadows[{"pg_catalog", "pg_class"}] = {
       {"pg_catalog", "pg_class"}, "pg_class", {{"oid", 26}, {"relname", 19}, {"relnamespace", 26}, {"relkind", 18}}};
-  schema->shadow_functions["pg_table_is_visible"] = "pg_table_is_visible";
+  for (const char* name :
+       {"pg_table_is_visible", "table_is_visible_in", "relation_name", "format_type", "to_regtype"}) {
+    schema->shadow_functions[name] = name;
+  }
   schema->relation_oids["taj.person"] = 16400;
   return schema;
 }

@@ -231,7 +231,15 @@ TEST_F(PlanTest, PseudonymsStandAlone) {
 TEST_F(PlanTest, CatalogsRunOnStandIns) {
   EXPECT_EQ(Sql("SELECT c.relname FROM pg_catalog.pg_class c WHERE pg_catalog.pg_table_is_visible(c.oid)"),
             "SELECT c.relname FROM \"ecluse_test_officer\".\"pg_class\" c WHERE "
-            "\"ecluse_test_officer\".\"pg_table_is_visible\"(c.oid)");
+            "\"ecluse_test_officer\".\"table_is_visible_in\"('{\"taj\",\"ref\"}', c.oid)");
+  EXPECT_EQ(
+      Sql("SELECT oid::regclass FROM pg_class WHERE oid::regclass = 5"),
+      "SELECT \"ecluse_test_officer\".\"relation_name\"(oid) AS \"oid\" FROM \"ecluse_test_officer\".\"pg_class\" AS "
+      "\"pg_class\" WHERE oid::pg_catalog.oid = 5");
+  EXPECT_EQ(Sql("SELECT c.oid::pg_catalog.regtype::text AS t FROM pg_class c WHERE c.oid = $1::regtype"),
+            "SELECT \"ecluse_test_officer\".\"format_type\"(c.oid, NULL)::text AS t FROM "
+            "\"ecluse_test_officer\".\"pg_class\" c "
+            "WHERE c.oid = \"ecluse_test_officer\".\"to_regtype\"($1)");
   EXPECT_EQ(Sql("SELECT oid FROM pg_class WHERE oid = 'taj.person'::regclass"),
             "SELECT oid FROM \"ecluse_test_officer\".\"pg_class\" AS \"pg_class\" WHERE oid = '16400'::pg_catalog.oid");
   EXPECT_EQ(Rule("SELECT * FROM pg_stats"), "plan.name");

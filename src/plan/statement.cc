@@ -5,6 +5,22 @@
 
 namespace ecluse {
 
+namespace {
+
+// The call of `SELECT f(…)`, where there is nothing else.
+const pgq::FuncCall* LoneCall(const pgq::SelectStmt& select) {
+  if (select.target_list_size() != 1 || select.from_clause_size() != 0 || select.has_where_clause() ||
+      select.has_with_clause() || select.has_having_clause() || select.has_limit_count() || select.has_limit_offset() ||
+      select.sort_clause_size() != 0 || select.group_clause_size() != 0 || select.distinct_clause_size() != 0 ||
+      select.op() != pgq::SETOP_NONE) {
+    return nullptr;
+  }
+  const pgq::Node& value = select.target_list(0).res_target().val();
+  return value.has_func_call() ? &value.func_call() : nullptr;
+}
+
+}  // namespace
+
 Analyzer::Analyzer(const PlanContext& context, std::string_view text, const std::vector<Token>& tokens,
                    std::span<const Oid> declared, bool statistic, PlanInner inner)
     : context_(context),
@@ -48,6 +64,11 @@ Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Rows(const pgq::SelectStmt& select) {
+  if (const pgq::FuncCall* call = LoneCall(select);
+      call != nullptr && NameParts(call->funcname()).back() == "set_config") {
+    const std::string& alias = select.target_list(0).res_target().name();
+    return SetConfig(*call, alias.empty() ? "set_config" : alias);
+  }
   plan_->kind = Plan::Kind::rows;
   statement_ = &select;
   Output output;

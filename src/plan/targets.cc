@@ -94,7 +94,14 @@ Status Analyzer::Target(const pgq::ResTarget& target, Level& level, bool pseudon
     const bool aggregates = std::exchange(level.aggregates, false);
     const bool saw = std::exchange(level.saw_on_aggregate, false);
     rename_.clear();
+    named_ = false;
+    shown_cast_ = target.val().has_type_cast() ? &target.val().type_cast() : nullptr;
     ECLUSE_OK(Expression(target.val(), level, Place::select_list));
+    if (std::exchange(named_, false) && target.name().empty() && target.val().has_type_cast()) {
+      const pgq::TypeName& type = target.val().type_cast().type_name();
+      const size_t last = clauses_.TokenAt(static_cast<size_t>(type.location())) + (type.names_size() - 1) * 2;
+      splices_.Insert(clauses_.tokens()[last].end, " AS " + QuoteIdentifier(OutputName(target.val(), "?column?")));
+    }
     column.on_aggregate = (level.aggregates && !level.nodes.empty()) || level.saw_on_aggregate;
     level.aggregates |= aggregates;
     level.saw_on_aggregate |= saw;

@@ -32,6 +32,7 @@ constexpr std::array<std::string_view, 12> kShowable{
     "is_superuser",   "session_authorization", "max_identifier_length", "lc_collate",        "lc_ctype",
     "block_size",     "in_hot_standby"};
 constexpr std::array<std::string_view, 3> kOwnSettable{"ecluse.purpose", "ecluse.reference", "ecluse.role"};
+constexpr std::array<std::string_view, 4> kBooleans{"t", "f", "true", "false"};
 constexpr std::array<std::string_view, 3> kOwnShowable{"ecluse.budget", "ecluse.purposes", "ecluse.session"};
 
 bool In(std::span<const std::string_view> names, std::string_view name) {
@@ -42,6 +43,13 @@ std::string Lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   return out;
+}
+
+// As PostgreSQL shows the elements of a list.
+std::string QuoteWhereNeeded(const std::string& name) {
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  const bool digit = !name.empty() && name[0] >= '0' && name[0] <= '9';
+  return name.empty() || digit || !std::ranges::all_of(name, plain) ? QuoteIdentifier(name) : name;
 }
 
 constexpr int kCursorBinary = 0x1, kCursorScroll = 0x2, kCursorHold = 0x20;  // PostgreSQL's DECLARE CURSOR options
@@ -179,10 +187,17 @@ Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statemen
       }
       // Elements of a list keep their quoting apart, for the gate's own search_path.
       value += (value.empty() ? "" : ", ") +
-               (name == "search_path" ? QuoteIdentifier(constant->constant) : constant->constant);
+               (name == "search_path" ? QuoteWhereNeeded(constant->constant) : constant->constant);
     }
     plan_->setting.value = std::move(value);
   }
+  ECLUSE_OK(SettingValue());
+  return plan_;
+}
+
+// Values that would change how statements are read, or free them of a limit.
+Status Analyzer::SettingValue() {
+  const std::string& name = plan_->setting.name;
   const auto is = [&](std::initializer_list<std::string_view> allowed) {
     return !plan_->setting.value || std::ranges::find(allowed, Lower(*plan_->setting.value)) != allowed.end();
   };
@@ -201,6 +216,28 @@ Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statemen
   if (name == "standard_conforming_strings" && !is({"on", "true", "1", "t"})) {
     return Refuse(-1, "plan.setting", "standard_conforming_strings can only be on here", {});
   }
+  return {};
+}
+
+Result<std::shared_ptr<Plan>> Analyzer::SetConfig(const pgq::FuncCall& call, const std::string& alias) {
+  std::vector<std::string> values;
+  for (const pgq::Node& argument : call.args()) {
+    const auto source = ConstantOf(argument);
+    if (source && source->kind == ValueSource::Kind::constant) values.push_back(source->constant);
+  }
+  const bool local = values.size() == 3 && Lower(values[2]).starts_with('t');
+  if (values.size() != 3 || call.args_size() != 3 || !In(kSettable, Lower(values[0])) ||
+      !In(kBooleans, Lower(values[2]))) {
+    return Forbid(call.location(), "plan.setting",
+                  "set_config takes constants here, and one of the settings of PostgreSQL's that SET may change",
+                  "The gate's own settings, and search_path, are set by SET.");
+  }
+  plan_->kind = Plan::Kind::set;
+  plan_->command_tag = "SELECT";
+  plan_->setting = {Lower(values[0]), values[1], local};
+  ECLUSE_OK(SettingValue());
+  plan_->sql = "SELECT pg_catalog.set_config(" + QuoteLiteral(plan_->setting.name) + ", " + QuoteLiteral(values[1]) +
+               (local ? ", true)" : ", false)") + " AS " + QuoteIdentifier(alias);
   return plan_;
 }
 

@@ -32,23 +32,22 @@ std::string Filled(std::string_view text, const RoleSchema& schema) {
 // all).
 std::string RelationRows(const RoleSchema& schema) {
   std::string rows;
-  auto add = [&](const std::string& shown, const TableName& base, const std::string& clear, const std::string& unseen) {
+  auto add = [&](const std::string& shown, const TableName& base, const std::string& clear) {
     rows += rows.empty() ? "VALUES " : ",\n  ";
-    rows += "(" + QuoteText(shown) + "::regclass::oid, " + QuoteText(QuoteTable(base)) + "::regclass::oid, " + clear +
-            ", " + unseen + ")";
+    rows +=
+        "(" + QuoteText(shown) + "::regclass::oid, " + QuoteText(QuoteTable(base)) + "::regclass::oid, " + clear + ")";
   };
   auto array = [](const std::string& list) { return "ARRAY[" + list + "]::name[]"; };
   for (const auto& [name, view] : schema.guarded) {
-    std::string clear, unseen;
+    std::string clear;
     for (const ViewColumn& column : view.columns) {
       const std::string quoted = QuoteText(column.name);
       if (column.mask.kind == Mask::Kind::clear) clear += (clear.empty() ? "" : ", ") + quoted;
-      if (column.mask.kind == Mask::Kind::hidden && column.readable) unseen += (unseen.empty() ? "" : ", ") + quoted;
     }
-    add(QuoteName(schema.login) + "." + QuoteName(view.view), name, array(clear), array(unseen));
+    add(QuoteName(schema.login) + "." + QuoteName(view.view), name, array(clear));
   }
-  for (const auto& [name, open] : schema.open) add(QuoteTable(name), name, "NULL::name[]", array(""));
-  return rows.empty() ? "SELECT NULL::oid, NULL::oid, NULL::name[], NULL::name[] WHERE false" : rows;
+  for (const auto& [name, open] : schema.open) add(QuoteTable(name), name, "NULL::name[]");
+  return rows.empty() ? "SELECT NULL::oid, NULL::oid, NULL::name[] WHERE false" : rows;
 }
 
 std::string TypeCondition(const RoleSchema& schema) {
@@ -70,8 +69,8 @@ std::vector<SqlObject> Helpers(const RoleSchema& schema) {
         "CREATE VIEW " + QuoteName(schema.login) + "." + QuoteName(name) + " AS " + Filled(select, schema)};
   };
   const std::string relation =
-      "SELECT r.oid, r.base, r.clear, r.unseen, c.relname, n.oid AS nspoid, n.nspname FROM (" + RelationRows(schema) +
-      ") AS r(oid, base, clear, unseen) JOIN pg_class c ON c.oid = r.base JOIN pg_namespace n ON n.oid = "
+      "SELECT r.oid, r.base, r.clear, c.relname, n.oid AS nspoid, n.nspname FROM (" + RelationRows(schema) +
+      ") AS r(oid, base, clear) JOIN pg_class c ON c.oid = r.base JOIN pg_namespace n ON n.oid = "
       "c.relnamespace";
   const std::string type =
       "SELECT t.oid FROM pg_type t JOIN pg_type e ON e.oid = CASE WHEN t.typelem <> 0 AND t.typlen = -1 "
@@ -83,7 +82,6 @@ std::vector<SqlObject> Helpers(const RoleSchema& schema) {
       view("__column", R"(
 SELECT r.oid AS relation, a.attnum, a.attname, b.attnum AS base_attnum, own.clear, b.attnotnull AND own.clear AS attnotnull
 FROM {}."__relation" r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
-  AND a.attname <> ALL (r.unseen)
 JOIN pg_attribute b ON b.attrelid = r.base AND b.attname = a.attname AND b.attnum > 0
 CROSS JOIN LATERAL (SELECT r.clear IS NULL OR a.attname = ANY (r.clear) AS clear) own)"),
       view("__index", R"(

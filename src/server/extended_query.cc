@@ -163,7 +163,7 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   portal->same_text = portal->plan->sql == found->second.text;
   for (size_t i = 0; i < message.result_formats.size(); ++i) portal->formats.push_back(message.result_formats.Of(i));
   const Plan& plan = *portal->plan;
-  if (Guards(plan) || GateRuns(plan)) {
+  if (Guards(plan) || GateRuns(plan) || plan.kind == Plan::Kind::declare) {
     // What was asked before may change the transaction, and decides whether this may run.
     if (wrote_ || settings_pending_) co_await Drain(true);
     if (failed_ || ended_) co_return;
@@ -223,11 +223,20 @@ awaitable<void> Session::OnDescribe(pg::Frame frame) {
     reply.kind = Reply::Kind::statement_described;
     reply.plan = found->second.plan;
   } else {
-    auto found = portals_.find(message.name);
-    if (found == portals_.end()) co_return co_await RefuseInPlace(NoPortal(message.name), nullptr);
+    if (settings_pending_ && !portals_.contains(message.name)) co_await Drain(true);
+    if (failed_ || ended_) co_return;
     reply.kind = Reply::Kind::portal_described;
-    reply.portal = found->second;
-    reply.plan = found->second->plan;
+    if (auto found = portals_.find(message.name); found != portals_.end()) {
+      reply.portal = found->second;
+      reply.plan = found->second->plan;
+    } else if (auto cursor = cursors_.find(message.name); cursor != cursors_.end()) {
+      // A cursor of SQL's is a portal to the protocol; psycopg asks for its columns so.
+      reply.portal = std::make_shared<Portal>();
+      reply.portal->upstream_name = message.name;
+      reply.portal->plan = reply.plan = cursor->second.inner;
+    } else {
+      co_return co_await RefuseInPlace(NoPortal(message.name), nullptr);
+    }
   }
   const Plan& plan = *reply.plan;
   if (GateRuns(plan) || plan.kind == Plan::Kind::empty) {

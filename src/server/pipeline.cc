@@ -62,6 +62,10 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
 // Admits and binds. An Error is the gate's refusal; nothing of the statement has run.
 awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show) {
   const Plan& plan = *portal->plan;
+  if (plan.kind == Plan::Kind::declare && cursors_.size() >= limits::kCursorsPerSession) {
+    co_return Fail("53400", fmt::format("a session has at most {} cursors", limits::kCursorsPerSession),
+                   "Close those that are no longer used.", "session.cursor-count");
+  }
   if (plan.guarded || (plan.kind == Plan::Kind::declare && plan.inner->guarded)) {
     ECLUSE_CO_OK(AdmitPortal(portal.get(), message));
   } else {

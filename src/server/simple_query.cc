@@ -42,6 +42,11 @@ bool RunsInAborted(const Plan& plan) {
          plan.kind == Plan::Kind::empty;
 }
 
+bool ReturnsRows(const Plan& plan) {
+  return plan.kind == Plan::Kind::rows || plan.kind == Plan::Kind::show ||
+         (plan.kind == Plan::Kind::set && plan.command_tag == "SELECT");  // set_config
+}
+
 // Changes how the statements behind it have to be read.
 bool ChangesContext(const Plan& plan) {
   return plan.kind == Plan::Kind::set && (plan.setting.name == "ecluse.role" || plan.setting.name == "search_path");
@@ -128,7 +133,7 @@ awaitable<void> Session::RunPortal(std::shared_ptr<Portal> portal, bool describe
     if (!failed_ && !ended_) co_await RunGate(std::move(portal), describe);
     co_return;
   }
-  if (plan.kind == Plan::Kind::rows || plan.kind == Plan::Kind::show) PushDescribe(portal, describe);
+  if (ReturnsRows(plan)) PushDescribe(portal, describe);
   bool holds = Holds(plan) || wrote_;
   ExecutePortal(std::move(portal), 0);
   if (last && !holds && simple_) {

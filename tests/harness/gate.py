@@ -214,7 +214,7 @@ class Gate:
             if found:
                 return found
             time.sleep(0.05)
-        raise AssertionError("what was waited for did not happen")
+        raise AssertionError(f"what was waited for did not happen; the gate said:\n{self.log_text()[-3000:]}")
 
 
 def people(entries, kind="returned"):

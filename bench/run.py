@@ -29,7 +29,7 @@ def pgbench(target, clients, mode, script=None):
     done = subprocess.run(options, env=dict(os.environ, **target.environment), capture_output=True, text=True)
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
     if done.returncode or not found:
-        raise RuntimeError(f"{target.name}: {done.stderr[-800:]}")
+        raise RuntimeError(f"{target.name}: {done.stderr[-800:]} {done.stdout[-400:]}")
     return float(found.group(1))
 
 

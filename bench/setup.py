@@ -28,7 +28,7 @@ tables:
       given_name: {{class: identity}}
       birth_date: {{class: identity}}
       town: {{class: place}}
-open_tables: [public.pgbench_accounts]
+open_tables: [public.pgbench_accounts, public.pgbench_branches]
 roles:
   reader:
     purposes: [measuring]
@@ -39,6 +39,8 @@ roles:
       - {{lookups: 1000000000, per: 1h}}
 limits:
   per_address: [{{subjects: 100000000, per: 1h}}]
+  per_organisation: [{{subjects: 100000000, per: 1h}}]
+  per_register: [{{subjects: 100000000, per: 1h}}]
 """
 
 
@@ -82,8 +84,9 @@ class People:
                                 PGUSER=pg.SUPERUSER, PGPASSWORD=pg.SUPERUSER_PASSWORD))
         with self.postgres.admin(self.database) as c:
             c.autocommit = True
-            c.execute("ALTER TABLE pgbench_accounts OWNER TO owner")
-            c.execute("GRANT SELECT ON pgbench_accounts TO plain, audited")
+            for table in ("pgbench_accounts", "pgbench_branches"):
+                c.execute(f"ALTER TABLE {table} OWNER TO owner")
+            c.execute("GRANT SELECT ON pgbench_accounts, pgbench_branches TO plain, audited")
             c.execute("VACUUM ANALYZE")
 
     def direct(self):

@@ -239,19 +239,26 @@ class Analyzer {
 
   // expression.cc
   Status Expression(const pgq::Node& node, Level& level, Place place, bool in_aggregate = false);
+  template <typename List>
+  Status Each(const List& nodes, Level& level, Place place, bool in_aggregate) {
+    for (const pgq::Node& node : nodes) ECLUSE_OK(Expression(node, level, place, in_aggregate));
+    return {};
+  }
   Status Column_(const pgq::ColumnRef& ref, Level& level, Place place, bool in_aggregate);
   Status Operator(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
+  Status Ranged(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
+  Status SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate);
+
+  // calls.cc
   Status Call(const pgq::FuncCall& call, Level& level, Place place, bool in_aggregate);
   Status AggregateCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name);
   Status WindowCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name);
-  Status Cast(const pgq::TypeCast& cast, Level& level, Place place, bool in_aggregate);
-  Status SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate);
-  Status Type(const pgq::TypeName& type);
-  template <typename List>
-  Status Each(const List& nodes, Level& level, Place place, bool in_aggregate);
-  Status Ranged(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
   Status SessionFunction(const pgq::FuncCall& call, const std::string& name, bool* done);
   Status Sequence(const pgq::FuncCall& call, const std::string& name);
+
+  // casts.cc
+  Status Type(const pgq::TypeName& type);
+  Status Cast(const pgq::TypeCast& cast, Level& level, Place place, bool in_aggregate);
   Status NameCast(const pgq::TypeCast& cast, const std::string& type);
   Status NameOfColumn(const pgq::TypeCast& cast, const std::string& stand_in, const std::string& more);
 

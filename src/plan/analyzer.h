@@ -246,7 +246,6 @@ class Analyzer {
   }
   Status Column_(const pgq::ColumnRef& ref, Level& level, Place place, bool in_aggregate);
   Status Operator(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
-  Status Ranged(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
   Status SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate);
 
   // calls.cc

@@ -65,6 +65,7 @@ struct UpstreamPool::Impl : std::enable_shared_from_this<UpstreamPool::Impl> {
   std::map<std::string, PerUser> users;
   asio::steady_timer prune;
   bool prune_armed = false;
+  bool closed = false;  // the pool is gone: nothing may be begun on its executor
   uint64_t generation = 0;
 };
 
@@ -195,7 +196,7 @@ std::unique_ptr<Upstream> UpstreamPool::Impl::TakeIdle(const std::string& user) 
 }
 
 void UpstreamPool::Impl::GiveBack(std::unique_ptr<Upstream> upstream, Residue residue) {
-  if (upstream->broken() || upstream->cancelling()) return;
+  if (closed || upstream->broken() || upstream->cancelling()) return;
   if (upstream->owed() > 0 || upstream->stream().has_output()) {
     asio::co_spawn(executor, Discard(std::move(upstream)), asio::detached);
     return;
@@ -283,12 +284,13 @@ UpstreamPool::UpstreamPool(asio::any_io_executor executor, std::shared_ptr<const
 
 UpstreamPool::~UpstreamPool() {
   Drain();
+  impl_->closed = true;
   impl_->prune.cancel();
 }
 
 UpstreamLease UpstreamPool::TryAcquire(const std::shared_ptr<const UpstreamLogin>& login) {
   std::unique_ptr<Upstream> upstream = impl_->TakeIdle(login->user);
-  return upstream ? UpstreamLease(this, std::move(upstream)) : UpstreamLease();
+  return upstream ? UpstreamLease(impl_, std::move(upstream)) : UpstreamLease();
 }
 
 asio::awaitable<Result<UpstreamLease>> UpstreamPool::Acquire(std::shared_ptr<const UpstreamLogin> login) {
@@ -302,7 +304,7 @@ asio::awaitable<Result<UpstreamLease>> UpstreamPool::Acquire(std::shared_ptr<con
       impl_->quota->AskToYield(login->user);
       co_await waiter->timer.async_wait(asio::as_tuple(asio::deferred));
     }
-    if (waiter->given) co_return UpstreamLease(this, std::move(waiter->given));
+    if (waiter->given) co_return UpstreamLease(impl_, std::move(waiter->given));
     permit = std::move(waiter->permit);
   }
   if (!permit) {
@@ -312,7 +314,7 @@ asio::awaitable<Result<UpstreamLease>> UpstreamPool::Acquire(std::shared_ptr<con
                    "login " + login->user);
   }
   ECLUSE_CO_TRY(auto upstream, co_await impl_->Open(login, std::move(permit)));
-  co_return UpstreamLease(this, std::move(upstream));
+  co_return UpstreamLease(impl_, std::move(upstream));
 }
 
 void UpstreamPool::Drain() {
@@ -331,13 +333,13 @@ size_t UpstreamPool::idle() const {
 
 // ---- Lease ----
 
-UpstreamLease::UpstreamLease(UpstreamPool* pool, std::unique_ptr<Upstream> upstream)
-    : pool_(pool), upstream_(std::move(upstream)) {}
+UpstreamLease::UpstreamLease(std::shared_ptr<void> pool, std::unique_ptr<Upstream> upstream)
+    : pool_(std::move(pool)), upstream_(std::move(upstream)) {}
 
 UpstreamLease& UpstreamLease::operator=(UpstreamLease&& other) noexcept {
   if (this != &other) {
     Release(Residue::settings);
-    pool_ = other.pool_;
+    pool_ = std::move(other.pool_);
     upstream_ = std::move(other.upstream_);
   }
   return *this;
@@ -346,7 +348,7 @@ UpstreamLease& UpstreamLease::operator=(UpstreamLease&& other) noexcept {
 UpstreamLease::~UpstreamLease() { Release(Residue::settings); }
 
 void UpstreamLease::Release(Residue residue) {
-  if (upstream_) pool_->impl_->GiveBack(std::move(upstream_), residue);
+  if (upstream_) static_cast<UpstreamPool::Impl*>(pool_.get())->GiveBack(std::move(upstream_), residue);
 }
 
 }  // namespace ecluse

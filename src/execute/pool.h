@@ -68,7 +68,7 @@ enum class Residue {
 class UpstreamLease {
  public:
   UpstreamLease() = default;
-  UpstreamLease(UpstreamPool* pool, std::unique_ptr<Upstream> upstream);
+  UpstreamLease(std::shared_ptr<void> pool, std::unique_ptr<Upstream> upstream);
   UpstreamLease(UpstreamLease&&) noexcept = default;
   UpstreamLease& operator=(UpstreamLease&& other) noexcept;
   ~UpstreamLease();
@@ -79,11 +79,12 @@ class UpstreamLease {
   void Release(Residue residue);
 
  private:
-  UpstreamPool* pool_ = nullptr;
+  std::shared_ptr<void> pool_;  // UpstreamPool::Impl
   std::unique_ptr<Upstream> upstream_;
 };
 
-// One thread's connections. Used on its executor only; destroyed after all leases are gone and before its io_context.
+// One thread's connections. Used on its executor only, and destroyed before its io_context. A lease that is left then
+// (of a session that did not end in time) closes its connection.
 //
 // A connection that comes back with residue is cleaned before anybody else gets it, by the parts of DISCARD ALL other
 // than DEALLOCATE and DISCARD PLANS: statements that the gate itself prepared are of one role, hold no data, and stay,

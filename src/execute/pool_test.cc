@@ -241,6 +241,28 @@ TEST_F(PoolTest, DrainClosesWhatComesBack) {
   RunCoroutine(io, Drains(&pool_ref, login, quota.get()));
 }
 
+asio::awaitable<void> NeverEnds(UpstreamPool* pool, Login login, bool* waits) {
+  UpstreamLease one = *co_await pool->Acquire(login);
+  one->WriteQuery("SELECT pg_sleep(600)");
+  co_await one->Flush();
+  *waits = true;
+  co_await one->Next();
+}
+
+// As at the gate's end: a session that did not end in time goes with its io_context, after the pool.
+TEST_F(PoolTest, ALeaseMayOutliveItsPool) {
+  auto context = std::make_unique<asio::io_context>();
+  quota = std::make_shared<UpstreamQuota>(5, 5s);
+  pool = std::make_unique<UpstreamPool>(context->get_executor(), Target(), quota);
+  bool waits = false;
+  asio::co_spawn(*context, NeverEnds(pool.get(), login, &waits), asio::detached);
+  while (!waits) context->run_one();
+  EXPECT_EQ(quota->open("officer"), 1u);
+  pool.reset();
+  context.reset();
+  EXPECT_EQ(quota->open("officer"), 0u);
+}
+
 asio::awaitable<void> Hammer(UpstreamPool* pool, Login login, std::atomic<int>* done, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     auto lease = co_await pool->Acquire(login);

@@ -263,6 +263,29 @@ TEST_F(PoolTest, ALeaseMayOutliveItsPool) {
   EXPECT_EQ(quota->open("officer"), 0u);
 }
 
+asio::awaitable<void> OutlivedByACancel(UpstreamPool* pool, Login login, UpstreamQuota* quota) {
+  UpstreamLease one = *co_await pool->Acquire(login);
+  std::shared_ptr<void> under_way = one->CancelStarted();
+  EXPECT_TRUE(one->cancelling());
+  one.Release(Residue::none);
+  EXPECT_EQ(pool->idle(), 0u) << "the cancel would hit whoever borrows it next";
+  EXPECT_EQ(quota->open("officer"), 0u);
+  under_way.reset();
+
+  UpstreamLease two = *co_await pool->Acquire(login);
+  two->CancelStarted();
+  EXPECT_FALSE(two->cancelling());
+  EXPECT_TRUE(two->was_cancelled());
+  two.Release(Residue::none);
+  while (pool->idle() == 0) co_await Pause(5ms);
+  EXPECT_FALSE((*co_await pool->Acquire(login))->was_cancelled()) << "cleaned";
+}
+
+TEST_F(PoolTest, AConnectionThatIsBeingCancelledIsNotLent) {
+  UpstreamPool& pool_ref = Pool();
+  RunCoroutine(io, OutlivedByACancel(&pool_ref, login, quota.get()));
+}
+
 asio::awaitable<void> Hammer(UpstreamPool* pool, Login login, std::atomic<int>* done, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     auto lease = co_await pool->Acquire(login);

@@ -113,12 +113,12 @@ class Upstream {
 
   // Asks PostgreSQL to cancel what this connection runs. The pool never reuses a connection while this is under way.
   CancelTarget cancel_target() const;
-  void CancelStarted() { ++cancels_; }
-  void CancelEnded() {
-    --cancels_;
+  // One request under way: for as long as what this returns is held, which may be longer than the connection is.
+  std::shared_ptr<void> CancelStarted() {
     was_cancelled_ = true;
+    return cancels_;
   }
-  bool cancelling() const { return cancels_ > 0; }
+  bool cancelling() const { return cancels_.use_count() > 1; }
   bool was_cancelled() const { return was_cancelled_; }
 
   // Reads what an idle connection may have been told (a restart, a changed setting) without waiting. False: it is gone.
@@ -159,7 +159,7 @@ class Upstream {
   bool flushed_ = false;  // replies may come although no ReadyForQuery is owed yet
   uint64_t parses_sent_ = 0, parses_answered_ = 0, first_abandoned_ = 0;
   bool broken_ = false;
-  int cancels_ = 0;
+  std::shared_ptr<void> cancels_ = std::make_shared<char>();  // shared with every request under way
   bool was_cancelled_ = false;
   std::deque<Expected> expected_;
   std::unordered_map<std::string, Statement> statements_;  // by types and text

@@ -34,7 +34,7 @@ awaitable<Status> Session::EnsureUpstream() {
 // Gives the connection back where nothing of the session lives on it. With settings it is kept while the session is
 // busy, and given back by Tick() when it is idle: the next borrower would have to clean it.
 void Session::MaybeRelease(bool idle) {
-  if (!upstream_ || !queue_.empty() || status_ != 'I' || sent_ || upstream_->cancelling()) return;
+  if (!upstream_ || !queue_.empty() || status_ != 'I' || sent_ || flushing_ || upstream_->cancelling()) return;
   if (!cursors_.empty()) return;
   if (!upstream_->at_rest()) return;
   if (!residue_ && !settings_.touches_upstream()) {

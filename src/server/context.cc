@@ -19,7 +19,7 @@ Status Session::AdoptSnapshot() {
   }
   snapshot_ = std::move(next);
   // What is prepared on this connection was read under the old policy.
-  if (upstream_ && upstream_->at_rest() && cursors_.empty()) upstream_.Release(Residue::settings);
+  if (upstream_ && upstream_->at_rest() && !flushing_ && cursors_.empty()) upstream_.Release(Residue::settings);
   context_version_ = UINT64_MAX;
   if (!role_.empty()) RefreshContext();
   return {};

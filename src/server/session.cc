@@ -243,20 +243,21 @@ awaitable<Session::Next> Session::Dispatch(pg::Frame frame) {
 
 void Session::Malformed(std::string_view what) { Fatal(pg::Malformed(what)); }
 
+namespace {
+
+awaitable<void> DeliverCancel(CancelTarget target, std::shared_ptr<void> under_way) {
+  Status sent = co_await SendCancel(std::move(target));
+  if (!sent) Log().warn("a cancel request was not delivered: {}", Printable(sent.error().operator_detail));
+}
+
+}  // namespace
+
 void Session::RequestCancel() {
   if (waiting_) return;
   cancelled_ = true;
   if (copying_) client_->Cancel();
   if (!upstream_ || !(sent_ || upstream_wait_) || upstream_->cancelling()) return;
-  upstream_->CancelStarted();
-  auto cancel = [](std::shared_ptr<Session> self, CancelTarget target, Upstream* upstream) -> awaitable<void> {
-    Status sent = co_await SendCancel(std::move(target));
-    if (!sent) Log().warn("a cancel request was not delivered: {}", Printable(sent.error().operator_detail));
-    // The lease cannot have changed hands: EnsureUpstream and MaybeRelease wait while a cancel is under way.
-    upstream->CancelEnded();
-    (void)self;
-  };
-  asio::co_spawn(executor(), cancel(shared_from_this(), upstream_->cancel_target(), &*upstream_), asio::detached);
+  asio::co_spawn(executor(), DeliverCancel(upstream_->cancel_target(), upstream_->CancelStarted()), asio::detached);
 }
 
 void Session::RequestEnd(Error reason, bool at_once) {

@@ -529,6 +529,27 @@ def test_cancel(client):
     assert client.query("SELECT 1").rows == [(b"1",)]
 
 
+def test_cancels_from_all_sides(gate):
+    """A cancel request comes in on any thread of the gate, and its session may be anywhere in its life."""
+    odd = []
+
+    def talk(n):
+        with gate.wire("prober") as c:
+            for i in range(12):
+                c.send(message("Q", cstring("SELECT count(*) FROM ref.numbers a, ref.numbers b WHERE b.id <= 100" if (n + i) % 3 else "SELECT 1")))
+                time.sleep(0.002 * ((n * 7 + i * 5) % 11))
+                c.cancel()
+                said = c.outcome()
+                if not said.rows and said.sqlstate != "57014":
+                    odd.append(said)
+            c.send(wire.TERMINATE)
+            c.cancel()
+    threads = [threading.Thread(target=talk, args=(n,)) for n in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert odd == [] and gate.alive()
+
+
 def test_cancel_keys_are_the_gates_own(gate, client, postgres):
     with postgres.admin() as admin:
         pids = {r[0] for r in admin.execute("SELECT pid FROM pg_stat_activity").fetchall()}

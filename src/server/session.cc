@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -245,6 +246,11 @@ void Session::Malformed(std::string_view what) { Fatal(pg::Malformed(what)); }
 
 namespace {
 
+bool OnThreadOf(const asio::any_io_executor& executor) {
+  const auto* own = executor.target<asio::io_context::executor_type>();
+  return own == nullptr || own->running_in_this_thread();
+}
+
 awaitable<void> DeliverCancel(CancelTarget target, std::shared_ptr<void> under_way) {
   Status sent = co_await SendCancel(std::move(target));
   if (!sent) Log().warn("a cancel request was not delivered: {}", Printable(sent.error().operator_detail));
@@ -253,6 +259,7 @@ awaitable<void> DeliverCancel(CancelTarget target, std::shared_ptr<void> under_w
 }  // namespace
 
 void Session::RequestCancel() {
+  CHECK(OnThreadOf(executor()));
   if (waiting_) return;
   cancelled_ = true;
   if (copying_) client_->Cancel();

@@ -81,10 +81,11 @@ awaitable<void> Worker::Serve(std::unique_ptr<Stream> stream, std::string addres
     std::shared_ptr<Session> session = services_.cancels.Find(cancel->process, cancel->key);
     if (session) {
       // The client may take the end of this connection for the end of its request, so it waits for it.
-      co_await asio::dispatch(session->executor(), asio::use_awaitable);
+      // A coroutine resumes on the executor that is bound to the token, whichever it was dispatched to.
+      co_await asio::dispatch(asio::bind_executor(session->executor(), asio::use_awaitable));
       session->RequestCancel();
       session.reset();
-      co_await asio::dispatch(context_, asio::use_awaitable);
+      co_await asio::dispatch(asio::bind_executor(context_, asio::use_awaitable));
     }
     stream->Close();
     co_return;

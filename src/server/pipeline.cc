@@ -223,6 +223,7 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   auto counted = std::make_shared<Portal>();
   counted->upstream_name = kResolvePortal;
   counted->plan = portal->plan->fallback;
+  counted->bind = portal->bind;
   counted->delivery = std::move(portal->delivery);
   counted->copy = portal->copy;
   pg::BindMessage message;

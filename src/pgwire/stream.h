@@ -5,7 +5,8 @@
 // peer with nothing buffered holds no buffers at all (they belong to the thread's pool).
 //
 // Not thread-safe: one executor. At most one coroutine may be in Fill() and one in Flush() at a time; the two may
-// overlap. Close(), Cancel() and destruction are safe while they wait: they end with Io::cancelled or Io::closed.
+// overlap. Close() and Cancel() are safe while they wait: they end with Io::cancelled or Io::closed. A stream is
+// destroyed when nothing waits in it any more, or together with the coroutine that does.
 #pragma once
 
 #include <boost/asio.hpp>

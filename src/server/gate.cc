@@ -131,6 +131,7 @@ Status Gate::Impl::Event(EntryKind kind, const Policy& of, std::string reason) {
 }
 
 Status Gate::Impl::Open() {
+  if (options.signals) signals.add(SIGHUP);  // a reload asked for while the gate starts waits until it runs
   RaiseDescriptorLimit();
   ProtectProcessMemory();
   ECLUSE_TRY(policy, Load(options.config));
@@ -173,6 +174,11 @@ Status Gate::Impl::Open() {
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
   ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
+  if (options.signals) {
+    // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
+    for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
+    HandleSignals();
+  }
   return OpenDoor();
 }
 
@@ -311,10 +317,6 @@ std::string Gate::sql_address() const {
 }
 
 void Gate::Run() {
-  if (impl_->options.signals) {
-    for (int signal : {SIGHUP, SIGTERM, SIGINT}) impl_->signals.add(signal);
-    impl_->HandleSignals();
-  }
   asio::co_spawn(impl_->control, impl_->Accept(), asio::detached);
   asio::co_spawn(impl_->control, impl_->Control(), asio::detached);
   impl_->control.run();

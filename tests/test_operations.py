@@ -1,14 +1,17 @@
 """What an operator does to a running gate: signals, accounts, reloads, clocks, disks."""
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
 from harness import wire
 from harness.gate import BINARY
+from test_crash import assert_all_written, crowd, fill, small_disk  # noqa: F401
 
 ONE = {"counter": "counter"}
 ANYBODY = "SELECT person_id FROM taj.person WHERE person_id = 1001"
@@ -50,3 +53,30 @@ def test_a_signal_before_anybody_has_read_ready(make_gate, number):
         with gate.wire("counter") as c:
             assert c.query(ANYBODY).rows == [(b"1001",)]
         assert gate.stop() == 0
+
+
+# --- a full disk ---
+def test_a_gate_goes_on_by_itself_when_its_disk_has_room_again(make_gate, small_disk):
+    gate, received, failures, stop = make_gate("roomy", data_dir=os.path.join(small_disk, "data"), accounts=ONE), [], [], threading.Event()
+    threads = crowd(gate, received, stop, failures=failures)
+    gate.wait_for(lambda: len(received) > 100)
+    fill(small_disk)
+    try:
+        gate.wait_for(lambda: any(f["C"] == "58030" for f in failures), 120)
+    finally:
+        stop.set()
+        [t.join(30) for t in threads]
+    assert "restart" not in next(f for f in failures if f["C"] == "58030")["H"]
+    os.unlink(os.path.join(small_disk, "ballast"))
+    before = len(gate.ledger())
+
+    def answers():
+        try:
+            with gate.wire("counter") as c:
+                return c.query(ANYBODY).rows == [(b"1001",)]
+        except (wire.ServerError, wire.Closed, OSError, AssertionError):
+            return False
+    gate.wait_for(answers, 30)
+    assert len(gate.ledger()) > before
+    assert_all_written(gate, received)
+    assert gate.stop() == 0

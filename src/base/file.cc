@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -154,6 +155,11 @@ class MachineFiles final : public FileSystem {
     if (stat(path.c_str(), &st) == 0) return InfoOf(st);
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     return Failed("look at", path);
+  }
+  Result<uint64_t> FreeBytes(const std::string& path) override {
+    struct statvfs st{};
+    if (statvfs(path.c_str(), &st) != 0) return Failed("look for free space", path);
+    return uint64_t{st.f_bavail} * st.f_frsize;
   }
 };
 

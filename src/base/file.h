@@ -65,6 +65,8 @@ class FileSystem {
   virtual Result<std::vector<std::string>> List(const std::string& path) = 0;
   // stat(2); nullopt where nothing has that name.
   virtual Result<std::optional<FileInfo>> Find(const std::string& path) = 0;
+  // statvfs(2): bytes that this user may still take of the file system that holds `path`.
+  virtual Result<uint64_t> FreeBytes(const std::string& path) = 0;
 };
 
 // The machine's file systems; one for the process.

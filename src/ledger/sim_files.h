@@ -83,6 +83,12 @@ class SimFiles final : public FileSystem {
     capacity_ = bytes;
   }
 
+  // Writes that failed for want of room.
+  uint64_t writes_without_room() {
+    std::lock_guard lock(mutex_);
+    return writes_without_room_;
+  }
+
   // What a disk or a person changes behind the gate's back.
   std::string Content(const std::string& path) {
     std::lock_guard lock(mutex_);
@@ -130,6 +136,13 @@ class SimFiles final : public FileSystem {
     auto it = names_.find(path);
     if (it == names_.end()) return std::nullopt;
     return InfoOf(*it->second);
+  }
+  Result<uint64_t> FreeBytes(const std::string& path) override {
+    std::lock_guard lock(mutex_);
+    if (auto failed = Step(false)) return Failed("look for free space", path, *failed);
+    uint64_t used = 0;
+    for (const auto& [name, node] : names_) used += node->memory.size();
+    return used < capacity_ ? capacity_ - used : 0;
   }
 
  private:
@@ -206,7 +219,7 @@ class SimFiles final : public FileSystem {
   std::map<std::string, NodePtr> names_, durable_names_;
   std::vector<NameChange> renames_;
   SimFault fault_;
-  uint64_t capacity_ = UINT64_MAX;
+  uint64_t capacity_ = UINT64_MAX, writes_without_room_ = 0;
   uint64_t calls_ = 0, next_id_ = 1;
   bool hit_ = false, dead_ = false;
 };
@@ -237,7 +250,10 @@ class SimFile final : public File {
     bool half = false;
     auto failed = files_.Step(true, &half);
     size_t n = !failed ? bytes.size() : half ? bytes.size() / 2 : 0;
-    if (!files_.Fits(*node_, offset + n)) return SimFiles::Failed("write", path_, ENOSPC);
+    if (!files_.Fits(*node_, offset + n)) {
+      ++files_.writes_without_room_;
+      return SimFiles::Failed("write", path_, ENOSPC);
+    }
     if (n > 0) {
       if (node_->memory.size() < offset + n) node_->memory.resize(offset + n, '\0');
       std::memcpy(node_->memory.data() + offset, bytes.data(), n);

@@ -1,5 +1,7 @@
 #include "ledger/supply.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "base/check.h"
@@ -43,6 +45,13 @@ Result<OpenSegment> SegmentSupply::TakeOrFail() {
 }
 
 Result<OpenSegment> SegmentSupply::Make(uint64_t number) {
+  // Asked before anything is written: tries that cannot succeed would keep a full disk busy, and take every second what
+  // little room it has from everybody else.
+  ECLUSE_TRY(uint64_t free, folder_.files->FreeBytes(folder_.path));
+  if (free < folder_.segment_bytes)
+    return Fail(sqlstate::kIo, "the gate's disk is full", "free space on the gate's disk, and it goes on by itself",
+                "ledger.full",
+                fmt::format("{} has {} bytes free, a segment takes {}", folder_.path, free, folder_.segment_bytes));
   ECLUSE_OK(MakeSegment(folder_, number, {}));
   ECLUSE_TRY(auto file, folder_.files->Open(folder_.PathOf(number), OpenMode::write));
   return OpenSegment{std::move(file), number, folder_.segment_bytes, kSegmentHeader};

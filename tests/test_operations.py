@@ -1,5 +1,6 @@
 """What an operator does to a running gate: signals, accounts, reloads, clocks, disks."""
 import fcntl
+import json
 import os
 import re
 import signal
@@ -80,3 +81,82 @@ def test_a_gate_goes_on_by_itself_when_its_disk_has_room_again(make_gate, small_
     assert len(gate.ledger()) > before
     assert_all_written(gate, received)
     assert gate.stop() == 0
+
+
+# --- accounts ---
+def account_entries(gate, name):
+    return [e["reason"] for e in gate.ledger("--kind", "lock") if e["principal"] == name]
+
+
+def ended(client):
+    """Whether the gate has closed the session, and with which SQLSTATE; asks nothing."""
+    try:
+        kind, payload = client.receive()
+    except (wire.Closed, OSError):
+        return "closed"
+    return wire.fields_of(payload)["C"] if kind == "E" else kind
+
+
+def test_a_lock_ends_open_sessions_and_is_written_down(make_gate):
+    gate = make_gate("locked", accounts=ONE)
+    gate.add_account("eve", "counter")
+    gate.wait_for(lambda: account_entries(gate, "eve") == ["added: roles counter; organisation police"])
+    assert account_entries(gate, "counter") == ["found: roles counter; organisation police"]
+    idle, inside, asking = gate.wire("eve"), gate.wire("eve"), gate.wire("eve")
+    inside.query("BEGIN")
+    assert inside.query(ANYBODY).rows == [(b"1001",)]
+    gate.command("account", "lock", "eve", "--reason", "seen at the races")
+    # Nobody tells the gate: it looks by itself, and ends what is at rest and what is inside a transaction.
+    assert ended(idle) == "28000" and ended(inside) == "28000"
+
+    def refused():
+        try:
+            said = asking.query(ANYBODY)
+        except (wire.Closed, OSError):
+            return True
+        return said.sqlstate == "28000" and not said.rows
+    gate.wait_for(refused)
+    with pytest.raises(wire.ServerError):
+        gate.wire("eve")
+    gate.wait_for(lambda: account_entries(gate, "eve")[1:] == ["locked: seen at the races"])
+    gate.command("account", "unlock", "eve")
+    gate.wait_for(lambda: account_entries(gate, "eve")[2:] == ["unlocked"])
+    gate.wire("eve").close()
+    assert {e["door"] for e in gate.ledger("--kind", "lock")} == {"gate"}
+    gate.kill()
+
+
+def test_what_changed_while_no_gate_ran_is_written_down_at_the_start(make_gate):
+    gate = make_gate("away", accounts=ONE)
+    for name in ("ann", "bea", "cis"):
+        gate.add_account(name, "counter")
+    gate.wait_for(lambda: account_entries(gate, "cis"))
+    gate.kill()
+    gate.command("account", "remove", "ann")
+    gate.command("account", "remove", "bea")
+    gate.command("account", "add", "bea", "--role", "counter", "--organisation", "customs", "--password-stdin", stdin="another one\n")
+    gate.command("account", "lock", "cis", "--reason", "left")
+    gate.serve()
+    assert account_entries(gate, "ann")[1:] == ["removed"]
+    assert account_entries(gate, "bea")[1:] == ["organisation police -> customs; password changed"]
+    assert account_entries(gate, "cis")[1:] == ["locked: left"]
+    before = len(gate.ledger("--kind", "lock"))
+    gate.kill()
+    gate.serve()
+    assert len(gate.ledger("--kind", "lock")) == before, "nothing changed, nothing is written"
+    with open(os.path.join(gate.data, "accounts")) as kept, open(os.path.join(gate.folder, "accounts.yaml")) as file:
+        verifiers = re.findall(r"SCRAM-SHA-256\$\S+", file.read())
+        text = kept.read()
+        assert verifiers and not any(part in text for v in verifiers for part in re.split(r"[$:]", v.strip('"'))[2:])
+    gate.kill()
+
+
+def test_every_key_is_in_the_ledger(make_gate):
+    """Whoever made it: `apply` makes the ring before any gate runs."""
+    gate = make_gate("keyed", accounts=ONE)
+    with gate.wire("counter") as c:
+        assert c.query(ANYBODY).rows
+    keys = [json.loads(line) for line in gate.command("keys", "list", "--json").stdout.splitlines()]
+    told = [e["reason"] for e in gate.ledger("--kind", "key")]
+    assert sorted(told) == sorted(f"made key {k['id']}: {k['kind']} {k['name']}" for k in keys) and len(keys) >= 5
+    gate.kill()

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "policy/applied.h"
+#include "server/account_log.h"
 #include "server/cancel.h"
 #include "server/refusals.h"
 #include "server/register_lock.h"
@@ -93,6 +94,7 @@ struct Gate::Impl {
   awaitable<void> Control();
   void HandleSignals();
   void Reload();
+  void RecordAccounts();
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
 
@@ -101,6 +103,9 @@ struct Gate::Impl {
   std::unique_ptr<KeyRing> keys;
   std::unique_ptr<Ledger> ledger;
   std::unique_ptr<Accounts> accounts;
+  std::unique_ptr<AccountLog> account_log;
+  uint64_t accounts_recorded = 0;  // their generation that the ledger knows
+  bool accounts_late = false;      // it could not be told, and the log has said so
   std::unique_ptr<Admission> admission;
   std::unique_ptr<Planner> planner;
   std::unique_ptr<RefusalLog> refusals;
@@ -152,6 +157,7 @@ Status Gate::Impl::Open() {
   uint8_t mock[16];
   keys->Pseudonym("accounts", "mock", "verifier", mock);
   ECLUSE_TRY(accounts, Accounts::Open(policy->accounts_file, HexEncode(mock), SystemClock()));
+  account_log = std::make_unique<AccountLog>(*ledger, *keys, policy->data_dir + "/accounts");
   planner = std::make_unique<Planner>();
   refusals = std::make_unique<RefusalLog>(*ledger, SystemClock());
   services.reset(new Services{*planner, *keys, *admission, *ledger, *accounts, SystemClock(), cancels, *refusals});
@@ -174,6 +180,8 @@ Status Gate::Impl::Open() {
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
   ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
+  accounts_recorded = accounts->generation();
+  ECLUSE_OK(account_log->Record(*accounts->snapshot(), policy->digest));
   if (options.signals) {
     // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
     for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
@@ -233,8 +241,20 @@ awaitable<void> Gate::Impl::Control() {
     if (stopping) co_return;
     if (Status loaded = accounts->ReloadIfChanged(); !loaded)
       Log().error("the accounts stay as they were: {} {}", loaded.error().message, loaded.error().operator_detail);
+    RecordAccounts();
     refusals->Sweep(workers[0]->context().get_executor());
   }
+}
+
+// A lock holds as soon as it is read; that it was made is written down right behind it.
+void Gate::Impl::RecordAccounts() {
+  uint64_t generation = accounts->generation();
+  if (generation == accounts_recorded) return;
+  Status written = account_log->Record(*accounts->snapshot(), policy->digest);
+  if (written) accounts_recorded = generation;
+  if (!written && !accounts_late)
+    Log().error("changes of accounts are not written down yet: {} {}", written.error().message, written.error().hint);
+  accounts_late = !written;
 }
 
 void Gate::Impl::HandleSignals() {

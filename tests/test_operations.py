@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from harness import wire
-from harness.gate import BINARY
+from harness.gate import BINARY, password_of
 from test_crash import assert_all_written, crowd, fill, small_disk  # noqa: F401
 
 ONE = {"counter": "counter"}
@@ -160,3 +160,60 @@ def test_every_key_is_in_the_ledger(make_gate):
     told = [e["reason"] for e in gate.ledger("--kind", "key")]
     assert sorted(told) == sorted(f"made key {k['id']}: {k['kind']} {k['name']}" for k in keys) and len(keys) >= 5
     gate.kill()
+
+
+# --- the clock ---
+@pytest.fixture
+def clock(workspace, monkeypatch):
+    """set(seconds): by how much the wall clock of what is started from here on is wrong."""
+    library, file = os.path.join(workspace, "clock.so"), os.path.join(workspace, "clock")
+    subprocess.run(["clang-19", "-shared", "-fPIC", "-O1", "-o", library, os.path.join(os.path.dirname(__file__), "harness", "clock.c")],
+                   check=True)
+
+    def set_clock(seconds):
+        with open(file + ".new", "w") as f:
+            f.write(str(seconds))
+        os.rename(file + ".new", file)
+    set_clock(0)
+    monkeypatch.setenv("LD_PRELOAD", library)
+    monkeypatch.setenv("WALL_CLOCK", file)
+    return set_clock
+
+
+def test_a_moved_clock_stops_release_and_two_people_accept_one_that_is_behind(make_gate, clock):
+    gate = make_gate("clocked", accounts={"counter": "counter", "ann": "counter", "bea": "counter"})
+    with gate.wire("counter") as c:
+        assert c.query(ANYBODY).rows
+        clock(3600)
+        gate.wait_for(lambda: "the wall clock was moved by 3600" in gate.log_text())
+        said = c.query(ANYBODY)
+        assert said.sqlstate == "58030" and not said.rows and "clock" in said.hint
+    assert [e["reason"] for e in gate.ledger("--kind", "alert")][0].startswith("ledger.clock: the wall clock was moved by 3600")
+    gate.stop()
+    gate.serve()  # ahead is taken: the clock was behind before
+    with gate.wire("counter") as c:
+        assert c.query(ANYBODY).rows
+    accept = ["ledger", "accept-clock", "--reason", "the clock ran an hour ahead", "--by", "ann", "--by"]
+    both = password_of("ann") + "\n" + password_of("bea") + "\n"
+    assert "open" in gate.command(*accept, "bea", stdin=both, check=False).stderr
+    gate.stop()
+    nothing_to_accept = gate.command(*accept, "bea", stdin=both, check=False)
+    assert nothing_to_accept.returncode == 2 and "not behind" in nothing_to_accept.stderr
+
+    clock(0)
+    with pytest.raises(RuntimeError) as refused:
+        gate.serve()
+    assert "behind the ledger's last entry" in str(refused.value) and "accept-clock" in str(refused.value)
+    for person, passwords in [("ann", both), ("bea", password_of("ann") + "\nwrong\n"), ("bea", ""), ("nobody", both)]:
+        assert gate.command(*accept, person, stdin=passwords, check=False).returncode == 2
+    assert not gate.ledger("--kind", "approval")
+    gate.command(*accept, "bea", stdin=both)
+    approval, = gate.ledger("--kind", "approval")
+    assert "by ann and bea: the clock ran an hour ahead" in approval["reason"]
+    for _ in range(2):
+        gate.serve()
+        with gate.wire("counter") as c:
+            assert c.query(ANYBODY).rows
+        assert gate.stop() == 0
+    times = [e["time"] for e in gate.ledger()]
+    assert times == sorted(times)

@@ -193,7 +193,7 @@ Status Admission::Impl::Fill(Ledger& ledger) {
     fresh.SetWindows(books.windows());
   }
   int64_t start = clock.BootMicros();
-  int64_t wall = clock.WallMicros();
+  int64_t wall = ledger.NowMicros();
   ECLUSE_TRY(uint64_t first, FirstSince(ledger, wall - LongestOf(fresh.windows())));
   Filler filler(ledger, fresh);
   Status status;

@@ -21,22 +21,20 @@ const Clock& SystemClock();
 class FakeClock final : public Clock {
  public:
   // Starts at `wall` (UTC since 1970; by default some day in 2024) and `boot`.
-  explicit FakeClock(int64_t wall = 1'714'564'800'000'000, int64_t boot = 1'000'000'000) : wall_(wall), boot_(boot) {}
+  explicit FakeClock(int64_t wall = 1'714'564'800'000'000, int64_t boot = 1'000'000'000)
+      : boot_(boot), ahead_(wall - boot) {}
 
-  int64_t WallMicros() const override { return wall_.load(std::memory_order_relaxed); }
+  int64_t WallMicros() const override { return BootMicros() + ahead_.load(std::memory_order_relaxed); }
   int64_t BootMicros() const override { return boot_.load(std::memory_order_relaxed); }
 
-  // Time passes: both move.
-  void Advance(int64_t micros) {
-    wall_ += micros;
-    boot_ += micros;
-  }
+  // Time passes: both move at once.
+  void Advance(int64_t micros) { boot_ += micros; }
   // Somebody sets the clock: only the wall clock moves, and may move back.
-  void StepWall(int64_t micros) { wall_ += micros; }
+  void StepWall(int64_t micros) { ahead_ += micros; }
 
  private:
-  std::atomic<int64_t> wall_;
   std::atomic<int64_t> boot_;
+  std::atomic<int64_t> ahead_;  // of the wall clock, from the boot clock
 };
 
 }  // namespace ecluse

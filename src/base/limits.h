@@ -79,6 +79,7 @@ inline constexpr size_t kEntrySealed = 28 * 1024;   // subjects and literals of 
 inline constexpr size_t kLedgerGroup = 8 * 1024 * 1024;  // bytes of one write and sync
 inline constexpr size_t kPeopleCache = 400'000;          // people whose token is kept in memory
 inline constexpr auto kClockDivergence = 5s;             // of the wall clock from the boot clock, before release stops
+inline constexpr auto kClockCheck = 1s;                  // between looks at the clocks while nothing is written
 inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks and key operations

@@ -1,14 +1,13 @@
 // ecluse account: who may log in with a password.
-#include <termios.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
 #include <cstdio>
-#include <iostream>
 #include <memory>
 
 #include "base/limits.h"
 #include "base/random.h"
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "identity/accounts.h"
 #include "policy/policy.h"
@@ -42,26 +41,6 @@ Result<std::shared_ptr<const Policy>> PolicyOf(const AccountOptions& options) {
                                                    policy.error().front().message;
   return Fail(sqlstate::kInvalidParameter, options.config + ":" + first,
               "Run ecluse check --config " + options.config + " to see every problem of the policy.");
-}
-
-// A line of standard input without its end; typed unseen where that is a terminal.
-bool ReadLine(const char* prompt, std::string* line) {
-  bool terminal = isatty(STDIN_FILENO) != 0;
-  termios before{};
-  if (terminal) {
-    std::fputs(prompt, stderr);
-    tcgetattr(STDIN_FILENO, &before);
-    termios unseen = before;
-    unseen.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &unseen);
-  }
-  bool read = static_cast<bool>(std::getline(std::cin, *line));
-  if (terminal) {
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-    std::fputc('\n', stderr);
-  }
-  if (read && !line->empty() && line->back() == '\r') line->pop_back();
-  return read;
 }
 
 // 20 characters of 32 that cannot be taken for each other: 100 random bits.

@@ -17,7 +17,8 @@ void AddCheck(CommandLine& line);    // check.cc
 void AddApply(CommandLine& line);    // apply.cc
 void AddAccount(CommandLine& line);  // account.cc
 void AddKeys(CommandLine& line);     // keys.cc
-void AddLedger(CommandLine& line);   // ledger.cc
+void AddLedger(CommandLine& line);   // ledger.cc, and
+void AddAcceptClock(CommandLine& line, CLI::App* ledger);  // accept_clock.cc
 void AddServe(CommandLine& line);    // serve.cc
 void AddDemo(CommandLine& line);     // demo.cc
 

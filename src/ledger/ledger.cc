@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "ledger/accepted_clock.h"
 #include "ledger/open_entry.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
@@ -72,6 +73,7 @@ struct Ledger::Impl {
   SegmentFolder folder;
   std::unique_ptr<File> lock;
   std::unique_ptr<People> people;
+  int64_t ahead = 0;  // of entries' times, from the wall clock
   std::unique_ptr<Writer> writer;
 
   ~Impl() {
@@ -89,15 +91,21 @@ struct Ledger::Impl {
     return queued;
   }
 
-  void Announce(const KeyInfo& info) {
+  // What seals nothing and is short can always be rendered.
+  QueuedEntry RenderOwn(EntryKind kind, std::string reason) {
     EntryDraft draft;
-    draft.kind = EntryKind::key;
+    draft.kind = kind;
     draft.door.clear();
-    draft.reason = fmt::format("{}{}: {} {}", kMadeKey, info.id, info.kind, info.name);
+    draft.reason = std::move(reason);
     Result<QueuedEntry> queued = Render(draft);
-    CHECK(queued.has_value());  // it seals nothing and is short
-    queued->announces = info.id;
-    writer->Submit(std::move(*queued));
+    CHECK(queued.has_value());
+    return std::move(*queued);
+  }
+
+  void Announce(const KeyInfo& info) {
+    QueuedEntry queued = RenderOwn(EntryKind::key, fmt::format("{}{}: {} {}", kMadeKey, info.id, info.kind, info.name));
+    queued.announces = info.id;
+    writer->Submit(std::move(queued));
   }
 
   Status AnnounceKeys() {
@@ -134,7 +142,31 @@ struct Ledger::Impl {
 Ledger::Ledger(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Ledger::~Ledger() = default;
 
+namespace {
+
+// How far entries' times are to be ahead of a wall clock that is `behind` the last entry.
+Result<int64_t> Ahead(const SegmentFolder& folder, int64_t behind, bool accept) {
+  int64_t most = std::chrono::duration_cast<std::chrono::microseconds>(limits::kClockDivergence).count();
+  if (behind <= most) {
+    ECLUSE_OK(ForgetAcceptance(folder));
+    return 0;
+  }
+  ECLUSE_TRY(int64_t accepted, AcceptedLag(folder));
+  if (accept || behind <= accepted + most) return behind;
+  return Fail(sqlstate::kIo,
+              fmt::format("the machine's clock is {} s behind the ledger's last entry", behind / 1'000'000),
+              "correct the machine's clock, then start the gate again; where it is right now and was wrong before: "
+              "ecluse ledger accept-clock",
+              "ledger.clock");
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& keys) {
+  return Open(std::move(options), keys, Lag::refuse);
+}
+
+Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& keys, Lag lag) {
   if (options.files == nullptr) options.files = &RealFiles();
   if (options.clock == nullptr) options.clock = &SystemClock();
   FileSystem& files = *options.files;
@@ -152,11 +184,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
 
   ECLUSE_TRY(bool fresh, FindOrigin(&folder, options.register_name, options.node));
   ECLUSE_TRY(RecoveredTail tail, RecoverTail(folder));
-  int64_t behind = tail.last_time - options.clock->WallMicros();
-  if (behind > std::chrono::duration_cast<std::chrono::microseconds>(limits::kClockDivergence).count())
-    return Fail(sqlstate::kIo,
-                fmt::format("the machine's clock is {} s behind the ledger's last entry", behind / 1'000'000),
-                "correct the machine's clock, then start the gate again", "ledger.clock");
+  ECLUSE_TRY(int64_t ahead, Ahead(folder, tail.last_time - options.clock->WallMicros(), lag == Lag::accept));
   EntryOrigin origin{options.register_name, options.node};
   ECLUSE_TRY(
       auto people,
@@ -164,18 +192,40 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   if (fresh) ECLUSE_OK(WriteOrigin(folder, options.register_name, options.node));
   ECLUSE_OK(people->CatchUp(tail.next_seq));
 
-  auto impl =
-      std::unique_ptr<Impl>(new Impl{options, keys, origin, folder, std::move(lock), std::move(people), nullptr});
+  auto impl = std::unique_ptr<Impl>(
+      new Impl{options, keys, origin, folder, std::move(lock), std::move(people), ahead, nullptr});
   WriterOptions writing;
   writing.folder = folder;
   writing.clock = options.clock;
   writing.persons = &impl->people->persons();
   writing.reserve_bytes = std::min<uint64_t>(limits::kReserveBytes, folder.segment_bytes / 4);
+  writing.ahead = ahead;
+  writing.alert = [to = impl.get()](std::string reason) { return to->RenderOwn(EntryKind::alert, std::move(reason)); };
   writing.durable = [to = impl->people.get()](DurableNews news) { to->Durable(std::move(news)); };
   ECLUSE_TRY(impl->writer, Writer::Start(std::move(writing), tail));
   ECLUSE_OK(impl->AnnounceKeys());
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
 }
+
+Status Ledger::AcceptClock(LedgerOptions options, KeyRing& keys, const std::string& reason) {
+  FileSystem& files = options.files != nullptr ? *options.files : RealFiles();
+  SegmentFolder folder{&files, options.data_dir + "/ledger", {}, 0};
+  std::string origin;
+  ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
+  options.node = origin.substr(std::min(origin.find('/'), origin.size() - 1) + 1);
+  ECLUSE_TRY(auto ledger, Open(std::move(options), keys, Lag::accept));
+  if (ledger->impl_->ahead == 0)
+    return Fail(sqlstate::kIo, "the machine's clock is not behind the ledger's last entry",
+                "there is nothing to accept: start the gate", "ledger.clock");
+  EntryDraft approval;
+  approval.kind = EntryKind::approval;
+  approval.door = "command";
+  approval.reason = AcceptanceReason(ledger->impl_->ahead, reason);
+  ECLUSE_TRY(Receipt receipt, ledger->AppendAndWait(std::move(approval)));
+  return KeepAcceptance(folder, receipt.seq());
+}
+
+int64_t Ledger::NowMicros() const { return impl_->options.clock->WallMicros() + impl_->ahead; }
 
 Result<SubjectToken> Ledger::TokenOf(const SubjectKey& key, std::string_view space, std::string_view id) {
   if (auto failure = impl_->writer->failure()) return std::unexpected(*failure);

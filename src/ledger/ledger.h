@@ -67,6 +67,14 @@ class Ledger {
   // introduction is queued before this returns, so that anything appended afterwards is durable only after it.
   Result<SubjectToken> TokenOf(const SubjectKey& key, std::string_view space, std::string_view id);
 
+  // Accepts that the machine's clock is behind the last entry: writes `reason` down as an `approval`, after which Open()
+  // refuses no longer and entries go on from the last one's time. Refuses where the clock is not behind, and while a
+  // gate has the ledger open. The node is the ledger's own.
+  static Status AcceptClock(LedgerOptions options, KeyRing& keys, const std::string& reason);
+
+  // The time that an entry would get now: the wall clock's, or ahead of it where a clock that is behind was accepted.
+  int64_t NowMicros() const;
+
   // Appends one event (split over several entries where it names too many people) and returns its Receipt once it is on
   // disk. Fails with 58030 when it is not or cannot be known to be: then nothing may be released. Resumes on the
   // caller's executor.
@@ -93,6 +101,8 @@ class Ledger {
  private:
   struct Impl;
   explicit Ledger(std::unique_ptr<Impl> impl);
+  enum class Lag { refuse, accept };
+  static Result<std::unique_ptr<Ledger>> Open(LedgerOptions options, KeyRing& keys, Lag lag);
   std::unique_ptr<Impl> impl_;
 };
 

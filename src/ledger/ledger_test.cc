@@ -224,6 +224,58 @@ TEST_F(LedgerTest, TimeNeverGoesBackAndASteppedClockStopsRelease) {
   EXPECT_FALSE(folder_.TokenOf(*ledger, "1"));
 }
 
+TEST_F(LedgerTest, AMovedClockIsToldInTheLedgerAndStopsItEvenWhereNothingIsWritten) {
+  for (int64_t step : {-3'600'000'000, 3'600'000'000}) {
+    int64_t before = folder_.clock().WallMicros();
+    {
+      auto ledger = folder_.Open();
+      folder_.clock().StepWall(step);
+      for (int i = 0; i < 100 && ledger->healthy(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      EXPECT_FALSE(ledger->healthy());
+      EXPECT_FALSE(ledger->AppendAndWait(SomeDraft()));
+    }
+    folder_.clock().StepWall(-step);
+    auto alerts = OfKind(All(*folder_.Open()), "alert");
+    ASSERT_FALSE(alerts.empty());
+    EXPECT_NE(alerts.back().json.find("ledger.clock: the wall clock was moved by"), std::string::npos);
+    EXPECT_EQ(alerts.back().time, before) << "the time it was, not what somebody made of it";
+  }
+}
+
+TEST_F(LedgerTest, AClockThatIsBehindIsAcceptedOnceAndAsFarAsItWas) {
+  {
+    auto ledger = folder_.Open();
+    ASSERT_TRUE(ledger->AppendAndWait(SomeDraft()));
+    EXPECT_FALSE(Ledger::AcceptClock(folder_.options(), folder_.keys(), "x")) << "a gate has it open";
+  }
+  EXPECT_FALSE(Ledger::AcceptClock(folder_.options(), folder_.keys(), "x")) << "it is not behind";
+  int64_t last = folder_.clock().WallMicros();
+  folder_.clock().StepWall(-3'600'000'000);
+  LedgerOptions options = folder_.options();
+  options.node.clear();
+  Status accepted = Ledger::AcceptClock(options, folder_.keys(), "by amelie and benoit: it was an hour ahead");
+  ASSERT_TRUE(accepted) << accepted.error().message;
+  for (int64_t n = 1; n <= 2; ++n) {
+    folder_.clock().Advance(60'000'000);
+    auto ledger = folder_.Open();
+    ASSERT_TRUE(ledger);
+    ASSERT_TRUE(ledger->AppendAndWait(SomeDraft()));
+    folder_.clock().Advance(600'000'000);
+    ASSERT_TRUE(ledger->AppendAndWait(SomeDraft()));
+    EXPECT_EQ(All(*ledger).back().time, last + n * 600'000'000) << "goes on from the last entry's time";
+    EXPECT_EQ(ledger->NowMicros(), All(*ledger).back().time);
+  }
+  auto approvals = OfKind(All(*folder_.Open()), "approval");
+  ASSERT_EQ(approvals.size(), 1u);
+  EXPECT_NE(approvals[0].json.find("amelie and benoit"), std::string::npos);
+  folder_.clock().StepWall(-3'600'000'000);
+  EXPECT_FALSE(folder_.TryOpen()) << "further behind than was accepted";
+  folder_.clock().StepWall(2 * 3'600'000'000);
+  EXPECT_TRUE(folder_.TryOpen());
+  folder_.clock().StepWall(-3'600'000'000);
+  EXPECT_FALSE(folder_.TryOpen()) << "it was right in between";
+}
+
 TEST_F(LedgerTest, AStartBehindTheLastEntryIsRefused) {
   {
     auto ledger = folder_.Open();

@@ -104,7 +104,12 @@ void Writer::Run() {
     std::vector<std::unique_ptr<Waiter>> waiting;
     {
       std::unique_lock lock(mutex_);
-      queued_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      bool due = queued_.wait_for(lock, limits::kClockCheck, [this] { return stopping_ || !queue_.empty(); });
+      if (!due) {
+        lock.unlock();
+        if (Status right = healthy() ? CheckClock() : Status(); !right) FailForGood(right.error());
+        continue;
+      }
       if (queue_.empty()) return;  // stopping, and everything is written
       batch.swap(queue_);
       waiting.swap(room_waiters_);
@@ -140,7 +145,9 @@ void Writer::Process(std::vector<QueuedEntry> batch) {
            bytes + RecordBound(rest[count]) <= most)
       bytes += RecordBound(rest[count++]);
     auto group = rest.first(count);
-    if (Status written = WriteGroup(group); !written) {
+    Status written = CheckClock();
+    if (written) written = WriteGroup(group);
+    if (!written) {
       FailForGood(written.error());
       return FailBatch(rest);
     }
@@ -179,16 +186,32 @@ void Writer::FailBatch(std::span<QueuedEntry> rest) {
     if (entry.waiter) entry.waiter->Done(std::unexpected(error));
 }
 
-Result<int64_t> Writer::Now() {
-  int64_t wall = options_.clock->WallMicros();
-  int64_t drift = wall - options_.clock->BootMicros() - clock_offset_;
+// Refuses where somebody has moved the wall clock; the last entry says so, at the time it would be had nobody done it.
+Status Writer::CheckClock() {
   int64_t most = std::chrono::duration_cast<std::chrono::microseconds>(limits::kClockDivergence).count();
-  if (std::abs(drift) > most)
-    return Fail(sqlstate::kIo,
-                fmt::format("the wall clock was moved by {} ms while the gate was running", drift / 1000),
-                "correct the machine's clock, then restart the gate", "ledger.clock");
-  last_time_ = std::max(last_time_, wall);
-  return last_time_;
+  int64_t boot, wall;
+  do {  // again where the machine stood still between the two
+    boot = options_.clock->BootMicros();
+    wall = options_.clock->WallMicros();
+  } while (options_.clock->BootMicros() - boot > most / 2);
+  int64_t expected = boot + clock_offset_;
+  int64_t drift = wall - expected;
+  if (std::abs(drift) <= most) {
+    last_time_ = std::max(last_time_, wall + options_.ahead);
+    return {};
+  }
+  Status moved =
+      Fail(sqlstate::kIo, fmt::format("the wall clock was moved by {} ms while the gate was running", drift / 1000),
+           "correct the machine's clock, then restart the gate", "ledger.clock");
+  last_time_ = std::max(last_time_, expected + options_.ahead);
+  std::vector<QueuedEntry> alert;
+  alert.push_back(options_.alert(fmt::format("{}: {}", moved.error().rule, moved.error().message)));
+  if (RecordBound(alert[0]) > RoomFor(true)) {
+    Log().error("there is no room in the ledger for an alert: {}", moved.error().message);
+  } else if (Status written = WriteGroup(alert); written) {
+    Complete(alert);
+  }
+  return moved;
 }
 
 Status Writer::StorePersonKeys(std::span<QueuedEntry> group) {
@@ -205,14 +228,13 @@ Status Writer::StorePersonKeys(std::span<QueuedEntry> group) {
 }
 
 Status Writer::WriteGroup(std::span<QueuedEntry> group) {
-  ECLUSE_TRY(int64_t now, Now());
   ECLUSE_OK(StorePersonKeys(group));
   uint64_t first = size();
   buffer_.clear();
   for (size_t i = 0; i < group.size(); ++i) {
     size_t start = buffer_.size();
     buffer_.resize(start + kRecordHeader);
-    group[i].entry.Complete(buffer_, first + i, now);
+    group[i].entry.Complete(buffer_, first + i, last_time_);
     FinishRecord(buffer_, start, first + i, first, options_.folder.ledger);
     if (group[i].introduces) {
       group[i].introduces->seq = first + i;

@@ -60,7 +60,9 @@ struct WriterOptions {
   const Clock* clock = nullptr;
   Store* persons = nullptr;  // person keys; outlives the writer
   uint64_t reserve_bytes = 0;
-  std::function<void(DurableNews)> durable;  // called on the writer's thread, after the waiters
+  int64_t ahead = 0;  // by how much entries' times are ahead of the wall clock: an accepted clock, in microseconds
+  std::function<QueuedEntry(std::string reason)> alert;  // makes the `alert` entry that tells of a moved clock
+  std::function<void(DurableNews)> durable;              // called on the writer's thread, after the waiters
 };
 
 // Thread-safe.
@@ -90,7 +92,7 @@ class Writer {
   Status WriteGroup(std::span<QueuedEntry> group);
   Status WriteAndSync(std::string_view records);
   Status StorePersonKeys(std::span<QueuedEntry> group);
-  Result<int64_t> Now();
+  Status CheckClock();
   void Complete(std::span<QueuedEntry> group);
   void Refuse(QueuedEntry entry, const Error& why);
   void FailBatch(std::span<QueuedEntry> rest);
@@ -112,7 +114,7 @@ class Writer {
   OpenSegment segment_;
   std::vector<QueuedEntry> retained_;  // introductions that found no room: never dropped, tokens already refer to them
   std::string buffer_;
-  int64_t last_time_;
+  int64_t last_time_;     // of the last entry
   int64_t clock_offset_;  // wall minus boot clock at start
   std::thread thread_;
 };

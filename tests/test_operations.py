@@ -217,3 +217,105 @@ def test_a_moved_clock_stops_release_and_two_people_accept_one_that_is_behind(ma
         assert gate.stop() == 0
     times = [e["time"] for e in gate.ledger()]
     assert times == sorted(times)
+
+
+# --- reload ---
+def reloaded(gate, *args):
+    """`apply`, which tells the gate by itself, and the gate's words about it."""
+    before = len(gate.log_text())
+    done = gate.apply(*args)
+    gate.wait_for(lambda: re.search(r"policy \w+ is in force|the policy stays as it was", gate.log_text()[before:]))
+    return done, gate.log_text()[before:]
+
+
+@pytest.fixture(scope="module")
+def running(make_gate):
+    return make_gate("operated", accounts=ONE)
+
+
+def test_apply_tells_the_running_gate(running):
+    done, log = reloaded(running)
+    assert f"process {running.process.pid}" in done.stderr and "is in force" in log
+    running.kill()
+    assert "systemctl reload" in running.apply().stderr
+    assert "systemctl reload" not in running.apply("--dry-run").stderr
+    running.serve()
+
+
+def test_a_statement_parsed_before_a_reload_runs_under_the_new_policy(running):
+    """A driver that prepares once only ever sends Bind and Execute again."""
+    good = open(running.config).read()
+    with running.wire("counter") as c:
+        c.send(wire.parse("SELECT person_id, birth_place FROM taj.person WHERE person_id = 1001", "once"), wire.SYNC)
+        assert not c.outcome().errors
+
+        def run(*first):
+            c.send(*first, wire.bind(statement="once"), wire.execute(), wire.SYNC)
+            said = c.outcome()
+            assert not said.errors, said.errors
+            return said.rows[0][1], running.ledger("--kind", "disclosure")[-1]
+        seen, before = run()
+        assert seen is not None and before["subjects"][0]["fields"]["birth_place"] == "clear"
+        c.query("BEGIN")
+        running.write_policy(re.sub(r"(  counter:\n(?:.*\n)*?.*taj\.person: \{)(key: clear, identity: clear)", r"\1\2, birth_place: hidden", good))
+        assert open(running.config).read() != good
+        _, log = reloaded(running)
+        assert "is in force" in log
+        c.query("COMMIT")
+        seen, after = run()
+        assert seen is None and after["subjects"][0]["fields"]["birth_place"] == "hidden" and after["policy"] != before["policy"]
+        running.write_policy(good)
+        reloaded(running)
+        seen, again = run(wire.describe("S", "once"))
+        assert seen is not None and again["policy"] == before["policy"]
+
+
+@pytest.mark.parametrize("change,word", [
+    (("register: operated", "register: renamed"), "register"),
+    (("127.0.0.1:0", "127.0.0.1:6543"), "gate.sql.listen"),
+    (("data_dir: ", "data_dir: elsewhere"), "gate.data_dir"),
+    (("name: operated", "name: postgres"), "gate.database"),
+], ids=["register", "listen", "data_dir", "database"])
+def test_what_a_running_gate_cannot_take_is_said_in_words(running, change, word):
+    good = open(running.config).read()
+    try:
+        running.write_policy(good.replace(*change, 1))
+        before = len(running.log_text())
+        running.signal(signal.SIGHUP)
+        running.wait_for(lambda: "the policy stays as it was" in running.log_text()[before:])
+        said = running.log_text()[before:]
+        assert f"{word} changed, which a running gate cannot take" in said and "Restart the gate" in said
+        with running.wire("counter") as c:
+            assert c.query(ANYBODY).rows == [(b"1001",)]
+    finally:
+        running.write_policy(good)
+
+
+def certify(folder, name):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout",
+                    os.path.join(folder, "gate.key"), "-out", os.path.join(folder, "gate.crt")], check=True, capture_output=True)
+    os.chmod(os.path.join(folder, "gate.key"), 0o600)
+
+
+def test_a_reload_takes_a_renewed_certificate(make_gate, workspace):
+    folder = os.path.join(workspace, "renewed")
+    os.makedirs(folder)
+    certify(folder, "first")
+    gate = make_gate("renewed", accounts=ONE, tls=f", tls: {{certificate: {folder}/gate.crt, key: {folder}/gate.key}}")
+
+    def shown():
+        with gate.wire("counter", tls=True) as c:
+            assert c.query(ANYBODY).rows
+            return c.socket.getpeercert(True)
+
+    first = shown()
+    certify(folder, "second")
+    assert shown() == first
+    gate.signal(signal.SIGHUP)
+    gate.wait_for(lambda: shown() != first)
+    second = shown()
+    os.unlink(os.path.join(folder, "gate.crt"))
+    gate.signal(signal.SIGHUP)
+    gate.wait_for(lambda: "the policy stays as it was" in gate.log_text() and "gate.crt" in gate.log_text())
+    assert shown() == second
+    gate.kill()

@@ -2,10 +2,12 @@
 #include "policy/apply.h"
 
 #include <boost/json.hpp>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/running_gate.h"
 #include "policy/policy.h"
 #include "vault/keys.h"
 
@@ -61,6 +63,18 @@ int Tell(const ApplyReport& report, const ApplyOptions& options) {
   return 0;
 }
 
+// A gate that runs goes on under the old policy until it is told.
+void TellGate(const Policy& policy) {
+  std::optional<pid_t> gate = RunningGate(policy.data_dir);
+  if (gate && kill(*gate, SIGHUP) == 0) {
+    std::fprintf(stderr, "the running gate (process %d) was told to take it; its log says what came of that\n", *gate);
+  } else {
+    std::fprintf(
+        stderr, "%s: systemctl reload ecluse, or send it SIGHUP; a gate that starts takes it by itself\n",
+        gate ? "the running gate could not be told" : "no running gate was found here; where one runs elsewhere");
+  }
+}
+
 int RunApply(const ApplyOptions& options) {
   std::vector<PolicyProblem> warnings;
   auto policy = LoadPolicy(options.config, &warnings);
@@ -79,7 +93,9 @@ int RunApply(const ApplyOptions& options) {
   const ApplyMode mode = options.remove ? ApplyMode::remove : options.dry_run ? ApplyMode::dry_run : ApplyMode::apply;
   auto report = Apply(*owner, *policy, keys.get(), mode);
   if (!report) return Complain(report.error());
-  return Tell(*report, options);
+  int status = Tell(*report, options);
+  if (status == 0 && mode == ApplyMode::apply) TellGate(**policy);
+  return status;
 }
 
 }  // namespace

@@ -25,6 +25,10 @@ Status Session::AdoptSnapshot() {
   return {};
 }
 
+// With the first message of a batch, whichever that is: a driver that has prepared what it needs never sends Parse
+// again.
+Status Session::AdoptAtRest() { return status_ == 'I' && queue_.empty() && !sent_ ? AdoptSnapshot() : Status(); }
+
 Status Session::SwitchRole(const std::string& role) {
   if (!principal_.roles.contains(role)) {
     return Fail(sqlstate::kNotAllowed, fmt::format("this account may not act as {}", role),

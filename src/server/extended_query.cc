@@ -71,9 +71,7 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
   prepared.text = message.text;
   for (size_t i = 0; i < message.types.size(); ++i) prepared.types.push_back(message.types[i]);
   std::string name(message.name);
-  if (queue_.empty()) {
-    if (Status adopted = status_ == 'I' ? AdoptSnapshot() : Status(); !adopted) co_return Fatal(adopted.error());
-  }
+  if (Status adopted = AdoptAtRest(); !adopted) co_return Fatal(adopted.error());
   if (!name.empty() && statements_.contains(name)) {
     co_return co_await RefuseInPlace({"42P05",
                                       fmt::format("prepared statement \"{}\" already exists", name),
@@ -134,6 +132,7 @@ Status Session::Refresh(Prepared* prepared) {
 awaitable<void> Session::OnBind(pg::Frame frame) {
   pg::BindMessage message;
   if (!pg::ReadBind(frame.payload, &message)) co_return Malformed("Bind");
+  if (Status adopted = AdoptAtRest(); !adopted) co_return Fatal(adopted.error());
   auto found = statements_.find(message.statement);
   if (found == statements_.end()) co_return co_await RefuseInPlace(NoStatement(message.statement), nullptr);
   if (message.portal.starts_with("__ecluse")) {
@@ -215,6 +214,7 @@ awaitable<void> Session::CloseDeliveries() {
 awaitable<void> Session::OnDescribe(pg::Frame frame) {
   pg::TargetMessage message;
   if (!pg::ReadTarget(frame.payload, &message)) co_return Malformed("Describe");
+  if (Status adopted = AdoptAtRest(); !adopted) co_return Fatal(adopted.error());
   Reply reply;
   if (message.kind == 'S') {
     auto found = statements_.find(message.name);

@@ -13,6 +13,7 @@
 #include "policy/applied.h"
 #include "server/account_log.h"
 #include "server/cancel.h"
+#include "server/in_force.h"
 #include "server/refusals.h"
 #include "server/register_lock.h"
 #include "server/worker.h"
@@ -39,39 +40,6 @@ void RaiseDescriptorLimit() {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) Log().warn("the limit of open files stays at {}", limit.rlim_cur);
 }
 
-Result<std::shared_ptr<const Policy>> Load(const std::string& config) {
-  std::vector<PolicyProblem> warnings;
-  auto policy = LoadPolicy(config, &warnings);
-  for (const PolicyProblem& warning : warnings)
-    Log().warn("{}:{}:{}: {}", config, warning.mark.line, warning.mark.column, warning.message);
-  if (policy) return *policy;
-  std::string text = "the policy is not valid";
-  for (const PolicyProblem& problem : policy.error())
-    text += fmt::format("\n{}:{}:{}: {}", config, problem.mark.line, problem.mark.column, problem.message);
-  return Fail(sqlstate::kInvalidParameter, std::move(text), "`ecluse check` says the same; correct the file.",
-              "server.policy");
-}
-
-// Everything a policy needs of the database and the keys. Blocking.
-Result<std::shared_ptr<const Snapshot>> Compile(std::shared_ptr<const Policy> policy, KeyRing& keys) {
-  ECLUSE_TRY(RoleSchemas schemas, OpenRoleSchemas(policy, keys));
-  auto snapshot = std::make_shared<Snapshot>();
-  for (const auto& [name, schema] : schemas) {
-    ECLUSE_TRY(LoginCredentials credentials, LoadLogin(policy->data_dir, keys, schema->login));
-    auto login = std::make_shared<UpstreamLogin>();
-    login->user = credentials.login;
-    login->password = std::move(credentials.password);
-    std::set<std::string> type_schemas;
-    for (const std::string& type : schema->types) type_schemas.insert(type.substr(0, type.find('.')));
-    login->schemas.assign(type_schemas.begin(), type_schemas.end());
-    snapshot->logins[name] = std::move(login);
-    snapshot->generation = std::max(snapshot->generation, schema->generation);
-  }
-  snapshot->schemas = std::move(schemas);
-  snapshot->policy = std::move(policy);
-  return snapshot;
-}
-
 std::string AddressOf(const asio::ip::tcp::socket& socket) {
   boost::system::error_code error;
   auto endpoint = socket.remote_endpoint(error);
@@ -94,6 +62,7 @@ struct Gate::Impl {
   awaitable<void> Control();
   void HandleSignals();
   void Reload();
+  Status TakePolicy();
   void RecordAccounts();
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
@@ -139,11 +108,7 @@ Status Gate::Impl::Open() {
   if (options.signals) signals.add(SIGHUP);  // a reload asked for while the gate starts waits until it runs
   RaiseDescriptorLimit();
   ProtectProcessMemory();
-  ECLUSE_TRY(policy, Load(options.config));
-  if (!policy->sql) {
-    return Fail(sqlstate::kInvalidParameter, "the policy opens no door", "Give it `gate.sql.listen`.",
-                "server.no-door");
-  }
+  ECLUSE_TRY(policy, ReadPolicy(options.config));
   ECLUSE_TRY(keys, KeyRing::Open(policy->root_key_file, policy->data_dir));
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(policy, *keys));
   LedgerOptions ledger_options;
@@ -164,11 +129,8 @@ Status Gate::Impl::Open() {
   services->Install(snapshot);
   ECLUSE_TRY(target, UpstreamTarget::Make(policy->database));
   doors = std::make_unique<Doors>();
-  doors->startup.authenticator = accounts.get();
-  doors->startup.allow_cleartext = policy->allow_cleartext;
-  if (!policy->sql->certificate.empty()) {
-    ECLUSE_TRY(doors->startup.tls, TlsContext::Server(policy->sql->certificate, policy->sql->key));
-  }
+  ECLUSE_TRY(StartupOptions greeting, GreetingOf(*policy, accounts.get()));
+  doors->SetStartup(std::move(greeting));
   int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 0; i < threads; ++i) {
@@ -274,21 +236,29 @@ void Gate::Impl::HandleSignals() {
 void Gate::Impl::Reload() {
   if (Status loaded = accounts->Reload(); !loaded)
     Log().error("the accounts stay as they were: {}", loaded.error().message);
-  Result<std::shared_ptr<const Policy>> next = Load(options.config);
-  Result<std::shared_ptr<const Snapshot>> snapshot =
-      next ? Compile(*next, *keys) : Result<std::shared_ptr<const Snapshot>>(std::unexpected(next.error()));
-  Status taken = snapshot ? admission->Reload(*next, *ledger) : std::unexpected(snapshot.error());
-  if (taken) taken = Event(EntryKind::policy, **next, "reload");
+  Status taken = TakePolicy();
   if (!taken) {
     Log().error("the policy stays as it was: {} {} {}", taken.error().message, taken.error().hint,
                 Printable(taken.error().operator_detail));
     return;
   }
-  policy = *next;
-  services->Install(*snapshot);
-  planner->Forget((*snapshot)->generation);
   for (auto& worker : workers) worker->DrainPool();
   Log().info("policy {} is in force", policy->digest);
+}
+
+// All of it or nothing.
+Status Gate::Impl::TakePolicy() {
+  ECLUSE_TRY(std::shared_ptr<const Policy> next, ReadPolicy(options.config));
+  ECLUSE_OK(CheckFixed(*policy, *next));
+  ECLUSE_TRY(StartupOptions greeting, GreetingOf(*next, accounts.get()));
+  ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(next, *keys));
+  ECLUSE_OK(admission->Reload(next, *ledger));
+  ECLUSE_OK(Event(EntryKind::policy, *next, "reload"));
+  policy = next;
+  doors->SetStartup(std::move(greeting));
+  services->Install(snapshot);
+  planner->Forget(snapshot->generation);
+  return {};
 }
 
 // Stop input, let work end, write what is left, and only then take things apart.

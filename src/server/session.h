@@ -124,6 +124,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // context.cc: who, why and under which policy
   Status AdoptSnapshot();
+  Status AdoptAtRest();
   Status SwitchRole(const std::string& role);
   void RefreshContext();
   bool InTransaction() const { return block_ || status_ != 'I' || wrote_; }

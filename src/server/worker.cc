@@ -67,7 +67,7 @@ awaitable<void> Worker::Serve(std::unique_ptr<Stream> stream, std::string addres
   Arrival arrival;
   {
     std::unique_ptr<Newcomers::Place> place = doors_.newcomers.Enter(stream.get(), address);
-    StartupOptions options = doors_.startup;
+    StartupOptions options = doors_.startup();
     options.address = address;
     arrival = co_await Greet(stream.get(), std::move(options));
   }

@@ -4,6 +4,7 @@
 #include <boost/asio.hpp>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -31,9 +32,21 @@ class SessionCount {
 
 // What workers share beside Services. Outlives them.
 struct Doors {
-  StartupOptions startup;  // without the address
   Newcomers newcomers;
   SessionCount sessions;
+
+  // How newcomers are greeted, without their address; a reload may change it. Thread-safe.
+  StartupOptions startup() const {
+    std::lock_guard lock(mutex);
+    return greeting;
+  }
+  void SetStartup(StartupOptions next) {
+    std::lock_guard lock(mutex);
+    greeting = std::move(next);
+  }
+
+  mutable std::mutex mutex;
+  StartupOptions greeting;
 };
 
 class Worker {

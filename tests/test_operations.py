@@ -319,3 +319,27 @@ def test_a_reload_takes_a_renewed_certificate(make_gate, workspace):
     gate.wait_for(lambda: "the policy stays as it was" in gate.log_text() and "gate.crt" in gate.log_text())
     assert shown() == second
     gate.kill()
+
+
+# --- names ---
+def test_the_node_is_named_by_an_option(make_gate):
+    gate = make_gate("noded", serve=False, accounts=ONE)
+    serve = [BINARY, "serve", "--config", gate.config]
+    refused = subprocess.run([*serve, "--node", "a/b"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2 and "--node" in refused.stderr
+    gate.serve("--node", "lock-7")
+    assert {e["node"] for e in gate.ledger()} == {"lock-7"}
+    gate.kill()
+    with pytest.raises(RuntimeError) as other:
+        gate.serve("--node", "lock-8")
+    assert "noded/lock-7" in str(other.value) and "noded/lock-8" in str(other.value)
+
+
+def test_check_says_what_this_version_does_not_do(running):
+    good = open(running.config).read()
+    try:
+        running.write_policy(good + "\nledger: {retention: 2y}\n")
+        done = running.command("check")
+        assert "warning: ledger.retention" in done.stdout and "removes nothing" in done.stdout
+    finally:
+        running.write_policy(good)

@@ -82,6 +82,7 @@ inline constexpr auto kClockDivergence = 5s;             // of the wall clock fr
 inline constexpr auto kClockCheck = 1s;                  // between looks at the clocks while nothing is written
 inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
+inline constexpr size_t kNodeName = 255;                  // of the gate, in its ledger's origin
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks and key operations
 
 // Running (server/).

@@ -33,9 +33,11 @@ void AddServe(CommandLine& line) {
   command->add_option("--threads", options->threads, "io threads; 0 for one on each processor")
       ->capture_default_str()
       ->check(CLI::Range(0, 256));
+  command->add_option("--node", options->node,
+                      "The gate's name in its ledger, kept for the life of the ledger; the machine's name by default");
   command->footer(
       "Prints `ready sql=HOST:PORT` when it is open; logs to standard error. SIGHUP takes a new policy, SIGTERM\n"
-      "lets transactions end and stops.\n\nExample: ecluse serve --config /etc/ecluse/ecluse.yaml");
+      "lets transactions end and stops.\n\nExample: ecluse serve --config /etc/ecluse/ecluse.yaml --node gate-1");
   command->callback([options, &line] { line.exit_status = Serve(*options); });
 }
 

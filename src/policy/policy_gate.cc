@@ -170,6 +170,9 @@ void ReadLedger(PolicyReader& reader, const YamlNode* node) {
     using namespace std::chrono_literals;
     if (auto time = reader.Duration(*value, "ledger.retention", 24h, limits::kDurationMax)) {
       reader.policy.ledger_retention = *time;
+      reader.Warn(value->mark,
+                  "ledger.retention is noted, but this version removes nothing from the ledger; plan the "
+                  "disk for all of it");
     }
   }
   for (std::string_view key : {"checkpoint_every", "witnesses", "required_witnesses", "witness_grace"}) {

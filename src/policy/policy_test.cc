@@ -177,6 +177,9 @@ TEST(Policy, RetentionIsSaidToBeUndone) {
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_NE(warnings[0].message.find("deletes nothing"), std::string::npos);
   EXPECT_EQ((*policy)->tables.at({"taj", "person"}).retention->second, 20 * 365 * 24h);
+  ASSERT_TRUE(ParsePolicy(With("open_tables", "ledger: {retention: 2y}\nopen_tables"), "p", &warnings));
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].message.find("removes nothing from the ledger"), std::string::npos);
 }
 
 TEST(Policy, EveryProblemAtOnceInFileOrder) {

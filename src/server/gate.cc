@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <future>
 #include <thread>
 
@@ -25,11 +27,16 @@ using asio::awaitable;
 
 namespace {
 
-// Names the machine where the options do not name the gate.
-std::string NodeName(const std::string& asked) {
-  if (!asked.empty()) return asked;
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "gate";
+// The machine's name where the options do not name the gate. It becomes part of the ledger's origin.
+Result<std::string> NodeName(std::string name) {
+  if (name.empty()) {
+    char host[256] = {};
+    name = ::gethostname(host, sizeof host - 1) == 0 && host[0] != '\0' ? host : "gate";
+  }
+  auto fits = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.'; };
+  if (name.size() <= limits::kNodeName && std::ranges::all_of(name, fits)) return name;
+  return Fail(sqlstate::kInvalidParameter, fmt::format("\"{}\" cannot be a node's name", Printable(name)),
+              "Give `ecluse serve --node` 1 to 255 letters, digits and `._-`.", "server.node");
 }
 
 // Each session is a descriptor or two.
@@ -114,7 +121,7 @@ Status Gate::Impl::Open() {
   LedgerOptions ledger_options;
   ledger_options.data_dir = policy->data_dir;
   ledger_options.register_name = policy->register_name;
-  ledger_options.node = NodeName(options.node);
+  ECLUSE_TRY(ledger_options.node, NodeName(options.node));
   ECLUSE_TRY(ledger, Ledger::Open(ledger_options, *keys));
   admission = std::make_unique<Admission>(SystemClock());
   admission->Configure(policy);

@@ -11,7 +11,7 @@ namespace ecluse {
 
 struct GateOptions {
   std::string config = "ecluse.yaml";
-  std::string node;     // part of the ledger's origin; empty: the machine's name
+  std::string node;     // the gate's name in the ledger's origin, 1 to 255 of `A-Za-z0-9._-`; empty: the machine's
   int threads = 0;      // io threads; 0: one for each processor
   bool signals = true;  // SIGTERM and SIGINT stop it, SIGHUP reloads; otherwise Stop() and Reload() do
 };

@@ -117,10 +117,10 @@ class Gate:
         return self
 
     # --- running ---
-    def serve(self, timeout=60):
+    def serve(self, *options, timeout=60):
         """Returns once the doors are open; raises with the gate's own words where they do not open."""
         self.log = open(os.path.join(self.folder, "serve.log"), "ab")
-        self.process = subprocess.Popen([BINARY, "serve", "--config", self.config], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([BINARY, "serve", "--config", self.config, *options], stdout=subprocess.PIPE,
                                         stderr=self.log, cwd=self.folder)
         lines = queue.Queue()
 

@@ -3,6 +3,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -343,3 +344,35 @@ def test_check_says_what_this_version_does_not_do(running):
         assert "warning: ledger.retention" in done.stdout and "removes nothing" in done.stdout
     finally:
         running.write_policy(good)
+
+
+# --- what is installed ---
+def test_what_is_installed_fits_together(tmp_path):
+    """Links between documents lead somewhere, the unit names what is there, and systemd takes it."""
+    root = os.path.join(os.path.dirname(__file__), "..")
+    if not os.path.exists(os.path.join(root, "build", "release", "ecluse")):
+        pytest.skip("nothing is built to install")
+    staged = tmp_path / "staged"
+    subprocess.run(["make", "install", f"DESTDIR={staged}", "prefix=/usr/local"], cwd=root, check=True, capture_output=True)
+    assert sorted(os.listdir(staged)) == ["usr"], "nothing lands outside the prefix"
+    prefix = tmp_path / "usr"
+    subprocess.run(["make", "install", "DESTDIR=", f"prefix={prefix}"], cwd=root, check=True, capture_output=True)
+    documents = prefix / "share" / "doc" / "ecluse"
+    broken, links = [], 0
+    for page in documents.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            links += 1
+            if not re.match(r"https?:", link) and not (page.parent / link).exists():
+                broken.append(f"{page.relative_to(documents)}: {link}")
+    assert links > 30 and not broken
+    assert (documents / "examples" / "ecluse.yaml").exists()
+    unit = prefix / "lib" / "systemd" / "system" / "ecluse.service"
+    text = unit.read_text()
+    program = re.search(r"^ExecStart=(\S+)", text, re.M)[1]
+    assert program == str(prefix / "bin" / "ecluse")
+    assert os.path.exists(re.search(r"^Documentation=file://(\S+)", text, re.M)[1])
+    assert subprocess.run([program, "serve", "--help"], capture_output=True).returncode == 0
+    if shutil.which("systemd-analyze"):
+        verified = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
+        complaints = [line for line in verified.stderr.splitlines() if "ecluse" in line]
+        assert not complaints, verified.stderr

@@ -376,3 +376,13 @@ def test_what_is_installed_fits_together(tmp_path):
         verified = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
         complaints = [line for line in verified.stderr.splitlines() if "ecluse" in line]
         assert not complaints, verified.stderr
+
+
+@pytest.mark.parametrize("command", [[c] for c in ("check", "apply", "serve", "account", "keys", "ledger", "demo")] + [
+    ["account", c] for c in ("add", "list", "lock", "unlock", "remove")] + [["keys", "init"], ["keys", "list"],
+    ["ledger", "show"], ["ledger", "accept-clock"]], ids=" ".join)
+def test_every_command_has_help_with_an_example_of_itself(command):
+    done = subprocess.run([BINARY, *command, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    _, _, example = done.stdout.partition("Example:")
+    assert "ecluse " + " ".join(command) in example

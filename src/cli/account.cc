@@ -175,43 +175,56 @@ void AddAccount(CommandLine& line) {
   account->footer(
       "Example:\n  ecluse account add alice --role officer --organisation north\n"
       "  echo \"$PASSWORD\" | ecluse account add bob --role officer --organisation north --password-stdin");
-  auto command = [&](const char* name, const char* text, bool named, std::function<int(const AccountOptions&)> run) {
+  auto command = [&](const char* name, const char* text, bool named, std::function<int(const AccountOptions&)> run,
+                     const char* example) {
     CLI::App* sub = account->add_subcommand(name, text);
+    sub->footer(std::string("Example:\n  ecluse account ") + example);
     sub->add_option("--config", options->config, "the policy file")->capture_default_str();
     if (named) sub->add_option("name", options->name, "the account")->required();
     sub->callback([&line, options, run = std::move(run)] { line.exit_status = run(*options); });
     return sub;
   };
-  CLI::App* add = command("add", "Add an account; without a terminal its password is made up and printed", true, Add);
+  CLI::App* add = command("add", "Add an account; without a terminal its password is made up and printed", true, Add,
+                          "add alice --role officer --role clerk --organisation north");
   add->add_option("--role", options->roles, "a role it may act as; the first is where sessions start")->required();
   add->add_option("--organisation", options->organisation, "whom it works for")->required();
   add->add_flag("--password-stdin", options->password_stdin, "read the password from standard input");
-  command("list", "Show all accounts", false, List)->add_flag("--json", options->json, "as JSON");
-  CLI::App* lock = command("lock", "Refuse an account's logins", true, [](const AccountOptions& given) {
-    return ChangeOne(
-        given,
-        [&given](AccountMap&, AccountMap::iterator found) {
-          found->second.locked = true;
-          found->second.lock_reason = given.reason;
-        },
-        "is locked; a running gate ends its sessions and refuses its logins");
-  });
+  command("list", "Show all accounts", false, List, "list --json")->add_flag("--json", options->json, "as JSON");
+  CLI::App* lock = command(
+      "lock", "Refuse an account's logins", true,
+      [](const AccountOptions& given) {
+        return ChangeOne(
+            given,
+            [&given](AccountMap&, AccountMap::iterator found) {
+              found->second.locked = true;
+              found->second.lock_reason = given.reason;
+            },
+            "is locked; a running gate ends its sessions and refuses its logins");
+      },
+      "lock alice --reason \"left the service on 1 May\"");
   lock->add_option("--reason", options->reason, "shown to whoever logs in with the right password")
       ->required()
       ->check([](const std::string& text) { return text.empty() ? "a reason must be given" : std::string(); });
-  command("unlock", "Accept an account's logins again", true, [](const AccountOptions& given) {
-    return ChangeOne(
-        given,
-        [](AccountMap&, AccountMap::iterator found) {
-          found->second.locked = false;
-          found->second.lock_reason.clear();
-        },
-        "is unlocked");
-  });
-  command("remove", "Remove an account; what it saw stays in the ledger", true, [](const AccountOptions& given) {
-    return ChangeOne(
-        given, [](AccountMap& accounts, AccountMap::iterator found) { accounts.erase(found); }, "is removed");
-  });
+  command(
+      "unlock", "Accept an account's logins again", true,
+      [](const AccountOptions& given) {
+        return ChangeOne(
+            given,
+            [](AccountMap&, AccountMap::iterator found) {
+              found->second.locked = false;
+              found->second.lock_reason.clear();
+            },
+            "is unlocked");
+      },
+      "unlock alice");
+  command(
+      "remove", "Remove an account; what it saw stays in the ledger", true,
+      [](const AccountOptions& given) {
+        return ChangeOne(
+            given, [](AccountMap& accounts, AccountMap::iterator found) { accounts.erase(found); },
+            "is removed; a running gate ends its sessions");
+      },
+      "remove alice");
 }
 
 }  // namespace ecluse

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -124,6 +125,34 @@ def test_a_lock_ends_open_sessions_and_is_written_down(make_gate):
     gate.wait_for(lambda: account_entries(gate, "eve")[2:] == ["unlocked"])
     gate.wire("eve").close()
     assert {e["door"] for e in gate.ledger("--kind", "lock")} == {"gate"}
+    gate.kill()
+
+
+def test_a_lock_stops_an_answer_that_is_under_way(make_gate):
+    gate = make_gate("midway", accounts=ONE)
+    gate.add_account("eve", "counter")
+    gate.wait_for(lambda: account_entries(gate, "eve"))
+    c = gate.wire("eve")
+    towns = int(gate.wire("counter").query("SELECT count(*) FROM ref.town").rows[0][0])
+    copies = 1
+    while towns ** copies * 300 < 2_000_000:
+        copies += 1
+    joined = ", ".join(f"ref.town t{n}" for n in range(copies))
+    c.send(wire.message("Q", wire.cstring(f"SELECT person_id FROM taj.person, {joined} WHERE person_id < 1900 LIMIT 2000000")))
+    assert [c.receive()[0] for _ in range(2)] == ["T", "D"]
+    # The client reads no more, so the gate holds PostgreSQL back: most of it is still to come.
+    gate.command("account", "lock", "eve", "--reason", "too many")
+    gate.wait_for(lambda: account_entries(gate, "eve")[1:])
+    time.sleep(3)
+    kinds, last = set(), None
+    try:
+        while True:
+            kind, payload = c.receive()
+            kinds.add(kind)
+            last = wire.fields_of(payload)["C"] if kind == "E" else last
+    except (wire.Closed, OSError):
+        pass
+    assert "C" not in kinds and last == "28000"
     gate.kill()
 
 

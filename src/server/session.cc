@@ -283,6 +283,7 @@ void Session::CheckAccount() {
 
 void Session::Tick() {
   CheckAccount();
+  if (end_at_once_) RequestCancel();  // what still runs is not waited for
   if (waiting_) {
     MaybeRelease(true);
     const Role& role = *caller_->role;

@@ -20,21 +20,12 @@ gate:
 purposes:
   measuring: {{reference: optional}}
 tables:
-  bench.person:
-    subject: person_id
-    columns:
-      person_id: {{class: key}}
-      family_name: {{class: identity}}
-      given_name: {{class: identity}}
-      birth_date: {{class: identity}}
-      town: {{class: place}}
-open_tables: [public.pgbench_accounts, public.pgbench_branches]
+{tables}open_tables: [public.pgbench_accounts, public.pgbench_branches]
 roles:
   reader:
     purposes: [measuring]
     read:
-      bench.person: {{key: clear, identity: clear, birth_date: year}}
-    budgets:
+{reads}    budgets:
       - {{subjects: 100000000, per: 1h}}
       - {{lookups: 1000000000, per: 1h}}
 limits:
@@ -42,6 +33,19 @@ limits:
   per_organisation: [{{subjects: 100000000, per: 1h}}]
   per_register: [{{subjects: 100000000, per: 1h}}]
 """
+
+
+TABLE = """\
+  {0}:
+    subject: person_id
+    columns:
+      person_id: {{class: key}}
+      family_name: {{class: identity}}
+      given_name: {{class: identity}}
+      birth_date: {{class: identity}}
+      town: {{class: place}}
+"""
+READ = "      {0}: {{key: clear, identity: clear, birth_date: year}}\n"
 
 
 class Target:
@@ -52,31 +56,41 @@ class Target:
 
 
 class People:
-    """PostgreSQL with `count` fictitious people, in a table for the gate and in a plain one for its peers."""
+    """PostgreSQL with a table of fictitious people for each size up to `most`; the gate's role reads it through a view
+    that cuts dates, its peers the table itself."""
 
-    def __init__(self, folder, count):
-        self.folder, self.count = folder, count
-        self.sizes = [n for n in (10_000, 100_000, 1_000_000) if n <= count]
+    def __init__(self, folder, most):
+        self.folder = folder
+        self.sizes = [n for n in (100_000, 1_000_000, 10_000_000) if n <= most]
+        self.count = min(most, 1_000_000)
         self.postgres = pg.Postgres(folder, durable=True)
         self.postgres.create_owner()
         with open(os.path.join(self.postgres.data, "postgresql.conf"), "a") as f:
             f.write("shared_buffers = 1GB\nshared_preload_libraries = 'pgaudit'\nlogging_collector = on\n"
                     "log_directory = 'audit'\n")
+        # Logging in is not what is measured: the peers do without passwords, on the loopback interface.
+        hba = os.path.join(self.postgres.data, "pg_hba.conf")
+        with open(hba) as f:
+            rules = f.read()
+        with open(hba, "w") as f:
+            f.write("host bench plain,audited 127.0.0.1/32 trust\n" + rules)
         self.postgres.restart()
         self.database = self.postgres.create_database("bench")
         with self.postgres.admin(self.database) as c:
             c.autocommit = True
             c.execute("CREATE SCHEMA bench AUTHORIZATION owner")
-            for table in ("bench.person", "bench.person_plain"):
-                c.execute(f"CREATE TABLE {table} (person_id int PRIMARY KEY, family_name text NOT NULL, given_name text, "
-                          "birth_date date, town text)")
-                c.execute(f"INSERT INTO {table} SELECT i, 'Name' || i % 5000, 'Given' || i % 900, date '1940-01-01' + i % 25000,"
-                          f" 'Town' || i % 400 FROM generate_series(1, {count}) i")
-                c.execute(f"ALTER TABLE {table} OWNER TO owner")
             for login in ("plain", "audited"):
                 c.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{login}'")
                 c.execute(f"GRANT USAGE ON SCHEMA bench TO {login}")
-                c.execute(f"GRANT SELECT ON bench.person_plain TO {login}")
+            for size in self.sizes:
+                table = self.table(size)
+                c.execute(f"CREATE TABLE {table} (person_id int NOT NULL, family_name text NOT NULL, given_name text, "
+                          "birth_date date, town text)")
+                c.execute(f"INSERT INTO {table} SELECT i, 'Name' || i % 5000, 'Given' || i % 900, date '1940-01-01' + i % 25000,"
+                          f" 'Town' || i % 400 FROM generate_series(1, {size}) i")
+                c.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (person_id)")
+                c.execute(f"ALTER TABLE {table} OWNER TO owner")
+                c.execute(f"GRANT SELECT ON {table} TO plain, audited")
             c.execute("CREATE EXTENSION pgaudit")
             c.execute("ALTER ROLE audited SET pgaudit.log = 'read'")
         subprocess.run([os.path.join(pg.bindir(), "pgbench"), "-i", "-q", "-s", "10"], check=True, capture_output=True,
@@ -89,17 +103,22 @@ class People:
             c.execute("GRANT SELECT ON pgbench_accounts, pgbench_branches TO plain, audited")
             c.execute("VACUUM ANALYZE")
 
+    @staticmethod
+    def table(size):
+        return f"bench.person_{size}"
+
     def direct(self):
         return Target("PostgreSQL", "127.0.0.1", self.postgres.port, "plain", "plain")
 
     def audited(self):
         return Target("PostgreSQL + pgaudit", "127.0.0.1", self.postgres.port, "audited", "audited")
 
-    def script(self, table, people=None):
-        path = os.path.join(self.folder, f"{table}.{people or self.count}.sql")
+    def script(self, size):
+        """One person by key."""
+        path = os.path.join(self.folder, f"{size}.sql")
         with open(path, "w") as f:
-            f.write(f"\\set id random(1, {people or self.count})\n"
-                    f"SELECT family_name, given_name, birth_date FROM {table} WHERE person_id = :id;\n")
+            f.write(f"\\set id random(1, {size})\n"
+                    f"SELECT family_name, given_name, birth_date FROM {self.table(size)} WHERE person_id = :id;\n")
         return path
 
     def versions(self):
@@ -135,7 +154,7 @@ class PgBouncer(Target):
             f.write('"plain" "plain"\n')
         with open(os.path.join(self.folder, "pgbouncer.ini"), "w") as f:
             f.write(f"[databases]\nbench = host=127.0.0.1 port={people.postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-                    f"listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {self.folder}/users.txt\n"
+                    f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {self.folder}/users.txt\n"
                     "pool_mode = session\nmax_client_conn = 6000\ndefault_pool_size = 100\nlogfile = /dev/null\n"
                     "ignore_startup_parameters = extra_float_digits,options\n")
         os.chmod(self.folder, 0o755)
@@ -151,9 +170,9 @@ class PgBouncer(Target):
 
 
 class BenchGate(Target):
-    def __init__(self, process, host, port):
+    def __init__(self, process, host, port, people):
         super().__init__("Écluse", host, port, "reader", "reader-of-the-bench", process.pid, "-c ecluse.purpose=measuring")
-        self.process = process
+        self.process, self.people = process, people
 
     def stop(self):
         self.process.terminate()
@@ -163,7 +182,9 @@ class BenchGate(Target):
 def bench_gate(folder, people):
     config = os.path.join(folder, "ecluse.yaml")
     with open(config, "w") as f:
-        f.write(POLICY.format(folder=folder, port=people.postgres.port))
+        tables = [people.table(size) for size in people.sizes]
+        f.write(POLICY.format(folder=folder, port=people.postgres.port, tables="".join(TABLE.format(t) for t in tables),
+                              reads="".join(READ.format(t) for t in tables)))
 
     def command(*args, stdin=None):
         subprocess.run([BINARY, *args, "--config", config], check=True, input=stdin, text=True, capture_output=True)
@@ -177,8 +198,8 @@ def bench_gate(folder, people):
     if not line.startswith("ready"):
         raise RuntimeError(f"the gate did not become ready: {line!r}")
     host, port = next(word for word in line.split() if word.startswith("sql="))[4:].rsplit(":", 1)
-    gate = BenchGate(process, host, int(port))
+    gate = BenchGate(process, host, int(port), people)
     with psycopg.connect(host=host, port=port, user="reader", password="reader-of-the-bench", dbname="bench", sslmode="disable",
                          options="-c ecluse.purpose=measuring") as c:
-        c.execute("SELECT family_name FROM bench.person WHERE person_id = 1").fetchone()
+        c.execute(f"SELECT family_name FROM {people.table(people.count)} WHERE person_id = 1").fetchone()
     return gate

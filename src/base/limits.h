@@ -55,6 +55,10 @@ inline constexpr size_t kReference = 1'024;                // bytes of a purpose
 inline constexpr size_t kPreparedPerSession = 1'000;
 inline constexpr size_t kPipelineReplies = 1'000;         // owed to a client before they are waited for
 inline constexpr size_t kCursorsPerSession = 100;
+inline constexpr size_t kPortalsPerSession = 1'000;
+inline constexpr size_t kUnfinishedPortals = 100;           // charged, never executed, and not yet written down
+inline constexpr size_t kPreparedLong = 64 * 1024;          // bytes of a prepared text from which all are counted
+inline constexpr size_t kPreparedBytes = 16 * 1024 * 1024;  // of a session's prepared texts, where one is long
 
 // Delivery (deliver/).
 inline constexpr size_t kReleaseBatchBytes = 256 * 1024;  // rows held for one ledger entry

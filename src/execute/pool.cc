@@ -197,7 +197,7 @@ std::unique_ptr<Upstream> UpstreamPool::Impl::TakeIdle(const std::string& user) 
 
 void UpstreamPool::Impl::GiveBack(std::unique_ptr<Upstream> upstream, Residue residue) {
   if (closed || upstream->broken() || upstream->cancelling()) return;
-  if (upstream->owed() > 0 || upstream->stream().has_output()) {
+  if (residue == Residue::transaction || upstream->owed() > 0 || upstream->stream().has_output()) {
     asio::co_spawn(executor, Discard(std::move(upstream)), asio::detached);
     return;
   }

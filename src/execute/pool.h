@@ -60,7 +60,8 @@ class UpstreamQuota : public std::enable_shared_from_this<UpstreamQuota> {
 enum class Residue {
   none,      // nothing that outlives a transaction: no setting, no cursor WITH HOLD, no sequence used, no error in the
              // middle
-  settings,  // anything else
+  settings,  // anything else that can be cleaned
+  transaction,  // one that no Sync has ended: the connection is closed, which rolls it back
 };
 
 // A borrowed connection. Gives itself back when destroyed, as Residue::settings; a session calls Release() to say

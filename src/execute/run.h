@@ -21,9 +21,6 @@ struct BoundValue {
 };
 using BoundValues = std::vector<BoundValue>;
 
-// The portal that the gate uses for what it runs itself beside the client's.
-inline constexpr std::string_view kResolvePortal = "__ecluse_own";
-
 // People may be in what the statement, or the one inside it, gives.
 inline bool Guards(const Plan& plan) { return plan.guarded || (plan.inner && plan.inner->guarded); }
 

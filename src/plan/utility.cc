@@ -305,6 +305,11 @@ Result<std::shared_ptr<Plan>> Analyzer::Declare(const pgq::DeclareCursorStmt& st
   if (plan_->inner->kind != Plan::Kind::rows) return Refuse(-1, "plan.cursor", "a cursor takes a SELECT", {});
   if (plan_->inner->skip)
     return Refuse(-1, "plan.cursor", "a cursor takes no OFFSET over guarded rows", "MOVE forward instead.");
+  // It is run to its end by COMMIT, before any row of it is charged: an error, or none, would tell of all of them.
+  if ((statement.options() & kCursorHold) != 0 && plan_->inner->guarded) {
+    return Refuse(-1, "plan.cursor", "a cursor WITH HOLD takes no guarded rows",
+                  "Leave WITH HOLD out, and fetch before COMMIT.");
+  }
   plan_->kind = Plan::Kind::declare;
   plan_->name = statement.portalname();
   plan_->parameters = plan_->inner->parameters;

@@ -31,6 +31,12 @@ awaitable<Status> Session::EnsureUpstream() {
   co_return applied;
 }
 
+// What no Sync has ended must not be ended by what cleans the connection: it would be committed.
+void Session::ReleaseUpstream(Residue residue) {
+  upstream_.Release(sent_ ? Residue::transaction : residue);
+  sent_ = residue_ = false;
+}
+
 // Gives the connection back where nothing of the session lives on it. With settings it is kept while the session is
 // busy, and given back by Tick() when it is idle: the next borrower would have to clean it.
 void Session::MaybeRelease(bool idle) {

@@ -9,6 +9,20 @@ namespace ecluse {
 
 using boost::asio::awaitable;
 
+namespace {
+
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+}
+
+// Settings are kept, and looked for, under names in lower case.
+std::string Lower(std::string name) {
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  return name;
+}
+
+}  // namespace
+
 // Moves to the policy in force, between transactions only.
 Status Session::AdoptSnapshot() {
   if (snapshot_ && snapshot_->generation == services_.generation()) return {};
@@ -19,7 +33,8 @@ Status Session::AdoptSnapshot() {
   }
   snapshot_ = std::move(next);
   // What is prepared on this connection was read under the old policy.
-  if (upstream_ && upstream_->at_rest() && !flushing_ && cursors_.empty()) upstream_.Release(Residue::settings);
+  cursors_.clear();
+  if (upstream_ && upstream_->at_rest() && !flushing_ && !sent_) upstream_.Release(Residue::settings);
   context_version_ = UINT64_MAX;
   if (!role_.empty()) RefreshContext();
   return {};
@@ -41,10 +56,10 @@ Status Session::SwitchRole(const std::string& role) {
   ECLUSE_OK(services_.accounts.StillValid(principal_.name, role));
   role_ = role;
   statements_.clear();
+  for (auto& [name, portal] : portals_) KeepUnfinished(std::move(portal));
   portals_.clear();
   cursors_.clear();
-  upstream_.Release(residue_ ? Residue::settings : Residue::none);
-  residue_ = false;
+  ReleaseUpstream(residue_ ? Residue::settings : Residue::none);
   context_version_ = UINT64_MAX;
   RefreshContext();
   return {};
@@ -75,6 +90,11 @@ void Session::RefreshContext() {
 
 // What a client asked for at startup goes through the same gate as SET.
 Result<Settings::Value> Session::CheckedSetting(const std::string& name, const std::string& value) {
+  // The name becomes part of a statement.
+  if (!std::ranges::all_of(name, IsNameCharacter)) {
+    return Fail(sqlstate::kInvalidParameter, fmt::format("{} is not the name of a setting", Printable(name)),
+                "Leave it out of the connection string.", "session.startup-setting");
+  }
   std::string quoted = "'";
   for (char c : value) quoted.append(c == '\'' || c == '\\' ? 2 : 1, c);
   quoted += "'";
@@ -104,7 +124,7 @@ awaitable<Status> Session::ApplyStartup() {
     }
     Result<Settings::Value> setting = CheckedSetting(name, value);
     if (!setting) co_return std::unexpected(std::move(setting).error());
-    if (!setting->sql.empty()) settings_.Set(name, std::move(*setting), false);
+    if (!setting->sql.empty()) settings_.Set(Lower(name), std::move(*setting), false);
   }
   startup_.clear();
   settings_.Commit();

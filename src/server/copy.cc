@@ -44,7 +44,8 @@ awaitable<bool> Session::InsertBatch(std::shared_ptr<Portal> portal, std::vector
   pg::BindMessage message;
   CHECK(pg::ReadBind(bind, &message));
   std::string_view statement = upstream_->Prepare(sql + flavour_, types);
-  AppendBind(upstream_->out(), kResolvePortal, statement, message, {});
+  std::string name = portal->upstream_name;
+  AppendBind(upstream_->out(), name, statement, message, {});
   sent_ = true;
   Reply bound;
   bound.kind = Reply::Kind::bound;
@@ -52,11 +53,7 @@ awaitable<bool> Session::InsertBatch(std::shared_ptr<Portal> portal, std::vector
   bound.portal = portal;
   queue_.push_back(std::move(bound));
   ExecutePortal(std::move(portal), 0);
-  upstream_->WriteClose('P', kResolvePortal);
-  Reply closed;
-  closed.kind = Reply::Kind::closed;
-  closed.show = false;
-  queue_.push_back(std::move(closed));
+  CloseUpstreamPortal(name);
   co_await Drain(true);
   co_return !failed_ && !ended_;
 }
@@ -92,7 +89,7 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   const Plan& plan = *portal->plan;
   const Plan::Copy& copy = *plan.copy;
   ECLUSE_CO_OK(co_await EnsureUpstream());
-  portal->upstream_name = kResolvePortal;
+  portal->upstream_name = NextPortalName();
   portal->more = true;
   pg::WriteCopyResponse(client_->out(), 'G', 0, std::vector<int16_t>(copy.columns.size(), 0));
   if (!co_await FlushClient()) co_return Status();

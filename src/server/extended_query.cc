@@ -91,6 +91,20 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
          0},
         nullptr);
   }
+  if (prepared.text.size() >= limits::kPreparedLong) {
+    size_t bytes = prepared.text.size();
+    for (const auto& [known, statement] : statements_) bytes += statement.text.size();
+    if (bytes > limits::kPreparedBytes) {
+      co_return co_await RefuseInPlace(
+          {"53400",
+           fmt::format("the texts of a session's prepared statements have at most {} bytes", limits::kPreparedBytes),
+           "Close those that are no longer used.",
+           "protocol.statement-bytes",
+           {},
+           0},
+          nullptr);
+    }
+  }
   if (name.empty()) statements_.erase(name);
   // A plan depends on settings that statements still in the queue may change.
   if (settings_pending_) co_await Drain(true);
@@ -146,13 +160,22 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   }
   auto portal = std::make_shared<Portal>();
   portal->name = message.portal;
-  portal->upstream_name =
-      portal->name.size() <= limits::kIdentifier ? portal->name : fmt::format("__ecluse_portal_{}", ++long_names_);
-  if (!portal->name.empty() && portals_.contains(portal->name)) {
+  if (settings_pending_ && !portal->name.empty()) co_await Drain(true);
+  if (failed_ || ended_) co_return;
+  if (!portal->name.empty() && (portals_.contains(portal->name) || cursors_.contains(portal->name))) {
     co_return co_await RefuseInPlace({"42P03",
                                       fmt::format("cursor \"{}\" already exists", portal->name),
                                       "Close it first, or give the new one another name.",
                                       "protocol.portal",
+                                      {},
+                                      0},
+                                     nullptr);
+  }
+  if (portals_.size() >= limits::kPortalsPerSession) {
+    co_return co_await RefuseInPlace({"53400",
+                                      fmt::format("a session has at most {} portals", limits::kPortalsPerSession),
+                                      "Close those that are no longer used.",
+                                      "protocol.portal-count",
                                       {},
                                       0},
                                      nullptr);
@@ -175,6 +198,7 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   if (!open) co_return co_await RefusePortal(std::move(portal), open.error());
   DropPortal(portal->name);
   portals_[portal->name] = std::move(portal);
+  if (unfinished_.size() >= limits::kUnfinishedPortals) co_await CloseDeliveries();
 }
 
 // A statement that was not let run. Where admission had charged something, its own entry says so.
@@ -190,10 +214,26 @@ awaitable<void> Session::RefusePortal(std::shared_ptr<Portal> portal, Error erro
   Refuse(error);
 }
 
+// A name that no client can give, and that has never been given before: what the session believes of a portal and what
+// PostgreSQL holds under its name cannot differ, whatever a savepoint, an error or a CLOSE has done to either.
+std::string Session::NextPortalName() { return fmt::format("__ecluse_p{}", ++portal_names_); }
+
+// Portals end with their transaction; inside a long one they would pile up.
+void Session::CloseUpstreamPortal(std::string_view name) {
+  if (!upstream_ || name.empty()) return;
+  upstream_->WriteClose('P', name);
+  sent_ = true;
+  Reply closed;
+  closed.kind = Reply::Kind::closed;
+  closed.show = false;
+  queue_.push_back(std::move(closed));
+}
+
 // A portal that will not be executed any more: what it was charged is written down by CloseDeliveries().
 void Session::DropPortal(std::string_view name) {
   auto found = portals_.find(name);
   if (found == portals_.end()) return;
+  if (sent_ || status_ == 'T') CloseUpstreamPortal(found->second->upstream_name);
   KeepUnfinished(std::move(found->second));
   portals_.erase(found);
 }
@@ -260,6 +300,18 @@ awaitable<void> Session::OnExecute(pg::Frame frame) {
   std::shared_ptr<Portal> portal = found->second;
   const Plan& plan = *portal->plan;
   if (plan.kind == Plan::Kind::empty) co_return PushText('I');
+  // How it went decides whether it can go on.
+  if (portal->executing && !queue_.empty()) co_await Drain(true);
+  if (failed_ || ended_) co_return;
+  if (portal->delivery && portal->delivery->over() && !portal->finished) {
+    co_return co_await RefuseInPlace({"55000",
+                                      fmt::format("portal \"{}\" cannot be run any more", portal->name),
+                                      "Bind it again.",
+                                      "protocol.portal-over",
+                                      {},
+                                      0},
+                                     nullptr);
+  }
   // What is not a mere reading must not happen where an earlier result is refused after all.
   bool reads = plan.kind == Plan::Kind::rows && !IsWrite(plan);
   if (guarded_pending_ && !reads) co_await Drain(true);
@@ -280,24 +332,23 @@ awaitable<void> Session::OnExecute(pg::Frame frame) {
   if (holds) co_await Drain(true);
 }
 
-void Session::OnClose(pg::Frame frame) {
+awaitable<void> Session::OnClose(pg::Frame frame) {
   pg::TargetMessage message;
-  if (!pg::ReadTarget(frame.payload, &message)) return Malformed("Close");
+  if (!pg::ReadTarget(frame.payload, &message)) co_return Malformed("Close");
   if (message.kind == 'S') {
     if (auto found = statements_.find(message.name); found != statements_.end()) statements_.erase(found);
-    return PushText('3');
+    co_return PushText('3');
   }
-  auto found = portals_.find(message.name);
-  // A cursor of SQL's is a portal to the protocol.
-  std::string name(found == portals_.end() ? message.name : std::string_view(found->second->upstream_name));
-  bool upstream = upstream_ && (status_ == 'T' || sent_) && name.size() <= limits::kIdentifier;
-  DropPortal(message.name);
-  if (!upstream) return PushText('3');
-  upstream_->WriteClose('P', name);
-  sent_ = true;
-  Reply reply;
-  reply.kind = Reply::Kind::closed;
-  queue_.push_back(std::move(reply));
+  std::string name(message.name);
+  if (settings_pending_) co_await Drain(true);
+  if (failed_ || ended_) co_return;
+  if (auto cursor = cursors_.find(name); cursor != cursors_.end()) {
+    // A cursor of SQL's is a portal to the protocol.
+    cursors_.erase(cursor);
+    CloseUpstreamPortal(name);
+  }
+  DropPortal(name);
+  PushText('3');
 }
 
 awaitable<void> Session::OnSync() {

@@ -48,6 +48,7 @@ awaitable<void> Session::RunGate(std::shared_ptr<Portal> portal, bool simple) {
     case Plan::Kind::set:
       if (plan.setting.name == "ecluse.role") co_await AwaitCancel();
       done = RunSet(plan);
+      co_await CloseDeliveries();
       if (done) Complete(plan.setting.value ? "SET" : "RESET");
       break;
     case Plan::Kind::show:
@@ -215,10 +216,7 @@ awaitable<Status> Session::RunDiscard(const Plan& plan) {
     settings_.ResetAll();
     RefreshContext();
     co_await AwaitCancel();
-    if (upstream_ && upstream_->at_rest()) {
-      upstream_.Release(Residue::settings);
-      residue_ = false;
-    }
+    if (upstream_ && upstream_->at_rest()) ReleaseUpstream(Residue::settings);
   }
   Complete(tag);
   co_return Status();
@@ -261,6 +259,10 @@ awaitable<Status> Session::RunExecute(std::shared_ptr<Portal> portal, bool simpl
                    "protocol.statement");
   }
   ECLUSE_CO_OK(Refresh(&found->second));
+  if (found->second.plan->kind == Plan::Kind::execute) {
+    co_return Fail(sqlstate::kNotSupported, "EXECUTE of an EXECUTE does not pass the gate", "Execute the query itself.",
+                   "session.execute-execute");
+  }
   pg::BindMessage outer;
   CHECK(pg::ReadBind(portal->bind, &outer));
   BoundValues bound = ValuesOf(outer);
@@ -294,16 +296,15 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
   }
   Cursor& cursor = found->second;
   auto fetch = std::make_shared<Portal>();
-  fetch->upstream_name = kResolvePortal;
+  fetch->upstream_name = NextPortalName();
   fetch->plan = portal->plan;
   fetch->formats = portal->formats;
   if (cursor.inner->guarded) {
-    Result<Admitted> admitted =
-        Admit(services_.admission, services_.clock, caller_, cursor.inner, std::max(cursor.inner->arms, 1));
+    Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, cursor.inner, cursor.lookups);
     if (!admitted) co_return std::unexpected(std::move(admitted).error());
     DeliveryServices services{services_.keys, services_.admission, services_.ledger, services_.may_release};
-    fetch->delivery = std::make_unique<Delivery>(services, std::move(*admitted), std::exchange(cursor.asked, {}),
-                                                 cursor.literals, plan.swallow ? Delivery::kSwallowAll : 0);
+    fetch->delivery = std::make_unique<Delivery>(services, std::move(*admitted), cursor.asked, cursor.literals,
+                                                 plan.swallow ? Delivery::kSwallowAll : 0);
     fetch->delivery->Resume(cursor.seen);
     if (Status begun = fetch->delivery->Begin(); !begun) {
       portal->delivery = std::move(fetch->delivery);
@@ -312,7 +313,7 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
   }
   ECLUSE_CO_OK(co_await EnsureUpstream());
   if (fetch->delivery && !cursor.bind.empty()) {
-    std::string bind = std::exchange(cursor.bind, {});
+    std::string bind = cursor.bind;
     Status named = co_await ResolvePeople(cursor.inner, &bind, fetch->delivery.get(), true);
     if (!named) {
       portal->delivery = std::move(fetch->delivery);
@@ -332,14 +333,17 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
   queue_.push_back(std::move(bound));
   PushDescribe(fetch, simple);
   ExecutePortal(fetch, 0);
-  upstream_->WriteClose('P', fetch->upstream_name);
-  Reply closed;
-  closed.kind = Reply::Kind::closed;
-  closed.show = false;
-  queue_.push_back(std::move(closed));
+  CloseUpstreamPortal(fetch->upstream_name);
   co_await Drain(true);
   if (fetch->delivery && !ended_) {
-    if (auto still = cursors_.find(plan.name); still != cursors_.end()) still->second.seen = fetch->delivery->seen();
+    if (auto still = cursors_.find(plan.name); still != cursors_.end()) {
+      still->second.seen = fetch->delivery->seen();
+      if (!failed_) {  // written down with this FETCH
+        still->second.asked.clear();
+        still->second.bind.clear();
+        still->second.lookups = std::max(still->second.inner->arms, 1);
+      }
+    }
   }
   co_return Status();
 }

@@ -7,6 +7,18 @@
 
 namespace ecluse {
 
+namespace {
+
+bool HasOwnColumns(pg::FieldReader fields) {
+  pg::FieldDescription field;
+  for (size_t i = 0, n = fields.size(); i < n && fields.Next(&field); ++i) {
+    if (field.name.starts_with("__")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 // RowDescription and ParameterDescription, cut to what is the client's.
 bool Session::Describe(const pg::Frame& frame, Reply& reply) {
   const std::shared_ptr<Portal>& portal = reply.portal;
@@ -25,6 +37,8 @@ bool Session::Describe(const pg::Frame& frame, Reply& reply) {
   if (frame.type != 'T' || !pg::ReadRowDescription(frame.payload, &fields)) {
     return false;
   }
+  // Second line of defence: what has the gate's own columns is guarded, whatever the plan says.
+  if (shape.visible_columns < 0 && HasOwnColumns(fields)) return false;
   bool relayed = shape.visible_columns < 0 && !portal;
   if (relayed || (shape.visible_columns < 0 && !statement && !portal->copy)) {
     if (reply.show) client_->out().append(frame.whole);
@@ -128,6 +142,7 @@ void Session::Declared(Portal& portal) {
   cursor.inner = plan.inner;
   cursor.asked = std::move(portal.asked);
   cursor.literals = std::move(portal.literals);
+  cursor.lookups = portal.lookups;
   if (!plan.inner->resolve.empty()) cursor.bind = std::move(portal.bind);
   std::string_view head(plan.sql.data(), plan.sql.size() - plan.inner->sql.size());
   cursor.hold = head.ends_with("WITH HOLD FOR ");
@@ -156,6 +171,7 @@ void Session::EndOfBatch(char status) {
     RefreshContext();
   }
   block_ = status != 'I';
+  if (status == 'I') touched_ = false;
   failed_ = poison_ = sent_ = wrote_ = guarded_pending_ = settings_pending_ = cancelled_ = false;
 }
 

@@ -48,8 +48,11 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
   BoundValues values = ValuesOf(message);
   ECLUSE_TRY(portal->asked, ReadAsked(plan, values));
   portal->literals = LiteralsOf(plan, values);
-  if (portal->plan->kind == Plan::Kind::declare) return {};  // charged as rows are fetched
   ECLUSE_TRY(int64_t lookups, CountLookups(plan, values));
+  if (portal->plan->kind == Plan::Kind::declare) {  // charged as rows are fetched
+    portal->lookups = lookups;
+    return {};
+  }
   ECLUSE_TRY(int64_t skip, ReadSkip(plan, values));
   if (plan.swallow || plan.kind == Plan::Kind::copy_in) skip = Delivery::kSwallowAll;
   ECLUSE_TRY(Admitted admitted, Admit(services_.admission, services_.clock, caller_, portal->plan, lookups));
@@ -76,7 +79,12 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
     if (show) PushText('2');
     co_return Status();
   }
+  if (plan.kind == Plan::Kind::declare && portals_.contains(plan.name) && portals_.find(plan.name)->second != portal) {
+    co_return Fail("42P03", fmt::format("cursor \"{}\" already exists", plan.name),
+                   "Close it first, or give the new one another name.", "protocol.portal");
+  }
   ECLUSE_CO_OK(co_await EnsureUpstream());
+  portal->upstream_name = NextPortalName();
   if (!plan.resolve.empty()) {
     co_await Drain(true);
     if (failed_ || ended_) co_return Status();
@@ -126,9 +134,10 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
   CHECK(pg::ReadBind(parameters, &selected));
   Upstream& upstream = *upstream_;
   std::string_view statement = upstream.Prepare(fmt::format("{}{}", resolve->sql, flavour_), {});
-  AppendBind(upstream.out(), kResolvePortal, statement, selected, {});
-  pg::WriteExecute(upstream.out(), kResolvePortal, 0);
-  upstream.WriteClose('P', kResolvePortal);
+  std::string name = NextPortalName();
+  AppendBind(upstream.out(), name, statement, selected, {});
+  pg::WriteExecute(upstream.out(), name, 0);
+  upstream.WriteClose('P', name);
   upstream.WriteFlush();
   sent_ = true;
   if (!SendUpstream()) co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost");
@@ -163,6 +172,8 @@ void Session::ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows) {
   sent_ = true;
   wrote_ = wrote_ || IsWrite(plan);
   guarded_pending_ = guarded_pending_ || plan.guarded;
+  touched_ = touched_ || plan.guarded;
+  portal->executing = true;
   Reply reply;
   reply.kind = Reply::Kind::executed;
   reply.portal = std::move(portal);
@@ -221,7 +232,7 @@ awaitable<void> Session::FinishRun(std::shared_ptr<Portal> portal, char end, std
 awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   portal->delivery = portal->delivery->FallBack();
   auto counted = std::make_shared<Portal>();
-  counted->upstream_name = kResolvePortal;
+  counted->upstream_name = NextPortalName();
   counted->plan = portal->plan->fallback;
   counted->bind = portal->bind;
   counted->delivery = std::move(portal->delivery);
@@ -233,9 +244,14 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   std::string_view statement = PrepareUpstream(*counted->plan, counted->plan->sql);
   AppendBind(upstream_->out(), counted->upstream_name, statement, message, formats);
   pg::WriteExecute(upstream_->out(), counted->upstream_name, 0);
+  upstream_->WriteClose('P', counted->upstream_name);
   upstream_->WriteFlush();
   Pop();
   portal->finished = true;
+  Reply closed;
+  closed.kind = Reply::Kind::closed;
+  closed.show = false;
+  queue_.push_front(std::move(closed));
   Reply executed;
   executed.kind = Reply::Kind::executed;
   executed.portal = counted;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "deliver/copy_rows.h"
 #include "server/errors.h"
+#include "server/refusals.h"
 #include "server/session.h"
 
 namespace ecluse {
@@ -103,10 +104,27 @@ awaitable<bool> Session::WaitForUpstream() {
   co_return !ended_;
 }
 
-// Whether what PostgreSQL says here may tell of people. A FETCH is known by its delivery.
-bool Session::Guarded(const Reply& reply) {
-  if (reply.portal && (reply.portal->delivery || Guards(*reply.portal->plan))) return true;
-  return reply.plan && Guards(*reply.plan);
+// Whether what PostgreSQL says here may tell of people. A FETCH is known by its delivery; the end of a transaction runs
+// what was deferred to it.
+bool Session::Guarded(const Reply& reply) const {
+  if (reply.kind == Reply::Kind::synced) return touched_;
+  if (reply.portal && reply.portal->delivery) return true;
+  const Plan* plan = reply.portal ? reply.portal->plan.get() : reply.plan.get();
+  return plan != nullptr && (Guards(*plan) || (touched_ && plan->kind == Plan::Kind::commit));
+}
+
+// What the gate answers by itself in front of this message. A Parse has been answered unless this is its error.
+void Session::AnswerBefore(const pg::Frame& frame) {
+  while (!queue_.empty()) {
+    Reply& reply = queue_.front();
+    if (reply.kind == Reply::Kind::parsed && frame.type == 'E') {
+      if (reply.ticket >= upstream_->first_abandoned_parse()) return;
+      if (reply.show) pg::WriteEmpty(client_->out(), '1');
+      Pop();
+    } else if (!AnswerByGate(reply)) {
+      return;
+    }
+  }
 }
 
 // One message of PostgreSQL's, as far as nothing has to be waited for.
@@ -118,13 +136,7 @@ Session::Step Session::Handle(const pg::Frame& frame) {
     return Step::done;
   }
   if (frame.type == 'A') return Step::done;  // nobody can LISTEN
-  // The Parse messages in front of this reply have been answered, unless this is the error that answers one.
-  while (!queue_.empty() && queue_.front().kind == Reply::Kind::parsed &&
-         (frame.type == 'E' ? queue_.front().ticket < upstream_->first_abandoned_parse()
-                            : upstream_->parses_answered() >= queue_.front().ticket)) {
-    if (queue_.front().show) pg::WriteEmpty(client_->out(), '1');
-    Pop();
-  }
+  AnswerBefore(frame);
   if (queue_.empty()) return Step::unexpected;
   Reply& reply = queue_.front();
   if (frame.type == 'N') {
@@ -139,8 +151,7 @@ Session::Step Session::Handle(const pg::Frame& frame) {
     case Reply::Kind::queried:
       return HandleQueried(frame, reply);
     case Reply::Kind::synced:
-      HandleSynced(frame, reply);
-      return Step::done;
+      return HandleSynced(frame, reply);
     default:
       break;
   }
@@ -189,7 +200,7 @@ Session::Step Session::HandleRow(const pg::Frame& frame, Reply& reply) {
   Portal& portal = *reply.portal;
   if (portal.delivery) {
     if (frame.type == 'C' || frame.type == 's') return Step::release;
-    if (frame.type != 'D') return Step::unexpected;
+    if (frame.type != 'D' || portal.delivery->over()) return Step::unexpected;
     if (Status taken = portal.delivery->Take(frame.payload); !taken) {
       row_error_ = std::move(taken).error();
       return Step::not_as_planned;
@@ -238,6 +249,7 @@ Session::Step Session::HandleQueried(const pg::Frame& frame, Reply& reply) {
       return Step::done;
     case 'E':
       failed_ = true;
+      if (Guarded(reply)) return CommitFailed(frame);
       PassError(out, frame.payload, context_.schema->login, reply.same_text);
       return Step::done;
     case 'C': {
@@ -257,8 +269,27 @@ Session::Step Session::HandleQueried(const pg::Frame& frame, Reply& reply) {
   return Step::done;
 }
 
-void Session::HandleSynced(const pg::Frame& frame, Reply& reply) {
-  if (frame.type != 'Z') return;  // what a refusal of ours made obsolete
+// A transaction that guarded rows were written in could not be committed: what was deferred to its end speaks of them.
+Session::Step Session::CommitFailed(const pg::Frame& frame) {
+  pg::ErrorFields fields;
+  if (!pg::ReadErrorFields(frame.payload, &fields)) return Step::unexpected;
+  Log().info("session {}: withheld from the client: {}", id_, DescribeError(frame.payload));
+  Error error = GuardedError(fields, false, context_.schema->login);
+  services_.admission.Failure(caller_->payer);
+  services_.refusals.Note(executor(), *caller_, nullptr, error);
+  pg::WriteError(client_->out(), "ERROR", error);
+  return Step::done;
+}
+
+Session::Step Session::HandleSynced(const pg::Frame& frame, Reply& reply) {
+  if (frame.type == 'E' && !poison_ && !failed_) {
+    // The implicit transaction could not be committed, after all of it had been answered.
+    failed_ = true;
+    if (touched_) return CommitFailed(frame);
+    PassError(client_->out(), frame.payload, context_.schema->login, false);
+    return Step::done;
+  }
+  if (frame.type != 'Z') return Step::done;  // what a refusal of ours made obsolete
   char status = 'E';
   pg::ReadReady(frame.payload, &status);
   if (poison_ && status == 'T') {
@@ -266,12 +297,13 @@ void Session::HandleSynced(const pg::Frame& frame, Reply& reply) {
     pg::WriteExecute(upstream_->out(), kPoison, 0);
     upstream_->WriteSync();
     upstream_->TryFlush();
-    return;
+    return Step::done;
   }
   status_ = status;
   EndOfBatch(status);
   if (reply.show) pg::WriteReady(client_->out(), status_);
   Pop();
+  return Step::done;
 }
 
 // An ErrorResponse while something of the extended protocol was to be answered.
@@ -307,6 +339,14 @@ void Session::Refuse(const Error& error) {
   AfterError(false);
 }
 
+// A portal that was not bound.
+void Session::Forget(const Portal& portal) {
+  auto found = portals_.find(portal.name);
+  if (found == portals_.end() || found->second.get() != &portal) return;
+  KeepUnfinished(std::move(found->second));
+  portals_.erase(found);
+}
+
 // What was asked after the statement that failed is not answered (manual, "Extended Query": messages are read and
 // discarded until Sync).
 void Session::AfterError(bool from_upstream) {
@@ -315,6 +355,7 @@ void Session::AfterError(bool from_upstream) {
   while (!queue_.empty() && queue_.front().kind != Reply::Kind::synced && queue_.front().kind != Reply::Kind::ready) {
     Reply& reply = queue_.front();
     if (reply.kind == Reply::Kind::parsed) statements_.erase(reply.text);
+    if (reply.kind == Reply::Kind::bound) Forget(*reply.portal);
     Pop();
   }
   if (queue_.empty() && !simple_) skip_to_sync_ = true;

@@ -109,16 +109,18 @@ awaitable<void> Session::Run() {
   }
   LogSession(EntryKind::session, "start");
   co_await Loop();
-  for (auto& [name, portal] : portals_) {
-    if (portal->delivery && !portal->delivery->over()) (void)co_await portal->delivery->Break("the session ended");
+  for (Reply& reply : queue_) {
+    if (reply.portal) KeepUnfinished(reply.portal);
   }
+  for (auto& [name, portal] : portals_) KeepUnfinished(portal);
+  co_await CloseDeliveries();
   if (end_ && !ended_) Fatal(*end_);
   client_->TryFlush();
   client_->Close();
   LogSession(EntryKind::session, "end");
   if (upstream_ && flushing_) upstream_->stream().Close();
   co_await AwaitCancel();
-  upstream_.Release(status_ == 'I' && queue_.empty() && !residue_ ? Residue::none : Residue::settings);
+  ReleaseUpstream(status_ == 'I' && queue_.empty() && !residue_ ? Residue::none : Residue::settings);
 }
 
 awaitable<void> Session::Loop() {
@@ -203,7 +205,7 @@ awaitable<Session::Next> Session::Dispatch(pg::Frame frame) {
       co_await OnExecute(frame);
       break;
     case 'C':
-      OnClose(frame);
+      co_await OnClose(frame);
       break;
     case 'S':
       if (!pg::ReadEmpty(frame.payload))

@@ -64,24 +64,27 @@ class Session : public std::enable_shared_from_this<Session> {
   // A statement with its values, ready to run. For guarded ones the values that decide are read at once.
   struct Portal {
     std::string name;
-    std::string upstream_name;  // on the connection: PostgreSQL's own names have an end (NAMEDATALEN)
+    std::string upstream_name;  // on the connection: the gate's own, and never used again
     std::shared_ptr<const Plan> plan;
     std::string bind;              // the payload of Bind, where it is needed again
     std::vector<int16_t> formats;  // of the result, as the client gave them
     std::vector<NamedPerson> asked;
     std::vector<std::string> literals;
+    int64_t lookups = 0;  // of DECLARE
     std::unique_ptr<Delivery> delivery;
     std::optional<Plan::Copy> copy;  // rows leave in COPY's format
     bool same_text = false;          // PostgreSQL got the client's own text: positions in errors fit
+    bool executing = false;          // an Execute of it has been sent, and may not have been answered yet
     bool finished = false;
     bool more = false;     // one of several runs under one decision: COPY FROM
     int64_t answered = 0;  // rows shown by earlier Executes
   };
   struct Cursor {
     std::shared_ptr<const Plan> inner;
-    std::vector<NamedPerson> asked;
+    std::vector<NamedPerson> asked;  // until a FETCH has written them down
     std::vector<std::string> literals;
-    std::string bind;  // of DECLARE, while people named by a unique column are still to be found
+    std::string bind;     // of DECLARE, while people named by a unique column are still to be found
+    int64_t lookups = 0;  // that the first FETCH costs
     std::vector<bool> seen;
     bool hold = false;  // WITH HOLD: outlives the transaction that declared it, once committed
     bool committed = false;
@@ -134,6 +137,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // upstream.cc: the borrowed connection
   boost::asio::awaitable<Status> EnsureUpstream();
   void MaybeRelease(bool idle);
+  void ReleaseUpstream(Residue residue);
   boost::asio::awaitable<void> AwaitCancel();
   boost::asio::awaitable<void> LoseUpstream(std::string why);
   std::string_view PrepareUpstream(const Plan& plan, std::string_view sql);
@@ -143,13 +147,15 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> OnBind(pg::Frame frame);
   boost::asio::awaitable<void> OnDescribe(pg::Frame frame);
   boost::asio::awaitable<void> OnExecute(pg::Frame frame);
-  void OnClose(pg::Frame frame);
+  boost::asio::awaitable<void> OnClose(pg::Frame frame);
   boost::asio::awaitable<void> OnSync();
   boost::asio::awaitable<void> RefuseInPlace(Error error, std::shared_ptr<const Plan> plan);
   boost::asio::awaitable<void> RefusePortal(std::shared_ptr<Portal> portal, Error error);
   Status Refresh(Prepared* prepared);
   void DropPortal(std::string_view name);
   void KeepUnfinished(std::shared_ptr<Portal> portal);
+  std::string NextPortalName();
+  void CloseUpstreamPortal(std::string_view name);
   boost::asio::awaitable<void> CloseDeliveries();
   void PushSync(bool show);
   void PushText(char type);
@@ -180,12 +186,15 @@ class Session : public std::enable_shared_from_this<Session> {
   Step Handle(const pg::Frame& frame);
   boost::asio::awaitable<void> HandleSlowly(Step step, pg::Frame frame);
   bool AnswerByGate(Reply& reply);
-  static bool Guarded(const Reply& reply);
+  bool Guarded(const Reply& reply) const;
+  void AnswerBefore(const pg::Frame& frame);
+  Step CommitFailed(const pg::Frame& frame);
+  void Forget(const Portal& portal);
   boost::asio::awaitable<bool> WaitForUpstream();
   bool SendUpstream();
   static boost::asio::awaitable<void> FlushBeside(std::shared_ptr<Session> self);
   Step HandleQueried(const pg::Frame& frame, Reply& reply);
-  void HandleSynced(const pg::Frame& frame, Reply& reply);
+  Step HandleSynced(const pg::Frame& frame, Reply& reply);
   Step HandleRow(const pg::Frame& frame, Reply& reply);
   bool Describe(const pg::Frame& frame, Reply& reply);
   boost::asio::awaitable<void> HandleError(std::string payload);
@@ -251,7 +260,8 @@ class Session : public std::enable_shared_from_this<Session> {
   bool wrote_ = false;             // a write among it
   bool guarded_pending_ = false;   // a guarded result is among the queue
   bool settings_pending_ = false;  // something among the queue changes settings, transactions or cursors
-  uint64_t long_names_ = 0;        // portals named by the gate so far
+  bool touched_ = false;           // a guarded statement has run in this transaction
+  uint64_t portal_names_ = 0;      // given so far
   bool residue_ = false;           // the connection needs cleaning before somebody else gets it
   bool cancelled_ = false;
   bool waiting_ = false;  // for the client's next message

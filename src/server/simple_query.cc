@@ -71,7 +71,8 @@ awaitable<void> Session::OnQuery(std::string text) {
     Refuse(planned.error());
     co_return co_await FinishSimple();
   }
-  if (planned->size() == 1 && Relayable(planned->front())) {
+  if (planned->size() == 1 && Relayable(planned->front()) &&
+      (status_ != 'E' || RunsInAborted(*planned->front().plan))) {
     std::shared_ptr<const Plan> plan = planned->front().plan;
     Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, plan, 0);
     Status ready = admitted ? co_await EnsureUpstream() : std::unexpected(admitted.error());
@@ -135,7 +136,9 @@ awaitable<void> Session::RunPortal(std::shared_ptr<Portal> portal, bool describe
   }
   if (ReturnsRows(plan)) PushDescribe(portal, describe);
   bool holds = Holds(plan) || wrote_;
+  std::string name = portal->upstream_name;
   ExecutePortal(std::move(portal), 0);
+  if (!last || InTransaction()) CloseUpstreamPortal(name);
   if (last && !holds && simple_) {
     PushSync(true);
     co_await Drain(false);

@@ -247,6 +247,8 @@ class Analyzer {
   Status Column_(const pgq::ColumnRef& ref, Level& level, Place place, bool in_aggregate);
   Status Operator(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
   Status SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate);
+  struct Membership;
+  Status Members(const pgq::SubLink& link, const Membership* pseudonym, const Output& output) const;
 
   // calls.cc
   Status Call(const pgq::FuncCall& call, Level& level, Place place, bool in_aggregate);

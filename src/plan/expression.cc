@@ -176,6 +176,19 @@ Status Analyzer::Operator(const pgq::A_Expr& expr, Level& level, Place place, bo
   }
 }
 
+// What a sub-select hands out is compared or shown: of pseudonyms, only with the same people's pseudonym.
+Status Analyzer::Members(const pgq::SubLink& link, const Membership* pseudonym, const Output& output) const {
+  for (const Column& column : output.columns) {
+    const bool same =
+        pseudonym != nullptr && column.pseudonym && column.origin && SameSubject(pseudonym->origin, *column.origin);
+    if (same || (pseudonym == nullptr && !column.pseudonym)) continue;
+    return Refuse(link.location(), "plan.pseudonym",
+                  "a pseudonym can only be compared with the same people's pseudonym, and shown as it is",
+                  "Join the two tables on it, or select it as it is.");
+  }
+  return {};
+}
+
 Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate) {
   if (!link.subselect().has_select_stmt())
     return Refuse(link.location(), "plan.sub-select", "this sub-select is not understood", {});
@@ -186,9 +199,10 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
     return Forbid(link.location(), "plan.operator", "operator " + oper.back() + " is not available here", {});
   }
   std::optional<Membership> membership;
+  bool pseudonym = false;  // what is compared
   if (link.has_testexpr()) {
     const auto column = ColumnOf(link.testexpr(), *level.scope);
-    const bool pseudonym = column && column->column.pseudonym;
+    pseudonym = column && column->column.pseudonym;
     if (!pseudonym) ECLUSE_OK(Expression(link.testexpr(), level, Place::where, in_aggregate));
     const bool equality = link.sub_link_type() == pgq::ANY_SUBLINK && (oper.empty() || oper.back() == "=");
     if (equality && column && column->column.origin && IsSubject(*column->column.origin) &&
@@ -206,6 +220,9 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
   auto output = Query(select, level.scope, Carry::tied, false);
   membership_.reset();
   if (!output) return std::unexpected(std::move(output).error());
+  if (link.sub_link_type() != pgq::EXISTS_SUBLINK) {
+    ECLUSE_OK(Members(link, pseudonym ? &*membership : nullptr, *output));
+  }
   // What the sub-select hands out may be an outer aggregate in disguise.
   for (const Column& column : output->columns) level.saw_on_aggregate |= column.on_aggregate;
   if (output->guarded() && place != Place::where && place != Place::select_list) {

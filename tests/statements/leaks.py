@@ -452,6 +452,16 @@ LEAKS = [
         "SELECT plate, count(hash), max(seen_at) FROM lapi.sighting GROUP BY plate",
         "SELECT s.sighting_id, s.seen_at FROM lapi.sighting s JOIN (VALUES ('AJ-000-CA')) v(p) ON s.plate = v.p",
         "COPY (SELECT plate, seen_at FROM lapi.sighting) TO STDOUT",
+        "SELECT plate, camera FROM lapi.sighting WHERE plate IN (SELECT 'AJ-000-CA')",
+        "SELECT plate, seen_at FROM lapi.sighting WHERE plate IN (SELECT chr(65) || 'J-000-CA')",
+        "SELECT plate, camera FROM lapi.sighting WHERE plate IN (VALUES ('AJ-000-CA'))",
+        "SELECT plate, seen_at FROM lapi.sighting WHERE plate = ANY (SELECT 'AJ-000-CA')",
+        "SELECT count(*) FROM lapi.sighting WHERE plate NOT IN (SELECT 'AJ-000-CA')",
+        "SELECT count(*) FROM lapi.sighting WHERE plate IN (SELECT 'AJ-000-CA' UNION ALL SELECT 'x')",
+        "SELECT count(*) FROM lapi.sighting WHERE plate IN (WITH z AS (SELECT 'AJ-000-CA' AS q) SELECT q FROM z)",
+        "SELECT sighting_id, 'AJ-000-CA' IN (SELECT b.plate FROM lapi.sighting b WHERE b.plate = a.plate) FROM lapi.sighting a",
+        "SELECT (SELECT x.* FROM (SELECT b.plate FROM lapi.sighting b WHERE b.plate = a.plate LIMIT 1) x) FROM lapi.sighting a",
+        "SELECT ARRAY(SELECT x.* FROM (SELECT b.plate FROM lapi.sighting b WHERE b.plate = a.plate) x) FROM lapi.sighting a",
     ]),
 ]
 

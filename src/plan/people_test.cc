@@ -41,5 +41,20 @@ TEST_F(PeopleTest, PseudonymsAreComparedWithPseudonymsAlone) {
   EXPECT_TRUE(Rule("SELECT ward, EXISTS " + star + " FROM med.patient a").starts_with("passes"));
 }
 
+TEST_F(PeopleTest, BothArmsOfARecursiveQueryAreLookedAt) {
+  EXPECT_EQ(Rule("SELECT y.v FROM med.patient p, LATERAL (WITH RECURSIVE r(v) AS (SELECT ''::text UNION ALL SELECT "
+                 "p.patient_id FROM r WHERE v = '') SELECT max(v) AS v FROM r) y"),
+            "plan.pseudonym");
+  EXPECT_EQ(Rule("SELECT y.v FROM med.patient p, LATERAL (WITH RECURSIVE r(v) AS (SELECT p.patient_id UNION ALL SELECT "
+                 "'' FROM r WHERE v = '') SELECT v FROM r) y"),
+            "plan.pseudonym");
+  const std::string grouped = "(SELECT family_name, count(*) AS n FROM person GROUP BY family_name) x";
+  EXPECT_EQ(Rule("SELECT x.family_name FROM " + grouped +
+                 ", LATERAL (WITH RECURSIVE r(v) AS (SELECT 0::int8 UNION ALL SELECT x.n FROM r WHERE v = 0) SELECT "
+                 "max(v) AS d FROM r) y WHERE y.d > 3"),
+            "plan.aggregate-condition");
+  EXPECT_EQ(Rule("WITH RECURSIVE r(v) AS (SELECT 1 UNION ALL SELECT 1, 2 FROM r) SELECT v FROM r"), "plan.recursive");
+}
+
 }  // namespace
 }  // namespace ecluse

@@ -63,6 +63,26 @@ Result<Output> Analyzer::RecursiveCte(const pgq::SelectStmt& select, const pgq::
     return Refuse(cte.location(), "plan.recursive", "a recursive query over guarded tables cannot be counted",
                   "Follow the links one statement at a time.");
   }
+  if (first.columns.size() != second.columns.size()) {
+    return Refuse(cte.location(), "plan.recursive",
+                  "both queries of a recursive WITH must have the same number of columns", {});
+  }
+  for (size_t i = 0; i < first.columns.size(); ++i) {
+    Column& column = first.columns[i];
+    const Column& other = second.columns[i];
+    if (column.pseudonym || other.pseudonym) {
+      return Refuse(cte.location(), "plan.pseudonym", "a pseudonym cannot go through a recursive query",
+                    "Select it as it is.");
+    }
+    // What the second query hands to itself was looked at before this was known, and duplicates may be removed.
+    if (column.on_aggregate || other.on_aggregate) {
+      return Refuse(cte.location(), "plan.aggregate-condition",
+                    "an aggregate in a recursive query would tell of people who are not counted",
+                    "Show the aggregate beside the recursive query.");
+    }
+    column.origin.reset();
+    column.constants.clear();
+  }
   return first;
 }
 

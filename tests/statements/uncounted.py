@@ -6,6 +6,7 @@ charged, with or without a name). 1001, 1004, … exist; 1002, 1003, 1005, … d
 """
 
 SOMEBODY = "somebody"
+GROUPED = "(SELECT birth_place, count(*) AS c FROM taj.person GROUP BY birth_place) x"
 
 UNCOUNTED = [
     ("empty groups", "a count of nothing is an answer", [
@@ -99,6 +100,9 @@ UNCOUNTED = [
         ("SELECT DISTINCT role FROM taj.involvement", SOMEBODY),
         ("SELECT DISTINCT ON (sex) person_id FROM taj.person ORDER BY sex, risk DESC, person_id", SOMEBODY),
         ("SELECT count(DISTINCT person_id) FROM taj.involvement WHERE case_id = 1", SOMEBODY),
+    ]),
+    ("conditions on groups in disguise", "a group left out tells of those in it", [
+        (f"SELECT x.birth_place FROM {GROUPED}, LATERAL (WITH RECURSIVE r(v) AS (SELECT 0::int8 UNION ALL SELECT x.c FROM r WHERE v = 0) SELECT max(v) AS d FROM r) y WHERE y.d > 1000", {1001}),
     ]),
     ("set operations", "what is missing on one side tells", [
         ("SELECT 1001 INTERSECT SELECT person_id FROM taj.person", {1001}),

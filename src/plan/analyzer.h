@@ -102,8 +102,8 @@ struct Output {
     int table_ref = -1;
     int node = -1;
     int arm = 0;
-    bool tied = false;  // to a person of an enclosing level
-    bool limited = false;
+    bool tied = false;      // to a person of an enclosing level
+    bool limited = false;   // picked or ranked among other people's rows: a later tie does not cover it
     bool anchored = false;  // on the missing side of an outer join, tied to one of the others
   };
   std::vector<Hidden> hidden;  // in the order of the appended columns

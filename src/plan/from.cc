@@ -261,14 +261,16 @@ Status Analyzer::OuterTie(const FromItem& counted, const FromItem& missing, cons
   edges.insert(edges.end(), missing.equal.begin(), missing.equal.end());
   const std::set<int> reached = Closure(std::move(start), edges);
   for (const int node : missing.nodes) {
-    if (missing.tied.contains(node) || missing.anchors.contains(node)) continue;
+    const bool limited = missing.limited.contains(node);
+    const bool hangs = missing.tied.contains(node) || missing.anchors.contains(node);
+    if (hangs && !limited) continue;
     const std::string table =
         plan_->tables[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)].table.Text();
-    if (!reached.contains(node)) {
+    if (!reached.contains(node) && !hangs) {
       return Refuse(location, "plan.outer-join",
                     "a missing row of " + table + " would tell of somebody who is not counted", kTieHint);
     }
-    if (missing.limited.contains(node)) {
+    if (limited) {
       return Refuse(location, "plan.outer-join",
                     "which row of " + table + " is missing depends on people who are not counted",
                     "Put the subject equality inside the sub-select with LEFT JOIN LATERAL.");

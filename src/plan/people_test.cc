@@ -56,5 +56,38 @@ TEST_F(PeopleTest, BothArmsOfARecursiveQueryAreLookedAt) {
   EXPECT_EQ(Rule("WITH RECURSIVE r(v) AS (SELECT 1 UNION ALL SELECT 1, 2 FROM r) SELECT v FROM r"), "plan.recursive");
 }
 
+TEST_F(PeopleTest, WhatWasPickedAmongOthersIsNotTied) {
+  const std::string picked = "(SELECT person_id FROM person WHERE nir > 'x' ORDER BY person_id = 7 LIMIT 1) c";
+  const std::string one = "(SELECT DISTINCT ON (family_name) person_id FROM person ORDER BY family_name, nir) c";
+  const std::string ranked = "(SELECT person_id, row_number() OVER (ORDER BY person_id = 7) AS n FROM person) c";
+  for (const std::string& c : {picked, one, ranked}) {
+    EXPECT_EQ(Rule("SELECT EXISTS (SELECT 1 FROM " + c + " WHERE c.person_id = p.person_id), 1 FROM person p"),
+              "plan.untied");
+    EXPECT_EQ(Rule("SELECT 1 FROM person p WHERE p.person_id NOT IN (SELECT c.person_id FROM " + c + ")"),
+              "plan.untied");
+    EXPECT_EQ(Rule("SELECT (SELECT max(c.person_id) FROM " + c + " WHERE c.person_id = p.person_id) FROM person p"),
+              "plan.untied");
+    EXPECT_EQ(Rule("SELECT 1 FROM person p LEFT JOIN " + c + " ON c.person_id = p.person_id"), "plan.outer-join");
+    EXPECT_EQ(Rule("SELECT 1 FROM person p LEFT JOIN LATERAL (SELECT 1 AS y FROM " + c +
+                   " WHERE c.person_id = p.person_id) x ON true"),
+              "plan.outer-join");
+    EXPECT_EQ(Rule("SELECT person_id FROM " + c + " GROUP BY person_id HAVING count(*) > 1"), "plan.having");
+    EXPECT_TRUE(Rule("SELECT c.person_id FROM " + c + " JOIN person p USING (person_id)").starts_with("passes"));
+  }
+  const std::string left = "SELECT p.nir FROM person p LEFT JOIN ";
+  for (const char* kept :
+       {"(SELECT person_id, row_number() OVER (PARTITION BY person_id ORDER BY case_id) AS n FROM involvement) c ON "
+        "c.person_id = p.person_id AND c.n = 1",
+        "LATERAL (SELECT i.outcome, row_number() OVER (ORDER BY i.case_id) AS n FROM involvement i WHERE i.person_id = "
+        "p.person_id) c ON c.n = 1",
+        "LATERAL (SELECT o.name FROM involvement i LEFT JOIN sia.owner o ON o.owner_id = i.person_id WHERE i.person_id "
+        "= "
+        "p.person_id ORDER BY o.name LIMIT 1) c ON true",
+        "LATERAL (SELECT outcome FROM involvement i WHERE i.person_id = p.person_id UNION ALL SELECT name FROM "
+        "sia.owner o WHERE o.owner_id = p.person_id) c ON true"}) {
+    EXPECT_TRUE(Rule(left + kept).starts_with("passes")) << kept << ": " << Rule(left + kept);
+  }
+}
+
 }  // namespace
 }  // namespace ecluse

@@ -128,7 +128,8 @@ bool Analyzer::Known::Covered(const std::set<int>& keys) const {
   start.insert(keys.begin(), keys.end());
   const std::set<int> reached = Closure(std::move(start), all.equal);
   return std::ranges::all_of(all.nodes, [&](int node) {
-    return reached.contains(node) || all.anchors.contains(node) || all.tied.contains(node);
+    return !all.limited.contains(node) &&
+           (reached.contains(node) || all.anchors.contains(node) || all.tied.contains(node));
   });
 }
 
@@ -137,9 +138,18 @@ bool Analyzer::Known::AllTied() const { return !all.nodes.empty() && Covered({})
 Status Analyzer::MustBeTied(const Known& known, std::string_view what) const {
   const std::set<int> reached = Closure(known.outer, known.all.equal);
   for (const int node : known.all.nodes) {
-    if (reached.contains(node) || known.all.anchors.contains(node) || known.all.tied.contains(node)) continue;
+    const bool limited = known.all.limited.contains(node);
+    const bool tied = reached.contains(node) || known.all.anchors.contains(node) || known.all.tied.contains(node);
+    if (tied && !limited) continue;
     const std::string table =
         plan_->tables[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)].table.Text();
+    if (limited) {
+      return Refuse(-1, "plan.untied",
+                    std::string(what) + " tells which rows of " + table +
+                        " were picked among those of people who are " + "not counted",
+                    "Put the equality of subject columns where LIMIT, DISTINCT ON or the ranking stands, or PARTITION "
+                    "BY the subject column.");
+    }
     return Refuse(-1, "plan.untied",
                   std::string(what) + " gives an answer about " + table + " even where nobody is counted",
                   "Tie " + table +
@@ -261,11 +271,12 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
     splices_.Insert(clauses_.tokens()[stop - 1].end, std::move(by));
   }
   ECLUSE_OK(Items(level, known, grouped || (distinct && !distinct_on), leaf, output));
-  const bool limited = distinct_on || select.has_limit_count() || select.has_limit_offset();
+  // Rows cut from one counted person's rows tell of that person alone. What was cut before it was tied stays cut.
+  const bool limited = (distinct_on || select.has_limit_count() || select.has_limit_offset()) && !known.Covered({});
   const std::set<int> tied = Closure(known.outer, known.all.equal);
   for (Output::Hidden& hidden : output.hidden) {
-    hidden.limited = limited || known.all.limited.contains(hidden.node);
-    hidden.tied = tied.contains(hidden.node) || known.all.tied.contains(hidden.node);
+    hidden.limited |= limited || known.all.limited.contains(hidden.node);
+    hidden.tied = !hidden.limited && (tied.contains(hidden.node) || known.all.tied.contains(hidden.node));
     hidden.anchored = known.all.anchors.contains(hidden.node);
   }
   if (&select == statement_ && !distinct && StatisticForm(select, scope))
@@ -278,11 +289,14 @@ Status Analyzer::Items(const Level& level, const Known& known, bool grouped, Lea
     const NodeInfo& info = nodes_[static_cast<size_t>(node)];
     std::string item = info.expression;
     if (grouped) item = kAggregateSubjects + "DISTINCT " + item + kSeparator;
+    bool ranked = false;  // among other people's rows
     if (level.rankings) {
-      ECLUSE_TRY(item, Ranking(level, known, item));
+      ECLUSE_TRY(std::string partition, Ranking(level, known, item));
+      ranked = partition != item;
+      item = std::move(partition);
     }
     leaf.items.push_back(std::move(item));
-    output.hidden.push_back({.table_ref = info.table_ref, .node = node});
+    output.hidden.push_back({.table_ref = info.table_ref, .node = node, .limited = ranked});
   }
   return {};
 }

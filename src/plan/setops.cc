@@ -89,7 +89,7 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   for (Leaf* leaf : right.leaves) leaf->items.insert(leaf->items.begin(), left.hidden.size(), "NULL::pg_catalog.text");
   output.hidden = left.hidden;
   output.hidden.insert(output.hidden.end(), right.hidden.begin(), right.hidden.end());
-  for (Output::Hidden& hidden : output.hidden) hidden.limited = true;
+  for (Output::Hidden& hidden : output.hidden) hidden.limited |= !hidden.tied;
   output.leaves = left.leaves;
   output.leaves.insert(output.leaves.end(), right.leaves.begin(), right.leaves.end());
   if (!select.all() && !merged_unions_.contains(&select)) ECLUSE_OK(WrapUnion(select, output));

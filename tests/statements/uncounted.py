@@ -6,6 +6,9 @@ charged, with or without a name). 1001, 1004, … exist; 1002, 1003, 1005, … d
 """
 
 SOMEBODY = "somebody"
+# One person's row, or somebody else's where one is found. 1004 is asked about, and is not named.
+PICKED = "SELECT person_id FROM taj.person WHERE person_id = 1001 OR (person_id BETWEEN 1003 AND 1005 AND risk > 0)"
+RANKED = PICKED.replace("person_id FROM", "person_id, row_number() OVER (ORDER BY (person_id = 1001)) AS n FROM")
 GROUPED = "(SELECT birth_place, count(*) AS c FROM taj.person GROUP BY birth_place) x"
 
 UNCOUNTED = [
@@ -89,6 +92,14 @@ UNCOUNTED = [
         ("SELECT person_id, max(risk) OVER () FROM taj.person WHERE person_id < 1008 LIMIT 1", {1001, 1004, 1007}),
         ("SELECT ntile(2) OVER (ORDER BY person_id) FROM taj.person WHERE person_id < 1008 LIMIT 1", {1001, 1004, 1007}),
         ("SELECT person_id, percent_rank() OVER (ORDER BY risk) FROM taj.person LIMIT 1", {1001, 1004}),
+    ]),
+    ("picked among others", "that one's own row is gone tells of the others", [
+        (f"WITH c AS ({PICKED} ORDER BY (person_id = 1001) LIMIT 1) SELECT p.person_id, EXISTS (SELECT 1 FROM c WHERE c.person_id = p.person_id) FROM taj.person p WHERE p.person_id = 1001", {1004}),
+        (f"SELECT p.person_id FROM taj.person p WHERE p.person_id = 1001 AND p.person_id NOT IN (SELECT c.person_id FROM ({PICKED} ORDER BY (person_id = 1001) LIMIT 1) c)", {1004}),
+        (f"SELECT p.person_id FROM taj.person p WHERE p.person_id = 1001 AND EXISTS (SELECT 1 FROM (SELECT DISTINCT ON (b) y.person_id FROM (SELECT person_id, person_id < 0 AS b FROM ({PICKED}) z) y ORDER BY b, person_id DESC) c WHERE c.person_id = p.person_id)", {1004}),
+        (f"SELECT p.person_id, (SELECT c.n FROM ({RANKED}) c WHERE c.person_id = p.person_id) AS n FROM taj.person p WHERE p.person_id = 1001", {1004}),
+        (f"SELECT p.person_id, c.n FROM taj.person p LEFT JOIN ({RANKED}) c ON c.person_id = p.person_id AND c.n = 1 WHERE p.person_id = 1001", {1004}),
+        (f"SELECT p.person_id, y.z FROM taj.person p LEFT JOIN LATERAL (SELECT 1 AS z FROM ({PICKED} ORDER BY (person_id = 1001) LIMIT 1) c WHERE c.person_id = p.person_id) y ON true WHERE p.person_id = 1001", {1004}),
     ]),
     ("conditions on groups", "a group left out tells of those in it", [
         ("SELECT birth_place FROM taj.person GROUP BY birth_place HAVING count(*) > 1000", SOMEBODY),

@@ -40,7 +40,9 @@ struct Origin {
 struct Column {
   std::string name;
   std::optional<Origin> origin;
-  bool on_aggregate = false;  // tells of an aggregate over people who are not one group's key
+  bool on_aggregate = false;     // tells of an aggregate over people who are not one group's key
+  bool own_aggregate = false;    // … and only of the level's own, while that level is planned
+  bool outer_aggregate = false;  // … of one in a row of an enclosing level
   bool pseudonym = false;
   bool readable = true;
   Oid type = 0;                        // 0 where it is not known
@@ -121,7 +123,8 @@ struct Level {
   Scope* scope = nullptr;
   std::vector<int> nodes;
   bool aggregates = false, windows = false, rankings = false;
-  bool saw_on_aggregate = false;  // some column told of an aggregate further in
+  bool saw_on_aggregate = false;     // some column told of an aggregate further in
+  bool saw_outer_aggregate = false;  // … that is in a row of an enclosing level
   // Bare columns used outside aggregates, for GROUP BY completion.
   struct Bare {
     Origin origin;
@@ -168,6 +171,7 @@ class Analyzer {
   Result<Output> RecursiveCte(const pgq::SelectStmt& select, const pgq::CommonTableExpr& cte, Scope& scope);
   Status Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded);
   Status Locking(const pgq::SelectStmt& select, const FromItem& from);
+  Status OuterAggregates(const pgq::SelectStmt& select, bool seen, Output& output) const;
   // The ties of a level as a whole, with what the levels around it have counted.
   struct Known {
     FromItem all;                                   // everything in FROM together
@@ -229,6 +233,7 @@ class Analyzer {
     Column column;
     std::string sql;     // how the spliced text names it
     bool outer = false;  // belongs to an enclosing level
+    const Scope* scope = nullptr;
   };
   Result<Found> Resolve(const pgq::ColumnRef& ref, const Scope& scope);
   std::optional<Found> TryUnqualified(const std::string& name, const Scope& scope, bool* ambiguous) const;
@@ -253,6 +258,7 @@ class Analyzer {
   // calls.cc
   Status Call(const pgq::FuncCall& call, Level& level, Place place, bool in_aggregate);
   Status AggregateCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name);
+  Status AggregateArguments(const pgq::FuncCall& call, Level& level);
   Status WindowCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name);
   Status SessionFunction(const pgq::FuncCall& call, const std::string& name, bool* done);
   Status Sequence(const pgq::FuncCall& call, const std::string& name);
@@ -362,6 +368,7 @@ class Analyzer {
     const pgq::SelectStmt* select = nullptr;
   };
   std::optional<Membership> membership_;
+  std::vector<const Scope*>* seen_ = nullptr;  // while an aggregate is walked: the levels its columns belong to
 };
 
 // Words of a dotted name, from a list of String nodes.

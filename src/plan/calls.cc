@@ -91,6 +91,25 @@ Status Analyzer::AggregateCall(const pgq::FuncCall& call, Level& level, Place pl
                   "Use HAVING.");
   }
   level.aggregates = true;
+  // PostgreSQL computes an aggregate at the innermost level that its columns belong to (manual 4.2.7).
+  std::vector<const Scope*> seen;
+  std::vector<const Scope*>* const around = std::exchange(seen_, &seen);
+  const Status walked = AggregateArguments(call, level);
+  seen_ = around;
+  ECLUSE_OK(walked);
+  if (around != nullptr) around->insert(around->end(), seen.begin(), seen.end());
+  const auto belongs = [&](const Scope* scope) { return std::ranges::find(seen, scope) != seen.end(); };
+  bool outer = false;
+  for (const Scope* scope = level.scope->parent; scope != nullptr; scope = scope->parent) outer |= belongs(scope);
+  if (outer && !belongs(level.scope)) {
+    return Refuse(call.location(), "plan.aggregate",
+                  "aggregate " + name + " over columns of an enclosing query alone is computed there",
+                  "Write it in the query whose FROM has these columns.");
+  }
+  return {};
+}
+
+Status Analyzer::AggregateArguments(const pgq::FuncCall& call, Level& level) {
   ECLUSE_OK(Each(call.args(), level, Place::select_list, true));
   for (const pgq::Node& sort : call.agg_order()) {
     ECLUSE_OK(Expression(sort.has_sort_by() ? sort.sort_by().node() : sort, level, Place::select_list, true));

@@ -114,6 +114,7 @@ Status Analyzer::Column_(const pgq::ColumnRef& ref, Level& level, Place place, b
   ECLUSE_TRY(const Found found, Resolve(ref, *level.scope));
   ECLUSE_TRY(const Column column, UseColumn(found, ref.location()));
   level.saw_on_aggregate |= column.on_aggregate;
+  level.saw_outer_aggregate |= column.on_aggregate && (found.outer || column.outer_aggregate);
   if (column.on_aggregate && IsCondition(place)) {
     return Refuse(
         ref.location(), "plan.aggregate-condition",
@@ -224,7 +225,16 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
     ECLUSE_OK(Members(link, pseudonym ? &*membership : nullptr, *output));
   }
   // What the sub-select hands out may be an outer aggregate in disguise.
-  for (const Column& column : output->columns) level.saw_on_aggregate |= column.on_aggregate;
+  const bool disguised =
+      link.sub_link_type() != pgq::EXISTS_SUBLINK && std::ranges::any_of(output->columns, &Column::on_aggregate);
+  if (disguised && IsCondition(place)) {
+    return Refuse(
+        link.location(), "plan.aggregate-condition",
+        "a condition on an aggregate would tell of people who are not counted",
+        "Group by the subject column inside the sub-select, or show the aggregate instead of filtering by it.");
+  }
+  level.saw_on_aggregate |= disguised;
+  level.saw_outer_aggregate |= disguised;
   if (output->guarded() && place != Place::where && place != Place::select_list) {
     return Refuse(link.location(), "plan.sub-select",
                   "a sub-select over guarded tables can stand only in the select list, WHERE and FROM",

@@ -43,7 +43,7 @@ std::optional<Analyzer::Found> Analyzer::TryUnqualified(const std::string& name,
         match = &candidate;
       }
     }
-    if (match != nullptr) return Found{match->column, match->sql, outer};
+    if (match != nullptr) return Found{match->column, match->sql, outer, level};
   }
   return std::nullopt;
 }
@@ -58,7 +58,10 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
   }
   if (parts.size() == 1) {
     bool ambiguous = false;
-    if (auto found = TryUnqualified(parts[0], scope, &ambiguous)) return *found;
+    if (auto found = TryUnqualified(parts[0], scope, &ambiguous)) {
+      if (seen_ != nullptr) seen_->push_back(found->scope);
+      return *found;
+    }
     if (ambiguous) {
       return NameError(ref.location(), sqlstate::kAmbiguousColumn,
                        "column reference \"" + parts[0] + "\" is ambiguous");
@@ -95,7 +98,8 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
             }
             splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[first + 1].end, "");
           }
-          return Found{candidate, QuoteIdentifier(table) + "." + QuoteIdentifier(column), outer};
+          if (seen_ != nullptr) seen_->push_back(level);
+          return Found{candidate, QuoteIdentifier(table) + "." + QuoteIdentifier(column), outer, level};
         }
         return NameError(ref.location(), sqlstate::kUndefinedColumn,
                          "column " + table + "." + column + " does not exist");

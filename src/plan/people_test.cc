@@ -89,5 +89,50 @@ TEST_F(PeopleTest, WhatWasPickedAmongOthersIsNotTied) {
   }
 }
 
+TEST_F(PeopleTest, AnAggregateIsNoConditionInAnyDisguise) {
+  const std::string grouped = "(SELECT family_name, count(*) AS n FROM person GROUP BY family_name) x";
+  const std::string from = "SELECT x.family_name FROM " + grouped;
+  for (const char* rest :
+       {" WHERE (SELECT x.n) > 3", " JOIN town t ON (SELECT x.n) > 3",
+        " WHERE CASE WHEN true THEN (SELECT x.n) > 3 END", ", generate_series(4, (SELECT x.n)) g",
+        " WHERE 3 < ANY (SELECT x.n)", " WHERE 3 IN (SELECT x.n)",
+        " WHERE EXISTS (SELECT 1 FROM (SELECT x.n AS d) y WHERE (SELECT y.d) > 3)",
+        ", LATERAL (SELECT x.n INTERSECT SELECT g FROM generate_series(4, 9) g) y",
+        ", LATERAL (SELECT x.n EXCEPT SELECT g FROM generate_series(4, 9) g) y",
+        ", LATERAL (SELECT x.n UNION SELECT 4 OFFSET 1) y",
+        " WHERE EXISTS (SELECT x.n INTERSECT SELECT g FROM generate_series(4, 9) g)",
+        ", LATERAL (SELECT DISTINCT v FROM (VALUES (x.n), (4)) t(v) OFFSET 1) y",
+        ", LATERAL (SELECT count(*) AS d FROM (SELECT v FROM (VALUES (x.n), (4)) t(v) GROUP BY v) z) y WHERE y.d > 1",
+        ", LATERAL (SELECT g FROM generate_series(1, 2) g ORDER BY g * (x.n - 4) LIMIT 1) y WHERE y.g = 1",
+        ", LATERAL (SELECT x.n AS v, 1 AS k UNION ALL SELECT 4, 2 ORDER BY v LIMIT 1) y WHERE y.k = 1",
+        ", LATERAL (SELECT g, row_number() OVER w AS r FROM generate_series(1, 2) g WINDOW w AS (ORDER BY g * (x.n - "
+        "4))) y WHERE y.r = g",
+        ", person p, LATERAL (SELECT x.n AS d FROM involvement i WHERE i.person_id = p.person_id) y WHERE y.d > 3",
+        ", person p, LATERAL (SELECT max(x.n + i.case_id) AS d FROM involvement i WHERE i.person_id = p.person_id) y "
+        "WHERE y.d > "
+        "3"}) {
+    EXPECT_EQ(Rule(from + rest), "plan.aggregate-condition") << rest;
+  }
+  EXPECT_EQ(Rule("SELECT x.f FROM (SELECT family_name AS f, (SELECT count(p.person_id)) AS n FROM person p GROUP BY "
+                 "family_name) x WHERE x.n > 3"),
+            "plan.aggregate");
+  EXPECT_EQ(Rule("SELECT family_name, ARRAY(SELECT count(p.person_id)) FROM person p GROUP BY family_name"),
+            "plan.aggregate");
+  EXPECT_EQ(Rule("SELECT family_name, (SELECT count((SELECT p.person_id))) FROM person p GROUP BY family_name"),
+            "plan.aggregate");
+  EXPECT_EQ(Rule("SELECT family_name, (SELECT max(1) FILTER (WHERE p.person_id > 3)) FROM person p GROUP BY 1"),
+            "plan.aggregate");
+  for (const char* shown :
+       {"SELECT x.family_name, (SELECT x.n) + 1 FROM ", "SELECT DISTINCT x.n FROM ",
+        "SELECT x.n, (SELECT max(t.code || x.n) FROM town t) FROM ", "SELECT x.n, count(*) FROM "}) {
+    EXPECT_TRUE(
+        Rule(shown + grouped + (std::string(shown).contains("count(") ? " GROUP BY x.n" : "")).starts_with("passes"))
+        << shown;
+  }
+  EXPECT_TRUE(Rule("SELECT nir FROM person p WHERE 3 < (SELECT count(*) FROM involvement i WHERE i.person_id = "
+                   "p.person_id)")
+                  .starts_with("passes"));
+}
+
 }  // namespace
 }  // namespace ecluse

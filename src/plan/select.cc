@@ -102,7 +102,10 @@ Result<Output> Analyzer::Values(const pgq::SelectStmt& select, Scope& scope) {
       }
     }
   }
-  for (Column& column : output.columns) column.on_aggregate = level.saw_on_aggregate;
+  for (Column& column : output.columns) {
+    column.on_aggregate = level.saw_on_aggregate;
+    column.outer_aggregate = level.saw_outer_aggregate;
+  }
   ECLUSE_OK(Sort(select, level, output));
   ECLUSE_OK(Limits(select, level, false, false));
   return output;
@@ -231,13 +234,15 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
 
   ECLUSE_OK(Limits(select, level, top, guarded));
   if (select.locking_clause_size() > 0) ECLUSE_OK(Locking(select, known.all));
+  ECLUSE_OK(OuterAggregates(select, level.saw_outer_aggregate, output));
   if (!guarded) return output;
 
   ECLUSE_OK(CompleteGroup(level, clauses, grouping));
   // An aggregate over one person's rows tells of that person alone.
   if (!grouping.sets && known.Covered(KeyNodes(grouping))) {
-    for (Column& column : output.columns) column.on_aggregate = false;
+    for (Column& column : output.columns) column.on_aggregate &= !column.own_aggregate;
   }
+  for (Column& column : output.columns) column.own_aggregate = false;
   if (output.single && !top) ECLUSE_OK(MustBeTied(known, "an aggregate without GROUP BY below the top level"));
   if (carry == Carry::tied) {
     ECLUSE_OK(MustBeTied(known, "a sub-select"));
@@ -344,6 +349,26 @@ Status Analyzer::Limits(const pgq::SelectStmt& select, Level& level, bool top, b
   }
   if (select.limit_option() == pgq::LIMIT_OPTION_WITH_TIES) {
     return Refuse(-1, "plan.offset", "OFFSET with WITH TIES cannot be counted", "Leave one of them out.");
+  }
+  return {};
+}
+
+// How many rows a query has, and which, must not depend on an aggregate in a row around it: whoever is behind that
+// aggregate is not counted where no row is left.
+Status Analyzer::OuterAggregates(const pgq::SelectStmt& select, bool seen, Output& output) const {
+  if (!seen && std::ranges::none_of(output.columns, &Column::outer_aggregate)) return {};
+  const bool merges = select.op() == pgq::SETOP_NONE
+                          ? select.distinct_clause_size() > 0 || select.group_clause_size() > 0
+                          : select.op() != pgq::SETOP_UNION || !select.all();
+  if (merges) {
+    return Refuse(
+        -1, "plan.aggregate-condition",
+        "DISTINCT, GROUP BY, UNION, INTERSECT and EXCEPT over an aggregate of the query around them would tell "
+        "of people who are not counted",
+        "Show the aggregate itself, or use UNION ALL.");
+  }
+  if (select.has_limit_count() || select.has_limit_offset() || select.window_clause_size() > 0) {
+    for (Column& column : output.columns) column.on_aggregate = column.outer_aggregate = true;
   }
   return {};
 }

@@ -53,6 +53,7 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
       column.origin.reset();
     }
     column.on_aggregate |= other.on_aggregate;
+    column.outer_aggregate |= other.outer_aggregate;
     column.constants.clear();
   }
   Level level;
@@ -66,6 +67,7 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   ECLUSE_OK(Sort(select, level, output));
   ECLUSE_OK(Limits(select, level, top, output.guarded()));
   if (select.locking_clause_size() > 0) return Refuse(-1, "plan.locking", "a UNION cannot lock rows", {});
+  ECLUSE_OK(OuterAggregates(select, level.saw_outer_aggregate, output));
   if (carry == Carry::tied || !output.guarded()) return output;
 
   if (left.leaves.empty() || right.leaves.empty()) {

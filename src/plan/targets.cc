@@ -89,10 +89,12 @@ Status Analyzer::Target(const pgq::ResTarget& target, Level& level, bool pseudon
     }
     // A column of an enclosing level is that row's, not this query's own.
     if (found->outer) column.origin.reset();
+    column.outer_aggregate = column.on_aggregate && (found->outer || column.outer_aggregate);
     column.constants.clear();
   } else {
     const bool aggregates = std::exchange(level.aggregates, false);
     const bool saw = std::exchange(level.saw_on_aggregate, false);
+    const bool saw_outer = std::exchange(level.saw_outer_aggregate, false);
     rename_.clear();
     named_ = false;
     shown_cast_ = target.val().has_type_cast() ? &target.val().type_cast() : nullptr;
@@ -102,9 +104,12 @@ Status Analyzer::Target(const pgq::ResTarget& target, Level& level, bool pseudon
       const size_t last = clauses_.TokenAt(static_cast<size_t>(type.location())) + (type.names_size() - 1) * 2;
       splices_.Insert(clauses_.tokens()[last].end, " AS " + QuoteIdentifier(OutputName(target.val(), "?column?")));
     }
-    column.on_aggregate = (level.aggregates && !level.nodes.empty()) || level.saw_on_aggregate;
+    column.own_aggregate = level.aggregates && !level.nodes.empty() && !level.saw_on_aggregate;
+    column.on_aggregate = column.own_aggregate || level.saw_on_aggregate;
+    column.outer_aggregate = level.saw_outer_aggregate;
     level.aggregates |= aggregates;
     level.saw_on_aggregate |= saw;
+    level.saw_outer_aggregate |= saw_outer;
     if (!rename_.empty() && target.name().empty() &&
         (target.val().has_func_call() || target.val().has_sqlvalue_function())) {
       size_t end = clauses_.TokenAt(static_cast<size_t>(target.location()));
@@ -125,6 +130,7 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
   std::vector<std::string> parts;
   for (int i = 0; i + 1 < ref.fields_size(); ++i) parts.push_back(ref.fields(i).string().sval());
   std::vector<StarColumn> columns;
+  bool outer = false;
   if (parts.empty()) {
     for (const FromItem* item : level.scope->items) columns.insert(columns.end(), item->star.begin(), item->star.end());
   } else {
@@ -132,8 +138,10 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
     for (const Scope* scope = level.scope; scope != nullptr && match == nullptr; scope = scope->parent) {
       for (const FromItem* item : scope->items) {
         for (const auto& relation : item->relations) {
-          if (relation->alias == parts.back() && (parts.size() == 1 || relation->schema == parts[0]))
-            match = relation.get();
+          if (relation->alias != parts.back() || (parts.size() != 1 && relation->schema != parts[0])) continue;
+          match = relation.get();
+          outer = scope != level.scope;
+          if (seen_ != nullptr) seen_->push_back(scope);
         }
       }
     }
@@ -155,6 +163,7 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
     ECLUSE_TRY(Column used, UseColumn({column.column, column.sql, false}, ref.location()));
     if (used.origin) level.bare.push_back({*used.origin, column.sql});
     used.constants.clear();
+    used.outer_aggregate = used.on_aggregate && (outer || used.outer_aggregate);
     output.columns.push_back(std::move(used));
   }
   if (level.nodes.empty()) return {};

@@ -60,6 +60,8 @@ NOT_STATISTICS = {
     "not the top level": "SELECT * FROM (SELECT sex, count(*) FROM taj.person GROUP BY sex) x",
     "a window": "SELECT sex, count(*), rank() OVER (ORDER BY count(*)) FROM taj.person GROUP BY sex",
     "string_agg": "SELECT string_agg(sex, '') FROM taj.person",
+    "a subject under another name, joined with an open table": "SELECT sum(risk) FROM taj.person p(id) JOIN ref.numbers n USING (id) WHERE n.id <= 1040",
+    "subjects compared by order": "SELECT sum(p.risk) FROM taj.person p JOIN taj.person q ON p.person_id < q.person_id",
 }
 
 

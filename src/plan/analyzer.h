@@ -209,6 +209,7 @@ class Analyzer {
   bool StatisticForm(const pgq::SelectStmt& select, const Scope& scope);
   bool StatisticColumn(const pgq::Node& node, const Scope& scope, bool of);
   bool StatisticCondition(const pgq::Node& node, const Scope& scope, bool join);
+  bool StatisticUsing(const std::string& name, const Scope& scope) const;
   bool StatisticFrom(const pgq::Node& node, const Scope& scope);
   Status StatisticItems(const Level& level, Leaf& leaf, Output& output);
 

@@ -134,5 +134,22 @@ TEST_F(PeopleTest, AnAggregateIsNoConditionInAnyDisguise) {
                   .starts_with("passes"));
 }
 
+TEST_F(PeopleTest, AStatisticJoinsSubjectsWithSubjectsAlone) {
+  const auto statistic = [&](const char* from) {
+    const auto plan = Make(std::string("SELECT sum(i.weight) FROM ") + from);
+    EXPECT_TRUE(plan) << from << ": " << plan.error().message;
+    return plan && (*plan)->statistic;
+  };
+  EXPECT_TRUE(statistic("involvement i JOIN person p USING (person_id)"));
+  EXPECT_TRUE(statistic("involvement i (a, id) JOIN person p (id) USING (id)"));
+  EXPECT_TRUE(statistic("involvement i (a, b, c, code) JOIN town t USING (code) WHERE t.name > 'm'"));
+  EXPECT_TRUE(statistic("involvement i JOIN person p ON p.person_id = i.person_id"));
+  EXPECT_FALSE(statistic("involvement i (a, code) JOIN town t USING (code)"));
+  EXPECT_FALSE(statistic("involvement i (a, b, code) JOIN town t USING (code)"));
+  EXPECT_FALSE(statistic("involvement i (a, id) JOIN person p (x, id) USING (id)"));
+  EXPECT_FALSE(statistic("involvement i JOIN person p ON p.person_id < i.person_id"));
+  EXPECT_FALSE(statistic("involvement i JOIN person p ON p.person_id <> i.person_id"));
+}
+
 }  // namespace
 }  // namespace ecluse

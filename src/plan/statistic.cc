@@ -44,7 +44,7 @@ bool Analyzer::StatisticCondition(const pgq::Node& node, const Scope& scope, boo
                                  [&](const auto& n) { return StatisticCondition(n, scope, join); });
     case pgq::Node::kAExpr: {
       const pgq::A_Expr& expr = node.a_expr();
-      if (join && expr.kind() == pgq::AEXPR_OP) {
+      if (join && expr.kind() == pgq::AEXPR_OP && NameParts(expr.name()).back() == "=") {
         const auto left = ColumnOf(expr.lexpr(), scope);
         const auto right = ColumnOf(expr.rexpr(), scope);
         if (left && right && left->column.origin && right->column.origin &&
@@ -60,22 +60,32 @@ bool Analyzer::StatisticCondition(const pgq::Node& node, const Scope& scope, boo
   }
 }
 
+// USING joins by the names that the tables' aliases give: `by` columns with anything, subjects with subjects alone.
+bool Analyzer::StatisticUsing(const std::string& name, const Scope& scope) const {
+  std::vector<const Column*> met;
+  for (const FromItem* item : scope.items) {
+    for (const auto& relation : item->relations) {
+      for (const Column& column : relation->columns) {
+        if (column.name == name) met.push_back(&column);
+      }
+    }
+  }
+  const bool by = std::ranges::all_of(met, [&](const Column* column) {
+    return !column->origin ||
+           views_[static_cast<size_t>(column->origin->table_ref)]->statistics_by.contains(column->origin->column);
+  });
+  return by || std::ranges::all_of(met, [&](const Column* column) {
+           return column->origin && met.front()->origin && SameSubject(*met.front()->origin, *column->origin);
+         });
+}
+
 bool Analyzer::StatisticFrom(const pgq::Node& node, const Scope& scope) {
   if (node.has_range_var()) return true;
   if (!node.has_join_expr() || node.join_expr().jointype() != pgq::JOIN_INNER) return false;
   const pgq::JoinExpr& join = node.join_expr();
   if (join.is_natural()) return false;
   for (const std::string& name : NameParts(join.using_clause())) {
-    for (const FromItem* item : scope.items) {
-      for (const auto& relation : item->relations) {
-        const int column = relation->view == nullptr ? -1 : relation->view->Find(name);
-        if (column < 0) continue;
-        if (!relation->view->statistics_by.contains(column) &&
-            std::ranges::find(relation->view->subject, column) == relation->view->subject.end()) {
-          return false;
-        }
-      }
-    }
+    if (!StatisticUsing(name, scope)) return false;
   }
   const bool joined =
       join.using_clause_size() > 0 || (join.has_quals() && StatisticCondition(join.quals(), scope, true));

@@ -127,6 +127,21 @@ def test_who_may_not_write_may_not(gate):
             assert c.query(sql).sqlstate in READ_ONLY_REFUSALS
 
 
+def test_a_sequence_does_not_count_rows(gate, clerk):
+    """What nextval hands out afterwards would tell how many hidden rows met a condition."""
+    sequence = "'sia.permit_permit_id_seq'"
+    for sql in (f"SELECT owner_id FROM sia.permit WHERE CASE WHEN points > 6 THEN nextval({sequence}) < 0 ELSE false END",
+                f"SELECT owner_id, currval({sequence}) FROM sia.permit WHERE permit_id = 9",
+                f"DELETE FROM sia.permit WHERE points > 6 AND nextval({sequence}) < 0"):
+        said = clerk.query(sql)
+        assert said.sqlstate == "42501", (sql, said.errors, said.tag)
+    (before,), = clerk.query(f"SELECT nextval({sequence})").text_rows()
+    said = clerk.query(f"INSERT INTO sia.permit (permit_id, owner_id, kind) VALUES (nextval({sequence}), 1001, 'x')")
+    assert said.sqlstate in (None, "42501"), said.errors  # the role may leave permit_id to its default alone
+    (after,), = clerk.query(f"SELECT nextval({sequence})").text_rows()
+    assert int(after) - int(before) <= 2
+
+
 def test_on_conflict(gate, clerk):
     said = clerk.query("INSERT INTO sia.permit (owner_id, kind) VALUES (1001, 'sport') ON CONFLICT DO NOTHING")
     assert said.tag == "INSERT 0 1", said.errors

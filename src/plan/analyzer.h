@@ -358,6 +358,8 @@ class Analyzer {
     int location = 0;
   };
   std::optional<CatalogOnly> catalog_only_;
+  bool inserting_ = false;       // the values or the query that an INSERT takes its rows from
+  std::optional<int> sequence_;  // where a sequence is drawn from for anything else
   // The cast whose value is shown as text: there a regclass has to be a name, elsewhere its number does.
   const pgq::TypeCast* shown_cast_ = nullptr;
   bool named_ = false;  // a stand-in function took the place of the cast, and of its column's name

@@ -203,6 +203,7 @@ Status Analyzer::Sequence(const pgq::FuncCall& call, const std::string& name) {
     if (token == Clauses::npos) break;
     splices_.Replace(clauses_.tokens()[token].begin, clauses_.tokens()[token].end,
                      QuoteLiteral(QuoteIdentifier(sequence.schema) + "." + QuoteIdentifier(sequence.name)));
+    if (!inserting_) sequence_ = call.location();
     return {};
   }
   return Forbid(call.location(), "plan.sequence", "this sequence is not available to the role",

@@ -151,5 +151,21 @@ TEST_F(PeopleTest, AStatisticJoinsSubjectsWithSubjectsAlone) {
   EXPECT_FALSE(statistic("involvement i JOIN person p ON p.person_id <> i.person_id"));
 }
 
+TEST_F(PeopleTest, SequencesDoNotCountGuardedRows) {
+  const std::string next = "nextval('taj.person_person_id_seq')";
+  EXPECT_TRUE(Rule("SELECT " + next).starts_with("passes"));
+  EXPECT_TRUE(Rule("SELECT code, " + next + " FROM town").starts_with("passes"));
+  EXPECT_TRUE(Rule("INSERT INTO person (person_id, family_name) VALUES (" + next + ", 'x')").starts_with("passes"));
+  EXPECT_TRUE(
+      Rule("INSERT INTO person (person_id, family_name) SELECT " + next + ", name FROM town").starts_with("passes"));
+  EXPECT_EQ(Rule("SELECT nir FROM person WHERE CASE WHEN nir > 'x' THEN " + next + " < 0 ELSE false END"),
+            "plan.sequence");
+  EXPECT_EQ(Rule("SELECT nir, currval('taj.person_person_id_seq') FROM person"), "plan.sequence");
+  EXPECT_EQ(Rule("SELECT nir FROM person p LEFT JOIN LATERAL (SELECT " + next + " AS n) x ON p.nir > 'x'"),
+            "plan.sequence");
+  EXPECT_EQ(Rule("UPDATE person SET family_name = 'x' WHERE nir > 'x' AND " + next + " < 0"), "plan.sequence");
+  EXPECT_EQ(Rule("INSERT INTO person (person_id) VALUES (1) RETURNING " + next), "plan.sequence");
+}
+
 }  // namespace
 }  // namespace ecluse

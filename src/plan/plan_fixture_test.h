@@ -79,6 +79,7 @@ inline std::shared_ptr<const RoleSchema> FixtureSchema() {
   patient.columns = {column("patient_id", 25, pseudonym), column("ward", 25, clear)};
   patient.subject = {0};
   schema->guarded[patient.table] = patient;
+  schema->sequences.insert({"taj", "person_person_id_seq"});
   schema->open[{"ref", "town"}] = {{"ref", "town"}, {{"code", 25}, {"name", 25}}};
   schema->shadows[{"pg_catalog", "pg_class"}] = {
       {"pg_catalog", "pg_class"}, "pg_class", {{"oid", 26}, {"relname", 19}, {"relnamespace", 26}, {"relkind", 18}}};

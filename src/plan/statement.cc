@@ -56,6 +56,10 @@ Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
     return Forbid(catalog_only_->location, "plan.catalog-only",
                   catalog_only_->what + " is available in queries over catalogs alone", "Leave it out here.");
   }
+  if (sequence_ && made.guarded) {
+    return Forbid(*sequence_, "plan.sequence", "a sequence would count the guarded rows that PostgreSQL looks at",
+                  "Use nextval in VALUES of an INSERT, or in a statement of its own.");
+  }
   if (system_ && made.guarded) {
     return Refuse(-1, "plan.mixed", "catalogs and guarded tables cannot be read in one statement",
                   "Send two statements.");

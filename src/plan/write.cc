@@ -214,11 +214,15 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
       Scope scope;
       Level level;
       level.scope = &scope;
+      inserting_ = true;
       ECLUSE_OK(InsertValues(select, *target, columns, level, conflict));
+      inserting_ = false;
     } else {
       if (conflict)
         return Refuse(-1, "plan.on-conflict", "ON CONFLICT behind INSERT … SELECT is not available", "Use VALUES.");
+      inserting_ = true;
       ECLUSE_TRY(const Output output, Query(select, nullptr, Carry::hidden, false));
+      inserting_ = false;
       if (output.guarded()) {
         return Refuse(-1, "plan.write-reads", "INSERT … SELECT may not read guarded rows",
                       "Read them first, and insert the values as parameters.");

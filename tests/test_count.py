@@ -1,9 +1,11 @@
 """Every row carries the people it tells about: the ledger names exactly those, and nothing is learnt for free."""
 import collections
+import struct
 
 import pytest
 
 from harness import gate as gates
+from harness import wire
 from harness.model import Generator
 from statements.uncounted import ALL, SOMEBODY
 
@@ -58,6 +60,25 @@ def test_the_model_agrees_with_postgresql(postgres, templates, register_a):
         for _ in range(300):
             _, expected = generator.query()
             assert len(c.execute(expected.sql).fetchall()) == expected.rows, expected.sql
+
+
+def test_a_cast_names_nobody_else(gate):
+    """What a cast cuts is not whom PostgreSQL looks for: that person would stand in the ledger for nothing."""
+    statement = "SELECT 1 FROM taj.person WHERE person_id "
+    asked = ["= '10029'::varchar(4)::int", "IN (VALUES ('10029'::varchar(4)::int))", "= 1002.4::int",
+             "= ANY (ARRAY['10029']::varchar(4)[]::int[])"]
+    with gate.wire("counter", reference="cast") as client:
+        for condition in asked:
+            said = client.query(statement + condition)
+            assert not said.rows and said.sqlstate in ("", "0A000"), (condition, said.errors)
+        # Parameters in binary: the gate reads them as the type that PostgreSQL does.
+        client.send(wire.parse(statement + "= $1::text::int"), wire.bind((b"1002",), param_formats=(1,)), wire.execute(), wire.SYNC)
+        assert not client.outcome().rows
+        client.send(wire.parse(statement + "= $1 AND $1::float4 > 0"),
+                    wire.bind((struct.pack(">i", 1002),), param_formats=(1,)), wire.execute(), wire.SYNC)
+        assert not client.outcome().errors
+    entries = gate.entries("cast")
+    assert gates.people(entries, "asked") == {"person:1002"} and gates.nameless(entries) >= 3
 
 
 def test_the_list_is_long_enough():

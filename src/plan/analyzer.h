@@ -276,11 +276,19 @@ class Analyzer {
   Result<std::vector<std::pair<int, int>>> Ties(const pgq::Node& condition, const Scope& scope);
   // `left = right`: whoever that names by constants is asked for.
   Status NameSubjects(const pgq::Node& left, const pgq::Node& right, Level& level, const pgq::A_Expr* expr);
+  Status NameElements(const pgq::Node& left, const pgq::TypeCast& list, Level& level, const pgq::A_Expr* expr);
   Status NameList(const pgq::Node& left, const pgq::Node& list, Level& level, const pgq::A_Expr* expr);
   Status NameMembers(const pgq::Node& left, const pgq::SelectStmt& select, Level& level);
   void Ask(const Origin& origin, std::vector<ValueSource> values);
-  void AskUnique(const Origin& origin, const ValueSource& value, const pgq::A_Expr* expr);
+  void AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr);
   std::optional<ValueSource> ConstantOf(const pgq::Node& node) const;
+  // ConstantOf, where its casts leave the value what it is: nothing where they cut, round or read it anew. `type` is
+  // what the innermost makes of it, 0 without one.
+  std::optional<ValueSource> ValueOf(const pgq::Node& node) const;
+  std::optional<ValueSource> Recast(std::optional<ValueSource> value, const pgq::Node& written,
+                                    const pgq::TypeName& name) const;
+  // The value as one of a column of type `column`; nothing where they are compared as something else.
+  std::optional<ValueSource> Fit(ValueSource value, Oid column);
   std::optional<Found> ColumnOf(const pgq::Node& node, const Scope& scope);
   bool IsSubject(const Origin& origin) const;
   bool SameSubject(const Origin& a, const Origin& b) const;
@@ -376,6 +384,9 @@ class Analyzer {
 
 // Words of a dotted name, from a list of String nodes.
 std::vector<std::string> NameParts(const google::protobuf::RepeatedPtrField<pgq::Node>& names);
+
+// Of the built-in scalar types by which people are named; 0 for others.
+Oid TypeOid(std::string_view name);
 
 // Nodes reachable from `start` along `edges`.
 std::set<int> Closure(std::set<int> start, const std::vector<std::pair<int, int>>& edges);

@@ -167,5 +167,43 @@ TEST_F(PeopleTest, SequencesDoNotCountGuardedRows) {
   EXPECT_EQ(Rule("INSERT INTO person (person_id) VALUES (1) RETURNING " + next), "plan.sequence");
 }
 
+TEST_F(PeopleTest, WhoIsAskedForIsWhoPostgresqlFinds) {
+  // The ids that are asked for, and the types that the parameters are read as.
+  const auto asked = [&](const std::string& condition, std::vector<Oid> declared = {}) {
+    const auto plan = Make("SELECT nir FROM person WHERE " + condition, std::move(declared));
+    if (!plan) return plan.error().rule;
+    std::string people;
+    for (const Asked& person : (*plan)->asked) {
+      const ValueSource& value = person.values[0];
+      const bool parameter = value.kind == ValueSource::Kind::parameter;
+      people += (people.empty() ? "" : " ") +
+                (parameter ? "$" + std::to_string(value.parameter) + ":" + std::to_string(value.type) : value.constant);
+    }
+    for (const Oid type : (*plan)->parameter_types) people += " /" + std::to_string(type);
+    return people;
+  };
+  EXPECT_EQ(asked("person_id = '10029'::int"), "10029");
+  EXPECT_EQ(asked("person_id = 10029::int8::int4"), "10029");
+  EXPECT_EQ(asked("person_id IN (7, '8'::int, '10029'::varchar(4)::int)"), "7 8");
+  EXPECT_EQ(asked("person_id = '10029'::varchar(4)::int"), "");
+  EXPECT_EQ(asked("person_id = '10029'::char(4)::int"), "");
+  EXPECT_EQ(asked("person_id = 1001.6::int"), "");
+  EXPECT_EQ(asked("person_id = '1001'::text::int"), "");
+  EXPECT_EQ(asked("person_id = true::int"), "");
+  EXPECT_EQ(asked("person_id = ANY (ARRAY['7', '8']::int[])"), "7 8");
+  EXPECT_EQ(asked("person_id = ANY ('{7,8}'::int[])"), "{7,8}");
+  EXPECT_EQ(asked("person_id = ANY ('{70,80}'::varchar(1)[]::int[])"), "plan.array");
+  EXPECT_EQ(asked("person_id = ANY (ARRAY[1001.6]::int[])"), "plan.array");
+  EXPECT_EQ(asked("person_id IN (VALUES ('7'::int), ('10029'::varchar(4)::int))"), "7");
+  EXPECT_EQ(asked("person_id = $1"), "$1:23 /23");
+  EXPECT_EQ(asked("person_id = $1::int8"), "$1:20 /20");
+  EXPECT_EQ(asked("person_id = $1::text::int"), "");
+  EXPECT_EQ(asked("person_id = $1::int", {25}), " /25");
+  EXPECT_EQ(asked("$1::float4 > 0 AND person_id = $1"), "$1:23 /23");
+  EXPECT_EQ(asked("person_id = ANY ($1)"), "$1:23");
+  EXPECT_TRUE((*Make("SELECT person_id FROM person WHERE nir = 'x'::char(1) AND family_name = 'y'"))->resolve.empty());
+  EXPECT_FALSE((*Make("SELECT person_id FROM person WHERE nir = 'x'::varchar AND family_name = 'y'"))->resolve.empty());
+}
+
 }  // namespace
 }  // namespace ecluse

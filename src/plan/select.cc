@@ -97,7 +97,7 @@ Result<Output> Analyzer::Values(const pgq::SelectStmt& select, Scope& scope) {
       if (output.columns.size() <= static_cast<size_t>(i)) {
         output.columns.push_back({.name = "column" + std::to_string(i + 1), .origin = {}, .constants = {}});
       }
-      if (auto value = ConstantOf(row.list().items(i))) {
+      if (auto value = ValueOf(row.list().items(i))) {
         output.columns[static_cast<size_t>(i)].constants.push_back(std::move(*value));
       }
     }

@@ -8,6 +8,32 @@ namespace {
 
 bool IsEquality(const pgq::A_Expr& expr) { return !expr.name().empty() && NameParts(expr.name()).back() == "="; }
 
+constexpr Oid kInt8 = 20, kInt2 = 21, kInt4 = 23, kText = 25, kVarchar = 1043, kNumeric = 1700, kUuid = 2950,
+              kBool = 16;
+
+bool Integer(Oid type) { return type == kInt2 || type == kInt4 || type == kInt8; }
+bool Text(Oid type) { return type == kText || type == kVarchar; }
+
+// A value of the one is the same value, written the same, in the other.
+bool SameKind(Oid a, Oid b) { return a == b || (Integer(a) && Integer(b)) || (Text(a) && Text(b)); }
+
+// The constant's text is what `type` reads: 1.5 as an integer, or 1e3 as text, is something else.
+bool Keeps(const pgq::A_Const& constant, Oid type) {
+  switch (constant.val_case()) {
+    case pgq::A_Const::kSval:
+      return true;
+    case pgq::A_Const::kIval:
+      return Integer(type) || Text(type) || type == kNumeric;
+    case pgq::A_Const::kFval:
+      return type == kNumeric ||
+             (Integer(type) && constant.fval().fval().find_first_not_of("0123456789") == std::string::npos);
+    case pgq::A_Const::kBoolval:
+      return type == kBool;
+    default:
+      return false;
+  }
+}
+
 void Flatten(const pgq::Node& condition, std::vector<const pgq::Node*>& parts) {
   if (condition.has_bool_expr() && condition.bool_expr().boolop() == pgq::AND_EXPR) {
     for (const pgq::Node& part : condition.bool_expr().args()) Flatten(part, parts);
@@ -69,16 +95,59 @@ std::optional<ValueSource> Analyzer::ConstantOf(const pgq::Node& node) const {
   }
 }
 
+std::optional<ValueSource> Analyzer::ValueOf(const pgq::Node& node) const {
+  if (!node.has_type_cast()) return ConstantOf(node);
+  return Recast(ValueOf(node.type_cast().arg()), node.type_cast().arg(), node.type_cast().type_name());
+}
+
+std::optional<ValueSource> Analyzer::Recast(std::optional<ValueSource> value, const pgq::Node& written,
+                                            const pgq::TypeName& name) const {
+  const auto parts = NameParts(name.names());
+  const Oid type = parts.empty() || (parts.size() > 1 && parts.front() != "pg_catalog") ? 0 : TypeOid(parts.back());
+  if (!value || type == 0 || name.typmods_size() > 0 || (value->type != 0 && !SameKind(value->type, type))) {
+    return std::nullopt;
+  }
+  if (written.has_a_const() && !Keeps(written.a_const(), type)) return std::nullopt;
+  if (value->kind == ValueSource::Kind::parameter) {
+    const auto index = static_cast<size_t>(value->parameter - 1);
+    const Oid declared = index < plan_->parameter_types.size() ? plan_->parameter_types[index] : 0;
+    if (declared != 0 && !value->array && name.array_bounds_size() == 0 && !SameKind(declared, type)) {
+      return std::nullopt;
+    }
+  }
+  if (value->type == 0) value->type = type;
+  value->array |= name.array_bounds_size() > 0;
+  return value;
+}
+
+std::optional<ValueSource> Analyzer::Fit(ValueSource value, Oid column) {
+  if (value.type == 0) value.type = column;
+  if (!SameKind(value.type, column) && !(column == kNumeric && Integer(value.type))) return std::nullopt;
+  if (value.kind != ValueSource::Kind::parameter || value.array) return value;
+  // PostgreSQL reads a parameter as the type of the place where it stands first; the gate must read the same.
+  if (Integer(value.type) || value.type == kNumeric || value.type == kUuid) {
+    const auto number = static_cast<size_t>(value.parameter);
+    if (plan_->parameter_types.size() < number) plan_->parameter_types.resize(number, 0);
+    if (plan_->parameter_types[number - 1] == 0) plan_->parameter_types[number - 1] = value.type;
+  }
+  return value;
+}
+
 void Analyzer::Ask(const Origin& origin, std::vector<ValueSource> values) {
   const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
   for (size_t i = 0; i < values.size() && i < view.subject.size(); ++i) {
-    values[i].type = view.columns[static_cast<size_t>(view.subject[i])].type;
+    auto value = Fit(std::move(values[i]), view.columns[static_cast<size_t>(view.subject[i])].type);
+    if (!value) return;
+    values[i] = std::move(*value);
   }
   plan_->asked.push_back({origin.table_ref, std::move(values)});
 }
 
-void Analyzer::AskUnique(const Origin& origin, const ValueSource& value, const pgq::A_Expr* expr) {
+void Analyzer::AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr) {
   const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
+  const auto fit = Fit(named, view.columns[static_cast<size_t>(origin.column)].type);
+  if (!fit) return;
+  const ValueSource& value = *fit;
   const bool unique = std::ranges::any_of(
       view.unique, [&](const std::vector<int>& key) { return key.size() == 1 && key.front() == origin.column; });
   if (!unique) return;
@@ -111,7 +180,7 @@ Status Analyzer::NameSubjects(const pgq::Node& left, const pgq::Node& right, Lev
     if (!column || !column->column.origin) continue;
     const Origin& origin = *column->column.origin;
     const bool single = views_[static_cast<size_t>(origin.table_ref)]->subject.size() == 1 && IsSubject(origin);
-    if (const auto value = ConstantOf(*b)) {
+    if (const auto value = ValueOf(*b)) {
       if (single) {
         Ask(origin, {*value});
       } else {
@@ -139,10 +208,10 @@ Status Analyzer::NameList(const pgq::Node& left, const pgq::Node& list, Level& l
     return {};
   }
   if (list.has_type_cast() && list.type_cast().arg().has_a_array_expr()) {
-    return NameList(left, list.type_cast().arg(), level, expr);
+    return NameElements(left, list.type_cast(), level, expr);
   }
   const auto column = ColumnOf(left, *level.scope);
-  auto value = ConstantOf(list);
+  auto value = ValueOf(list);
   if (!value) {
     if (column && column->column.origin) {
       return Refuse(expr->location(), "plan.array", "an array that is searched for must be a constant or a parameter",
@@ -160,6 +229,33 @@ Status Analyzer::NameList(const pgq::Node& left, const pgq::Node& list, Level& l
   }
   if (column && column->column.origin) {
     const Origin& origin = *column->column.origin;
+    if (views_[static_cast<size_t>(origin.table_ref)]->subject.size() == 1 && IsSubject(origin)) {
+      Ask(origin, {*value});
+    } else {
+      AskUnique(origin, *value, expr);
+    }
+  }
+  return {};
+}
+
+// `column = ANY (ARRAY[…]::type[])`: each element is read as that type.
+Status Analyzer::NameElements(const pgq::Node& left, const pgq::TypeCast& list, Level& level, const pgq::A_Expr* expr) {
+  const auto& elements = list.arg().a_array_expr().elements();
+  if (!level.nodes.empty()) plan_->lists.fixed += std::max(0, elements.size() - 1);
+  const auto column = ColumnOf(left, *level.scope);
+  if (!column || !column->column.origin) return {};
+  const Origin& origin = *column->column.origin;
+  for (const pgq::Node& element : elements) {
+    pgq::TypeName type = list.type_name();
+    type.clear_array_bounds();
+    if (element.has_a_const() && element.a_const().isnull()) continue;
+    const auto value = Recast(ValueOf(element), element, type);
+    if (!value) {
+      return Refuse(expr->location(), "plan.array",
+                    "the elements of an array that is searched for must be constants or "
+                    "parameters of the column's type",
+                    "Pass the values as one array parameter: = ANY($1).");
+    }
     if (views_[static_cast<size_t>(origin.table_ref)]->subject.size() == 1 && IsSubject(origin)) {
       Ask(origin, {*value});
     } else {
@@ -213,10 +309,13 @@ Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& conditi
     for (const auto& [column, value] :
          {std::pair{&left, &part->a_expr().rexpr()}, std::pair{&right, &part->a_expr().lexpr()}}) {
       if (!*column || !(*column)->column.origin) continue;
-      if (const auto constant = ConstantOf(*value)) {
-        const Origin& o = *(*column)->column.origin;
-        named[{o.node, o.table_ref}][o.column] = *constant;
+      auto constant = ValueOf(*value);
+      const Origin& o = *(*column)->column.origin;
+      if (constant) {
+        constant = Fit(std::move(*constant),
+                       views_[static_cast<size_t>(o.table_ref)]->columns[static_cast<size_t>(o.column)].type);
       }
+      if (constant) named[{o.node, o.table_ref}][o.column] = *constant;
     }
   }
   std::vector<std::pair<int, int>> ties;

@@ -54,6 +54,8 @@ std::string QuoteWhereNeeded(const std::string& name) {
 
 constexpr int kCursorBinary = 0x1, kCursorScroll = 0x2, kCursorHold = 0x20;  // PostgreSQL's DECLARE CURSOR options
 
+}  // namespace
+
 Oid TypeOid(std::string_view name) {
   static const std::map<std::string_view, Oid> oids{
       {"bool", 16},      {"bytea", 17},  {"name", 19},   {"int8", 20},        {"int2", 21},          {"int4", 23},
@@ -63,6 +65,8 @@ Oid TypeOid(std::string_view name) {
   const auto it = oids.find(name);
   return it == oids.end() ? 0 : it->second;
 }
+
+namespace {
 
 // Milliseconds of a time setting as PostgreSQL reads it (manual 20.1.1); nullopt for what it would refuse.
 std::optional<int64_t> Milliseconds(std::string_view text) {

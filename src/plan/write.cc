@@ -80,7 +80,10 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
     ECLUSE_OK(Expression(row, level, Place::values));
     std::map<int, ValueSource> named;
     for (int i = 0; i < row.list().items_size() && static_cast<size_t>(i) < columns.size(); ++i) {
-      if (auto value = ConstantOf(row.list().items(i))) named[columns[static_cast<size_t>(i)]] = *value;
+      const int index = columns[static_cast<size_t>(i)];
+      auto value = ValueOf(row.list().items(i));
+      if (value) value = Fit(std::move(*value), view.columns[static_cast<size_t>(index)].type);
+      if (value) named[index] = *value;
     }
     const auto has = [&](int column) { return named.contains(column); };
     if (!view.subject.empty() && std::ranges::all_of(view.subject, has)) {

@@ -62,6 +62,22 @@ def test_the_model_agrees_with_postgresql(postgres, templates, register_a):
             assert len(c.execute(expected.sql).fetchall()) == expected.rows, expected.sql
 
 
+@pytest.mark.parametrize("inside", [
+    "SELECT 1 FROM taj.person WHERE person_id = -5 UNION ALL SELECT 1 FROM taj.involvement WHERE person_id = 1001",
+    "SELECT 1 FROM taj.person p RIGHT JOIN taj.involvement i ON p.person_id = i.person_id AND p.nir = 'x' WHERE i.person_id = 1001",
+    "SELECT 1 FROM taj.person WHERE person_id = -5 UNION ALL SELECT 1 FROM ref.town",
+    "SELECT 1 FROM taj.person WHERE person_id = 1001",
+])
+def test_exists_says_what_is(gate, postgres, inside):
+    """A witness none of whose first table's people is there is one all the same."""
+    sql = f"SELECT EXISTS ({inside})"
+    with gate.wire("counter", reference="exists") as client, postgres.wire(gate.database) as straight:
+        said = client.query(sql)
+        assert said.text_rows() == straight.query(sql).text_rows() == [("t",)], said.errors
+        said = client.query(f"SELECT EXISTS ({inside} AND false)" if "town" not in inside else "SELECT EXISTS (SELECT 1 FROM taj.person WHERE person_id = 1002)")
+        assert said.errors or said.text_rows() == [("f",)]
+
+
 def test_a_cast_names_nobody_else(gate):
     """What a cast cuts is not whom PostgreSQL looks for: that person would stand in the ledger for nothing."""
     statement = "SELECT 1 FROM taj.person WHERE person_id "

@@ -165,10 +165,11 @@ TEST_F(PlanTest, UnionsKeepTheirArmsApart) {
 TEST_F(PlanTest, TopLevelExistsHasAWitness) {
   const std::string sql = Sql("SELECT EXISTS (SELECT 1 FROM person WHERE nir = 'x') AS found");
   EXPECT_EQ(sql,
-            "SELECT \"__ecluse_w\".\"__ecluse_s1\" IS NOT NULL AS \"found\", \"__ecluse_w\".\"__ecluse_s1\" AS "
-            "\"__ecluse_s1\" FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (SELECT 1, "
+            "SELECT \"__ecluse_w\".\"__ecluse_c1\" IS NOT NULL AS \"found\", \"__ecluse_w\".\"__ecluse_s1\" AS "
+            "\"__ecluse_s1\" FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (SELECT 1 AS "
+            "\"__ecluse_c1\", \"__ecluse_v\".\"__ecluse_s1\" AS \"__ecluse_s1\" FROM (SELECT 1, "
             "\"person\".\"__subject\" AS \"__ecluse_s1\" FROM " +
-                kPerson + " AS \"person\" WHERE nir = 'x' LIMIT 1) AS \"__ecluse_w\" ON true");
+                kPerson + " AS \"person\" WHERE nir = 'x') AS \"__ecluse_v\" LIMIT 1) AS \"__ecluse_w\" ON true");
 }
 
 TEST_F(PlanTest, OffsetIsCharged) {

@@ -211,17 +211,20 @@ Result<bool> Analyzer::TopLevelExists(const pgq::SelectStmt& select, Output* out
     return Refuse(target.location(), "plan.exists", "this EXISTS cannot be rewritten",
                   "Write SELECT EXISTS (SELECT …).");
   }
-  std::string sql = "\"__ecluse_w\".\"__ecluse_s1\" IS NOT NULL AS " +
+  // Any of a witness's people may be missing, by an outer join or in another arm; the mark tells that there is one.
+  std::string sql = "\"__ecluse_w\".\"__ecluse_c1\" IS NOT NULL AS " +
                     QuoteIdentifier(target.name().empty() ? "exists" : target.name());
+  std::string marked = "SELECT 1 AS \"__ecluse_c1\"";
   for (size_t i = 0; i < witness.hidden.size(); ++i) {
     const std::string column = "\"__ecluse_s" + std::to_string(i + 1) + '"';
     sql += ", \"__ecluse_w\"." + column + " AS " + column;
+    marked += ", \"__ecluse_v\"." + column + " AS " + column;
   }
-  sql += " FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (";
+  sql += " FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (" + marked + " FROM (";
   splices_.Replace(clauses_.tokens()[clauses->list_begin].begin, clauses_.tokens()[open].end, std::move(sql));
   // The name after AS is written above.
   splices_.Replace(clauses_.tokens()[close].begin, clauses_.tokens()[clauses->list_end - 1].end,
-                   " LIMIT 1) AS \"__ecluse_w\" ON true");
+                   ") AS \"__ecluse_v\" LIMIT 1) AS \"__ecluse_w\" ON true");
   output->hidden = witness.hidden;
   Column column;
   column.name = "exists";

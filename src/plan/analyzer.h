@@ -162,6 +162,8 @@ class Analyzer {
   Status TopLevelOffset(const pgq::SelectStmt& select);
   Status FinishRows(const Output& output);
   Status ApplyLeaves(const std::vector<Leaf*>& leaves);
+  // Refuses a level of too many columns, its own or those that carry people: WITH queries that use each other double.
+  Status CheckWidth(size_t columns, size_t hidden) const;
   Result<bool> TopLevelExists(const pgq::SelectStmt& select, Output* output);
   // select.cc
   Result<Output> Query(const pgq::SelectStmt& select, const Scope* parent, Carry carry, bool top);
@@ -359,6 +361,7 @@ class Analyzer {
   std::vector<HiddenColumn> extra_;             // hidden columns of statistics, behind the subjects
   std::vector<std::string> statistic_arguments_;
   int arms_ = 0;
+  size_t spliced_ = 0;         // bytes of hidden columns
   int64_t listed_values_ = 0;  // rows of VALUES beyond the first: searched for where the statement is guarded
   // What only statements over catalogs alone may use: refused at the end where tables are read as well.
   struct CatalogOnly {

@@ -205,5 +205,24 @@ TEST_F(PeopleTest, WhoIsAskedForIsWhoPostgresqlFinds) {
   EXPECT_FALSE((*Make("SELECT person_id FROM person WHERE nir = 'x'::varchar AND family_name = 'y'"))->resolve.empty());
 }
 
+TEST_F(PeopleTest, WithQueriesThatDoubleEndSoon) {
+  // Each reads the one before twice: a million million columns after forty of them.
+  const auto chain = [](int levels, const std::string& first, const std::string& list, const std::string& join) {
+    std::string sql = "WITH c0 AS (" + first + ")";
+    for (int i = 1; i <= levels; ++i) {
+      const std::string before = "c" + std::to_string(i - 1);
+      sql += ", c" + std::to_string(i) + " AS (SELECT " + list + " FROM " + before + " a " + join + ")";
+      sql.replace(sql.find("@"), 1, before);
+    }
+    return sql + " SELECT 1 FROM c" + std::to_string(levels);
+  };
+  const std::string people = "SELECT person_id FROM person";
+  const std::string tied = "JOIN @ b ON a.person_id = b.person_id";
+  EXPECT_TRUE(Rule(chain(4, people, "a.person_id", tied)).starts_with("passes"));
+  EXPECT_EQ(Rule(chain(30, people, "a.person_id", tied)), "plan.too-complex");
+  EXPECT_EQ(Rule(chain(30, people, "a.person_id", "UNION ALL SELECT b.person_id FROM @ b")), "plan.too-complex");
+  EXPECT_EQ(Rule(chain(30, "SELECT code FROM town", "*", "CROSS JOIN @ b")), "plan.too-complex");
+}
+
 }  // namespace
 }  // namespace ecluse

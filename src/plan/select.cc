@@ -172,6 +172,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   }
   scope.items = before;
   Known known = KnownOf(scope);
+  ECLUSE_OK(CheckWidth(0, known.all.nodes.size()));
   const bool guarded = !known.all.nodes.empty();
 
   Level level;

@@ -29,6 +29,7 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   };
   ECLUSE_TRY(Output left, side(select.larg()));
   ECLUSE_TRY(Output right, side(select.rarg()));
+  ECLUSE_OK(CheckWidth(0, left.hidden.size() + right.hidden.size()));
   Output output;
   output.touches = left.touches || right.touches;
   if (output.guarded() && select.op() != pgq::SETOP_UNION) {

@@ -1,6 +1,7 @@
 // A whole statement: which kind it is, and for rows the plan that carries their people.
 #include <algorithm>
 
+#include "base/limits.h"
 #include "plan/analyzer.h"
 
 namespace ecluse {
@@ -91,9 +92,20 @@ Status Analyzer::ApplyLeaves(const std::vector<Leaf*>& leaves) {
     for (size_t i = 0; i < leaf->items.size(); ++i) {
       sql += ", " + leaf->items[i] + " AS \"__ecluse_s" + std::to_string(i + 1) + '"';
     }
+    spliced_ += sql.size();
+    if (spliced_ > limits::kSplicedBytes) return CheckWidth(0, limits::kHiddenColumns + 1);
     if (!sql.empty()) splices_.Insert(leaf->insert_at, std::move(sql));
   }
   return {};
+}
+
+Status Analyzer::CheckWidth(size_t columns, size_t hidden) const {
+  if (columns <= limits::kResultColumns && hidden <= limits::kHiddenColumns) return {};
+  return Refuse(-1, "plan.too-complex",
+                columns > limits::kResultColumns
+                    ? "the statement has too many columns"
+                    : "too many references to guarded tables come together in this statement",
+                "Use each WITH query less often, or send smaller statements.");
 }
 
 Status Analyzer::FinishRows(const Output& output) {

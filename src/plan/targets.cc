@@ -154,6 +154,7 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
         columns.push_back({QuoteIdentifier(match->alias) + "." + QuoteIdentifier(column.name), column});
     }
   }
+  ECLUSE_OK(CheckWidth(output.columns.size() + columns.size(), 0));
   std::string sql;
   std::set<std::string> seen;
   bool ambiguous = false;

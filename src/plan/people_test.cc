@@ -205,6 +205,17 @@ TEST_F(PeopleTest, WhoIsAskedForIsWhoPostgresqlFinds) {
   EXPECT_FALSE((*Make("SELECT person_id FROM person WHERE nir = 'x'::varchar AND family_name = 'y'"))->resolve.empty());
 }
 
+TEST_F(PeopleTest, PostgresqlsDebugOutputStaysInside) {
+  for (const char* level : {"debug5", "debug1", "DEBUG", "log", "info", "'debug3'"}) {
+    EXPECT_EQ(Rule(std::string("SET client_min_messages = ") + level), "plan.setting") << level;
+  }
+  EXPECT_EQ(Rule("SELECT set_config('client_min_messages', 'debug2', false)"), "plan.setting");
+  EXPECT_EQ(Rule("SET LOCAL client_min_messages TO log"), "plan.setting");
+  for (const char* level : {"notice", "warning", "ERROR", "DEFAULT"}) {
+    EXPECT_TRUE(Rule(std::string("SET client_min_messages TO ") + level).starts_with("passes")) << level;
+  }
+}
+
 TEST_F(PeopleTest, WithQueriesThatDoubleEndSoon) {
   // Each reads the one before twice: a million million columns after forty of them.
   const auto chain = [](int levels, const std::string& first, const std::string& list, const std::string& join) {

@@ -217,6 +217,10 @@ Status Analyzer::SettingValue() {
                     "The policy's gate.statement_timeout is the longest a statement may run.");
     }
   }
+  if (name == "client_min_messages" && !is({"notice", "warning", "error"})) {
+    return Forbid(-1, "plan.setting", "client_min_messages can be notice, warning or error here",
+                  "What lies below notice is PostgreSQL's own output about tables and plans.");
+  }
   if (name == "standard_conforming_strings" && !is({"on", "true", "1", "t"})) {
     return Refuse(-1, "plan.setting", "standard_conforming_strings can only be on here", {});
   }

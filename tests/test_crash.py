@@ -237,3 +237,30 @@ def test_stop_loses_nothing(make_gate):
     stop.set()
     [t.join(30) for t in threads]
     assert_all_written(gate, received)
+
+
+def test_stop_ends_what_does_not_end_by_itself(make_gate):
+    """Transactions left open, idle or busy, outlast the drain; the gate stops in order all the same."""
+    gate, received = make_gate("outlasted", accounts=ONE), []
+
+    def stay(client, query):
+        try:
+            client.query("BEGIN")
+            while client.query(query).rows:
+                received.append(1001)
+                time.sleep(0.01)
+        except (OSError, wire.Closed):
+            pass
+
+    look = "SELECT person_id FROM taj.person WHERE person_id = 1001"
+    idle, endless = gate.wire("counter"), gate.wire("counter")
+    for c in (idle, endless):
+        c.query("BEGIN")
+        assert c.query(look).rows
+    endless.send(wire.message("Q", wire.cstring("SELECT count(*) FROM ref.numbers a, ref.numbers b, ref.numbers c")))
+    threads = [threading.Thread(target=stay, args=(gate.wire("counter"), look)) for _ in range(6)]
+    [t.start() for t in threads]
+    assert gate.stop(timeout=90) == 0
+    [t.join(30) for t in threads]
+    assert_all_written(gate, received)
+    assert_dense(gate)

@@ -68,8 +68,10 @@ def make_gate(workspace, postgres, templates):
         return gate
 
     yield make
+    died = {gate.folder: gate.log_text()[-3000:] for gate in made if gate.died()}
     for gate in made:
         gate.kill()
+    assert died == {}, "a gate ended by itself"
 
 
 @pytest.fixture(scope="session")

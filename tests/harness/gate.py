@@ -148,6 +148,10 @@ class Gate:
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
+    def died(self):
+        """Ended, and neither in order nor because it was killed: an invariant, a segmentation fault, a sanitizer."""
+        return self.process is not None and self.process.poll() not in (None, 0, 2, -signal.SIGKILL)
+
     def signal(self, number):
         self.process.send_signal(number)
 

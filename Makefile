@@ -50,7 +50,7 @@ sanitized:
 thread:
 	@mkdir -p build
 	@$(call build,thread)
-	@ctest --test-dir build/thread --output-on-failure --no-tests=error
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tools/tsan.supp" ctest --test-dir build/thread --output-on-failure --no-tests=error
 
 bench:
 	@tools/install-deps.sh bench

@@ -290,9 +290,11 @@ void Gate::Impl::Shutdown() {
     });
     stopped.get_future().wait();
   }
-  // A last entry behind everything that was appended: when it is durable, so are they.
-  if (ledger && ledger->healthy()) (void)Event(EntryKind::session, *policy, "stop");
   for (auto& worker : workers) worker->Stop();
+  // A last entry behind everything that was appended: when it is durable, so are they, and the ledger has told
+  // everybody who waited, while what they waited on is still there.
+  if (ledger && ledger->healthy()) (void)Event(EntryKind::session, *policy, "stop");
+  lock.reset();  // its connection is one of a worker's
 }
 
 Gate::Gate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness import wire
-from harness.gate import BINARY, password_of
+from harness.gate import BINARY, Gate, password_of
 from test_crash import assert_all_written, crowd, fill, small_disk  # noqa: F401
 
 ONE = {"counter": "counter"}
@@ -56,6 +56,26 @@ def test_a_signal_before_anybody_has_read_ready(make_gate, number):
         with gate.wire("counter") as c:
             assert c.query(ANYBODY).rows == [(b"1001",)]
         assert gate.stop() == 0
+
+
+def test_a_reload_asked_for_during_the_start_does_not_end_it(make_gate):
+    """A second gate waits for the register's lock: it ends because of that, not of the signal."""
+    gate = make_gate("hungup", serve=False, prepare=False, accounts=ONE)
+    gate.write_policy(open(gate.config).read().replace(gate.data, "data"))
+    gate.prepare().serve()
+    second = Gate(os.path.join(gate.folder, "second"), gate.postgres, gate.database, gate.register, accounts=ONE)
+    second.write_policy(open(gate.config).read())
+    for name in ("root.key", "accounts.yaml"):
+        shutil.copy(os.path.join(gate.folder, name), second.folder)
+    for name in ("keys", "logins"):
+        shutil.copytree(os.path.join(gate.data, name), os.path.join(second.data, name), ignore=shutil.ignore_patterns("persons"))
+    os.chmod(second.data, 0o700)
+    second.process = subprocess.Popen([BINARY, "serve", "--config", second.config], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    second.wait_for(lambda: os.path.exists(os.path.join(second.data, "ledger", "origin")))
+    second.signal(signal.SIGHUP)
+    _, said = second.process.communicate(timeout=60)
+    assert second.process.returncode == 2 and "another gate is guarding this register" in said
+    gate.kill()
 
 
 # --- a full disk ---

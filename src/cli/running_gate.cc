@@ -4,10 +4,24 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
 namespace ecluse {
+namespace {
+
+// The line `SigCgt:` of its status: a bit for each signal, the lowest is signal 1 (proc(5)). Whatever else holds the
+// lock for a moment, a command, would die of the signal.
+bool CatchesHangUp(pid_t process) {
+  std::ifstream status(fmt::format("/proc/{}/status", process));
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("SigCgt:")) return (std::strtoull(line.c_str() + 7, nullptr, 16) >> (SIGHUP - 1) & 1) != 0;
+  return false;
+}
+
+}  // namespace
 
 // A line is `1: FLOCK ADVISORY WRITE 4711 08:01:131072 0 EOF`: process, device (hexadecimal) and inode (proc(5)).
 std::optional<pid_t> RunningGate(const std::string& data_dir) {
@@ -20,7 +34,7 @@ std::optional<pid_t> RunningGate(const std::string& data_dir) {
     std::string number, kind, mode, access, place;
     pid_t process = 0;
     if (words >> number >> kind >> mode >> access >> process >> place && kind == "FLOCK" && place == file &&
-        process > 0)
+        process > 0 && CatchesHangUp(process))
       return process;
   }
   return std::nullopt;

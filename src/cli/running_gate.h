@@ -8,8 +8,9 @@
 
 namespace ecluse {
 
-// The process that holds the ledger's lock in `data_dir`, as /proc/locks tells; nullopt where none does, where it runs
-// out of this process's sight (another container), or on a file system that does not tell.
+// The process that holds the ledger's lock in `data_dir`, as /proc/locks tells, and that catches SIGHUP, so that it can
+// be told to reload. Nullopt where there is none, where it runs out of this process's sight (another container), or on
+// a file system that does not tell.
 std::optional<pid_t> RunningGate(const std::string& data_dir);
 
 }  // namespace ecluse

@@ -159,6 +159,7 @@ class Analyzer {
 
   // statement.cc
   Result<std::shared_ptr<Plan>> Rows(const pgq::SelectStmt& select);
+  Status AllSeen(const google::protobuf::Message& message) const;
   Status TopLevelOffset(const pgq::SelectStmt& select);
   Status FinishRows(const Output& output);
   Status ApplyLeaves(const std::vector<Leaf*>& leaves);
@@ -351,9 +352,10 @@ class Analyzer {
   std::deque<Leaf> leaves_;
   std::deque<Output> outputs_;
   std::vector<NodeInfo> nodes_;
-  std::vector<const GuardedView*> views_;  // of each table_ref
-  bool system_ = false;                    // some relation is a catalog's
-  bool unsystem_ = false;                  // some relation is a table
+  std::set<const google::protobuf::Message*> seen_;  // tables and calls of the tree that were walked
+  std::vector<const GuardedView*> views_;            // of each table_ref
+  bool system_ = false;                              // some relation is a catalog's
+  bool unsystem_ = false;                            // some relation is a table
   bool writes_ = false;
   std::set<const pgq::SelectStmt*> merged_unions_;  // whose duplicates an enclosing UNION removes
   bool statistic_ = false, statistic_form_ = false;

@@ -44,6 +44,7 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
   const std::string& name = parts.back();
   const bool builtin = parts.size() == 1 || (parts.size() == 2 && parts.front() == "pg_catalog");
   bool done = false;
+  seen_.insert(&call);
   if (builtin) ECLUSE_OK(SessionFunction(call, name, &done));
   if (done) return {};
   const bool listed = parts.size() == 2 && schema_.policy->functions.contains(parts[0] + "." + parts[1]);
@@ -73,9 +74,9 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
     }
   }
   if (call.has_over()) return WindowCall(call, level, place, name);
-  if (builtin && (allow::Aggregate(name) || call.agg_star() || call.has_agg_filter() || call.agg_within_group() ||
-                  call.agg_distinct() || call.agg_order_size() > 0)) {
-    if (!allow::Aggregate(name)) {
+  if ((builtin && allow::Aggregate(name)) || call.agg_star() || call.has_agg_filter() || call.agg_within_group() ||
+      call.agg_distinct() || call.agg_order_size() > 0) {
+    if (!builtin || !allow::Aggregate(name)) {
       return Forbid(call.location(), "plan.function", "function " + name + " is not an aggregate", {});
     }
     return AggregateCall(call, level, place, name);
@@ -121,6 +122,9 @@ Status Analyzer::WindowCall(const pgq::FuncCall& call, Level& level, Place place
   if (!allow::WindowFunction(name) && !allow::Aggregate(name)) {
     return Refuse(call.location(), "plan.window", "function " + name + " cannot be used with OVER", {});
   }
+  if (call.agg_order_size() > 0 || call.agg_within_group()) {
+    return Refuse(call.location(), "plan.window", "a window function takes no ORDER BY of its own", "Leave it out.");
+  }
   level.windows = true;
   if (!level.nodes.empty()) {
     if (!allow::Ranking(name) || call.has_agg_filter()) {
@@ -138,6 +142,7 @@ Status Analyzer::WindowCall(const pgq::FuncCall& call, Level& level, Place place
     level.ranking_windows.push_back(std::move(window));
   }
   ECLUSE_OK(Each(call.args(), level, place, false));
+  if (call.has_agg_filter()) ECLUSE_OK(Expression(call.agg_filter(), level, place, false));
   ECLUSE_OK(Each(call.over().partition_clause(), level, place, false));
   for (const pgq::Node& sort : call.over().order_clause()) {
     ECLUSE_OK(Expression(sort.sort_by().node(), level, place, false));
@@ -171,7 +176,8 @@ Status Analyzer::SessionFunction(const pgq::FuncCall& call, const std::string& n
   }
   if (name == "current_setting") {
     const auto setting = call.args_size() > 0 ? ConstantOf(call.args(0)) : std::nullopt;
-    if (!setting || setting->kind != ValueSource::Kind::constant || !ReadableSetting(setting->constant)) {
+    const bool plain = call.args_size() == 1 || (call.args_size() == 2 && ConstantOf(call.args(1)));
+    if (!setting || !plain || setting->kind != ValueSource::Kind::constant || !ReadableSetting(setting->constant)) {
       return Forbid(call.location(), "plan.setting", "this setting cannot be read here", "Use SHOW.");
     }
     *done = true;

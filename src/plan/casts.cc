@@ -9,7 +9,8 @@ namespace ecluse {
 Status Analyzer::Type(const pgq::TypeName& type) {
   const auto parts = NameParts(type.names());
   const bool builtin = parts.size() == 1 || (parts.size() == 2 && parts.front() == "pg_catalog");
-  if (!type.setof() && !type.pct_type() && !parts.empty()) {
+  const bool constants = std::ranges::all_of(type.typmods(), &pgq::Node::has_a_const);
+  if (!type.setof() && !type.pct_type() && !parts.empty() && constants) {
     if (builtin && allow::Type(parts.back())) return {};
     if (parts.size() == 2 && schema_.types.contains(parts[0] + "." + parts[1])) return {};
   }

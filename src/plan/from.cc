@@ -56,6 +56,7 @@ Result<FromItem*> Analyzer::From(const pgq::Node& node, Scope& scope, std::vecto
 
 Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope) {
   const std::string& name = range.relname();
+  seen_.insert(&range);
   if (!range.catalogname().empty()) {
     return Refuse(range.location(), "plan.name", "names with a database in front are not understood",
                   "Write schema.table.");

@@ -1,8 +1,10 @@
 // What passes, what it becomes, and what is refused by which rule.
 #include <gtest/gtest.h>
 
+#include "plan/parse.h"
 #include "plan/plan_fixture_test.h"
 #include "plan/planner.h"
+#include "plan/verify.h"
 
 namespace ecluse {
 namespace {
@@ -320,6 +322,51 @@ TEST_F(PlanTest, SettingsCannotOutrunThePolicy) {
   EXPECT_EQ(Rule("SET statement_timeout = '2min'"), "plan.setting");
   EXPECT_EQ(Rule("SET role = 'postgres'"), "plan.setting");
   EXPECT_EQ(Rule("SET session_replication_role = replica"), "plan.setting");
+}
+
+// Clauses that were once not walked: what they name would be read uncounted.
+TEST_F(PlanTest, NoClauseHidesATable) {
+  const std::string risk = "(SELECT v.nir FROM " + kPerson + " v LIMIT 1)";
+  for (const std::string& sql : std::vector<std::string>{
+           "WITH RECURSIVE z AS (SELECT ''::text AS a), t AS (WITH z AS (SELECT " + risk +
+               " AS a) SELECT a FROM z UNION ALL SELECT a FROM z WHERE false) SELECT t.a FROM t, person p",
+           "WITH RECURSIVE t(g) AS (SELECT 1 UNION ALL SELECT 1 WHERE false LIMIT " + risk + ") SELECT g FROM t",
+           "WITH RECURSIVE t(g) AS (SELECT 1 UNION ALL SELECT 1 WHERE false ORDER BY " + risk + ") SELECT g FROM t",
+           "SELECT count(*) OVER w FROM town WINDOW w AS (ORDER BY code ROWS " + risk + " PRECEDING)",
+           "SELECT count(*) OVER w FROM town WINDOW w AS (ROWS BETWEEN CURRENT ROW AND " + risk + " FOLLOWING)",
+           "SELECT count(*) FILTER (WHERE code < " + risk + ") OVER () FROM town",
+           "SELECT current_setting('server_version', " + risk + "::bool)",
+           "INSERT INTO person (person_id) VALUES (7) LIMIT " + risk,
+           "INSERT INTO person (person_id) VALUES (7) ORDER BY " + risk,
+           "INSERT INTO person (person_id) VALUES (7) OFFSET " + risk,
+           "SELECT 1 FROM " + kPerson,
+           "SELECT \"ecluse_test_officer\".relation_name(1)",
+       }) {
+    const std::string rule = Rule(sql);
+    EXPECT_FALSE(rule.starts_with("passes")) << rule;
+    EXPECT_NE(rule, "plan.verify") << sql;
+  }
+  EXPECT_EQ(Rule("SELECT ('1'::varchar(3))::text FROM person").substr(0, 6), "passes");
+}
+
+// The second opinion alone: what the analyzer would let through by mistake.
+TEST(VerifyTest, ViewsStandOnlyWhereTheGateWroteThem) {
+  ParseThreads threads(1);
+  Plan plan;
+  const auto approves = [&](std::string_view sql, std::vector<InsertedRange> inserted) {
+    bool approved = false;
+    threads.Run([&] { approved = Verify(*FixtureSchema(), plan, sql, inserted).has_value(); });
+    return approved;
+  };
+  EXPECT_TRUE(approves("SELECT c.oid FROM \"ecluse_test_officer\".\"pg_class\" c", {{18, 51}}));
+  EXPECT_FALSE(approves("SELECT c.oid FROM \"ecluse_test_officer\".\"pg_class\" c", {}));
+  EXPECT_TRUE(approves("SELECT \"ecluse_test_officer\".\"format_type\"(1)", {{7, 44}}));
+  EXPECT_FALSE(approves("SELECT \"ecluse_test_officer\".\"format_type\"(1)", {}));
+  EXPECT_TRUE(approves("SELECT name FROM \"ref\".\"town\"", {}));
+  // Fields that are not known of a node.
+  EXPECT_FALSE(approves("SELECT x.code FROM (\"ref\".\"town\" t JOIN \"ref\".\"town\" u ON true) AS x", {}));
+  EXPECT_FALSE(approves("SELECT t.code FROM \"ref\".\"town\" t JOIN \"ref\".\"town\" u USING (code) AS x", {}));
+  EXPECT_FALSE(approves("SELECT x.a FROM ROWS FROM (generate_series(1, 2)) AS x(a)", {}));
 }
 
 TEST_F(PlanTest, DeepAndLongStatementsAreRefusedInWords) {

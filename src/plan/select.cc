@@ -36,6 +36,13 @@ Status Analyzer::With(const pgq::WithClause& with, Scope& scope) {
     around.parent = scope.parent;
     around.ctes = scope.ctes;
     const pgq::SelectStmt& select = cte.ctequery().select_stmt();
+    if (with.recursive() && select.op() == pgq::SETOP_UNION &&
+        (select.has_with_clause() || select.sort_clause_size() > 0 || select.has_limit_count() ||
+         select.has_limit_offset() || select.locking_clause_size() > 0)) {
+      return Refuse(cte.location(), "plan.recursive",
+                    "a recursive UNION takes no WITH, ORDER BY, LIMIT or lock of its own",
+                    "Write them around the reference to \"" + cte.ctename() + "\".");
+    }
     auto output = with.recursive() && select.op() == pgq::SETOP_UNION ? RecursiveCte(select, cte, around)
                                                                       : Query(select, &around, Carry::hidden, false);
     if (!output) return std::unexpected(std::move(output).error());
@@ -227,6 +234,8 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
     for (const pgq::Node& sort : def.order_clause()) {
       ECLUSE_OK(Expression(sort.sort_by().node(), level, Place::select_list));
     }
+    if (def.has_start_offset()) ECLUSE_OK(Expression(def.start_offset(), level, Place::select_list));
+    if (def.has_end_offset()) ECLUSE_OK(Expression(def.end_offset(), level, Place::select_list));
   }
   ECLUSE_OK(Sort(select, level, output));
   const bool grouped = level.aggregates || select.group_clause_size() > 0 || select.has_having_clause();

@@ -51,6 +51,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
   }();
   if (!plan) return plan;
   Plan& made = **plan;
+  if (made.kind == Plan::Kind::rows || made.kind == Plan::Kind::write) ECLUSE_OK(AllSeen(node));
   made.guarded |= !made.tables.empty() || (made.inner && made.inner->guarded);
   made.read_only_catalog = system_ && !unsystem_;
   if (catalog_only_ && made.guarded) {
@@ -66,6 +67,27 @@ Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
                   "Send two statements.");
   }
   return plan;
+}
+
+// A clause that nothing above walked would hide whatever it reads.
+Status Analyzer::AllSeen(const google::protobuf::Message& message) const {
+  const std::string& kind = message.GetDescriptor()->name();
+  if (kind == "LockingClause") return {};  // the names in it are aliases
+  if ((kind == "RangeVar" || kind == "FuncCall") && !seen_.contains(&message)) {
+    return Refuse(-1, "plan.expression", "a part of this statement is not understood", "Write it in simpler parts.");
+  }
+  const auto* reflection = message.GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection->ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      ECLUSE_OK(AllSeen(field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
+                                             : reflection->GetMessage(message, field)));
+    }
+  }
+  return {};
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Rows(const pgq::SelectStmt& select) {

@@ -4,10 +4,10 @@
 #include <map>
 #include <set>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "plan/allow.h"
+#include "plan/known_nodes.h"
 #include "plan/parse.h"
 
 namespace ecluse {
@@ -20,71 +20,6 @@ using google::protobuf::Message;
 std::unexpected<Error> Disagree(std::string what) {
   return Fail(sqlstate::kNotSupported, "this statement cannot be rewritten safely", "Write it in simpler parts.",
               "plan.verify", "the verifier does not approve: " + std::move(what));
-}
-
-const std::unordered_set<std::string_view>& KnownKinds() {
-  static const std::unordered_set<std::string_view> kinds{"ParseResult",
-                                                          "RawStmt",
-                                                          "Node",
-                                                          "List",
-                                                          "String",
-                                                          "Integer",
-                                                          "Float",
-                                                          "Boolean",
-                                                          "BitString",
-                                                          "SelectStmt",
-                                                          "InsertStmt",
-                                                          "UpdateStmt",
-                                                          "DeleteStmt",
-                                                          "ResTarget",
-                                                          "ColumnRef",
-                                                          "ParamRef",
-                                                          "A_Const",
-                                                          "A_Expr",
-                                                          "BoolExpr",
-                                                          "NullTest",
-                                                          "BooleanTest",
-                                                          "TypeCast",
-                                                          "TypeName",
-                                                          "FuncCall",
-                                                          "WindowDef",
-                                                          "SubLink",
-                                                          "CaseExpr",
-                                                          "CaseWhen",
-                                                          "CoalesceExpr",
-                                                          "MinMaxExpr",
-                                                          "A_ArrayExpr",
-                                                          "RowExpr",
-                                                          "NamedArgExpr",
-                                                          "GroupingFunc",
-                                                          "GroupingSet",
-                                                          "CollateClause",
-                                                          "SQLValueFunction",
-                                                          "A_Indirection",
-                                                          "A_Indices",
-                                                          "A_Star",
-                                                          "RangeVar",
-                                                          "Alias",
-                                                          "JoinExpr",
-                                                          "RangeSubselect",
-                                                          "RangeFunction",
-                                                          "WithClause",
-                                                          "CommonTableExpr",
-                                                          "SortBy",
-                                                          "LockingClause",
-                                                          "OnConflictClause",
-                                                          "InferClause",
-                                                          "IndexElem",
-                                                          "MultiAssignRef",
-                                                          "SetToDefault",
-                                                          "TransactionStmt",
-                                                          "VariableSetStmt",
-                                                          "VariableShowStmt",
-                                                          "DefElem",
-                                                          "ExplainStmt",
-                                                          "ClosePortalStmt",
-                                                          "DiscardStmt"};
-  return kinds;
 }
 
 std::vector<std::string> Words(const google::protobuf::RepeatedPtrField<pgq::Node>& names) {
@@ -109,7 +44,7 @@ class Verifier {
     if (tree.stmts_size() != 1) return Disagree("not one statement");
     ECLUSE_OK(Walk(tree));
     const pgq::Node& statement = tree.stmts(0).stmt();
-    if (guarded_ && !plan_.guarded) return Disagree("a guarded view in an unguarded plan");
+    if (guarded_ > 0 && !plan_.guarded) return Disagree("a guarded view in an unguarded plan");
     for (const std::string& name : unqualified_) {
       if (!ctes_.contains(name)) return Disagree("unqualified relation " + name);
     }
@@ -118,6 +53,7 @@ class Verifier {
       return {};
     }
     if (statement.has_select_stmt()) return Top(statement.select_stmt());
+    if (guarded_ != 1) return Disagree("a write that reads guarded rows");
     if (statement.has_insert_stmt()) {
       return Written(statement.insert_stmt().relation(), statement.insert_stmt().returning_list());
     }
@@ -142,12 +78,13 @@ class Verifier {
   // Every node, by reflection: kinds, names and lists.
   Status Walk(const Message& message) {
     const std::string& kind = message.GetDescriptor()->name();
-    if (!KnownKinds().contains(kind)) return Disagree("node " + kind);
+    if (!KnownKind(kind)) return Disagree("node " + kind);
     ECLUSE_OK(Check(message, kind));
     const auto* reflection = message.GetReflection();
     std::vector<const FieldDescriptor*> fields;
     reflection->ListFields(message, &fields);
     for (const FieldDescriptor* field : fields) {
+      if (!KnownField(kind, field->name())) return Disagree("field " + field->name() + " of " + kind);
       if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
       if (field->is_repeated()) {
         for (int i = 0; i < reflection->FieldSize(message, field); ++i) {
@@ -179,11 +116,15 @@ class Verifier {
     } else if (kind == "ResTarget") {
       const auto& target = static_cast<const pgq::ResTarget&>(message);
       if (Reserved(target.name()) && !Inserted(target.location())) return Disagree("reserved output name");
-    } else if (kind == "SelectStmt") {
-      if (static_cast<const pgq::SelectStmt&>(message).has_into_clause()) return Disagree("INTO");
+    } else if (kind == "InsertStmt") {
+      const pgq::SelectStmt& values = static_cast<const pgq::InsertStmt&>(message).select_stmt().select_stmt();
+      if (values.values_lists_size() > 0 &&
+          (values.has_with_clause() || values.sort_clause_size() > 0 || values.has_limit_count() ||
+           values.has_limit_offset() || values.locking_clause_size() > 0)) {
+        return Disagree("INSERT of VALUES with more clauses");
+      }
     } else if (kind == "JoinExpr") {
       const auto& join = static_cast<const pgq::JoinExpr&>(message);
-      if (join.has_alias()) return Disagree("alias around a join");
       if (join.is_natural() && plan_.guarded) return Disagree("NATURAL");
     } else if (kind == "LockingClause") {
       const auto& lock = static_cast<const pgq::LockingClause&>(message);
@@ -193,15 +134,15 @@ class Verifier {
   }
 
   Status Relation(const pgq::RangeVar& range) {
-    if (!range.catalogname().empty()) return Disagree("relation of another database");
     if (range.schemaname().empty()) {
       // Names of WITH come earlier or later in the walk; Select() looks at their scope, level by level.
       unqualified_.insert(range.relname());
       return {};
     }
     if (range.schemaname() == schema_.login) {
+      if (!Inserted(range.location())) return Disagree("the client itself names a view of the role");
       if (views_.contains(range.relname())) {
-        guarded_ = true;
+        ++guarded_;
         return {};
       }
       if (shadows_.contains(range.relname())) return {};
@@ -220,7 +161,9 @@ class Verifier {
       if (Inserted(call.location()) && name == "hashtextextended") return {};
       return Disagree("function " + name);
     }
-    if (words.size() == 2 && words[0] == schema_.login && stand_ins_.contains(words[1])) return {};
+    if (words.size() == 2 && words[0] == schema_.login && stand_ins_.contains(words[1]) && Inserted(call.location())) {
+      return {};
+    }
     if (words.size() == 2 && words[0] == "information_schema" && allow::CatalogFunction(name)) return {};
     if (words.size() == 2 && schema_.policy->functions.contains(words[0] + "." + words[1])) return {};
     return Disagree("function " + name);
@@ -228,7 +171,7 @@ class Verifier {
 
   Status Type(const pgq::TypeName& type) const {
     const auto words = Words(type.names());
-    if (type.setof() || type.pct_type() || words.empty()) return Disagree("type");
+    if (words.empty() || !std::ranges::all_of(type.typmods(), &pgq::Node::has_a_const)) return Disagree("type");
     if ((words.size() == 1 || words[0] == "pg_catalog") &&
         (allow::Type(words.back()) || allow::NameType(words.back()))) {
       return {};
@@ -266,12 +209,37 @@ class Verifier {
 
   using Ctes = std::map<std::string, Exposed>;
 
+  // Sub-selects in every clause of one level, whichever it is, but those that are levels beside it.
+  Status Clauses(const pgq::SelectStmt& select, const Ctes& ctes) {
+    std::vector<const FieldDescriptor*> fields;
+    select.GetReflection()->ListFields(select, &fields);
+    for (const FieldDescriptor* field : fields) {
+      const std::string& name = field->name();
+      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || name == "from_clause" || name == "with_clause" ||
+          name == "larg" || name == "rarg") {
+        continue;
+      }
+      ECLUSE_OK(SubLinks(select, *field, ctes));
+    }
+    return {};
+  }
+
+  Status SubLinks(const Message& message, const FieldDescriptor& field, const Ctes& ctes) {
+    const auto* reflection = message.GetReflection();
+    if (!field.is_repeated()) return SubLinks(reflection->GetMessage(message, &field), ctes);
+    for (int i = 0; i < reflection->FieldSize(message, &field); ++i) {
+      ECLUSE_OK(SubLinks(reflection->GetRepeatedMessage(message, &field, i), ctes));
+    }
+    return {};
+  }
+
   Result<Exposed> Select(const pgq::SelectStmt& select, Ctes ctes, bool carries) {
     for (const pgq::Node& node : select.with_clause().ctes()) {
       const pgq::CommonTableExpr& cte = node.common_table_expr();
       if (select.with_clause().recursive()) ctes[cte.ctename()] = {};
       ECLUSE_TRY(ctes[cte.ctename()], Select(cte.ctequery().select_stmt(), ctes, true));
     }
+    ECLUSE_OK(Clauses(select, ctes));
     if (select.op() != pgq::SETOP_NONE) {
       ECLUSE_TRY(const Exposed left, Select(select.larg(), ctes, carries));
       ECLUSE_TRY(const Exposed right, Select(select.rarg(), ctes, carries));
@@ -290,14 +258,7 @@ class Verifier {
         if (!exposed.insert(target.name()).second) return Disagree("a hidden column twice");
         Collect(target.val(), handed);
       }
-      ECLUSE_OK(SubLinks(target.val(), ctes));
     }
-    for (const auto* part :
-         {&select.where_clause(), &select.having_clause(), &select.limit_count(), &select.limit_offset()}) {
-      ECLUSE_OK(SubLinks(*part, ctes));
-    }
-    for (const pgq::Node& node : select.group_clause()) ECLUSE_OK(SubLinks(node, ctes));
-    for (const pgq::Node& node : select.sort_clause()) ECLUSE_OK(SubLinks(node, ctes));
     if (carries && !std::ranges::includes(handed, required))
       return Disagree("people of a FROM item are not handed upwards");
     if (!carries && !required.empty() && !select.has_where_clause() && membership_ == 0 &&
@@ -371,14 +332,7 @@ class Verifier {
     std::vector<const FieldDescriptor*> fields;
     message.GetReflection()->ListFields(message, &fields);
     for (const FieldDescriptor* field : fields) {
-      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
-      if (!field->is_repeated()) {
-        ECLUSE_OK(SubLinks(message.GetReflection()->GetMessage(message, field), ctes));
-        continue;
-      }
-      for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) {
-        ECLUSE_OK(SubLinks(message.GetReflection()->GetRepeatedMessage(message, field, i), ctes));
-      }
+      if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) ECLUSE_OK(SubLinks(message, *field, ctes));
     }
     return {};
   }
@@ -399,7 +353,7 @@ class Verifier {
   const Plan& plan_;
   std::span<const InsertedRange> inserted_;
   std::set<std::string> views_, shadows_, stand_ins_, ctes_, unqualified_;
-  bool guarded_ = false;
+  int guarded_ = 0;  // references to guarded views
   int membership_ = 0;
 };
 

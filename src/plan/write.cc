@@ -160,7 +160,8 @@ Status Analyzer::OnConflict(const pgq::InsertStmt& insert, const FromItem& targe
   level.nodes = target.nodes;
   for (const pgq::Node& element : conflict.infer().index_elems()) {
     const pgq::IndexElem& index = element.index_elem();
-    if (index.name().empty() || relation.view->Find(index.name()) < 0 || index.opclass_size() > 0) {
+    if (index.name().empty() || relation.view->Find(index.name()) < 0 || index.opclass_size() > 0 ||
+        index.collation_size() > 0) {
       return Refuse(conflict.location(), "plan.on-conflict", "ON CONFLICT takes plain columns", {});
     }
   }
@@ -213,6 +214,11 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
     const pgq::SelectStmt& select = insert.select_stmt().select_stmt();
     if (select.values_lists_size() > 0) {
       if (select.has_with_clause()) return Refuse(-1, "plan.write-with", "WITH in INSERT is not available", {});
+      if (select.sort_clause_size() > 0 || select.has_limit_count() || select.has_limit_offset() ||
+          select.locking_clause_size() > 0) {
+        return Refuse(-1, "plan.write-values", "VALUES of an INSERT take no ORDER BY, LIMIT, OFFSET or lock",
+                      "Send only the rows to insert.");
+      }
       const Scope none;
       Scope scope;
       Level level;

@@ -10,6 +10,7 @@ SOMEBODY = "somebody"
 PICKED = "SELECT person_id FROM taj.person WHERE person_id = 1001 OR (person_id BETWEEN 1003 AND 1005 AND risk > 0)"
 RANKED = PICKED.replace("person_id FROM", "person_id, row_number() OVER (ORDER BY (person_id = 1001)) AS n FROM")
 GROUPED = "(SELECT birth_place, count(*) AS c FROM taj.person GROUP BY birth_place) x"
+VIEWS = '"ecluse_interior_counter"'  # where PostgreSQL has what the role sees
 
 UNCOUNTED = [
     ("empty groups", "a count of nothing is an answer", [
@@ -161,6 +162,16 @@ UNCOUNTED = [
         (("BEGIN", "DECLARE c CURSOR FOR SELECT 1 FROM taj.person WHERE person_id = 1003", "FETCH ALL c", "COMMIT"), {1003}),
         (("PREPARE q(int) AS SELECT 1 FROM taj.person WHERE person_id = $1", "EXECUTE q(1002)"), {1002}),
         (("PREPARE q(int[]) AS SELECT 1 FROM taj.person WHERE person_id = ANY ($1)", "EXECUTE q('{1002,1003}')"), {1002, 1003}),
+    ]),
+    ("the gate's own views", "a clause that is not walked reads them uncounted", [
+        (f"SELECT v.family_name FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = 1001", {1001}),
+        (f"WITH RECURSIVE z AS (SELECT ''::text AS a), t AS (WITH z AS (SELECT (SELECT v.family_name FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = g) AS a FROM generate_series(1001,1100,3) g) SELECT a FROM z UNION ALL SELECT a FROM z WHERE false) SELECT t.a FROM t, taj.person p WHERE p.person_id = 1001", {1004}),
+        (f"WITH RECURSIVE t(g) AS (SELECT g FROM generate_series(1,1000) g UNION ALL SELECT 1 WHERE false LIMIT (SELECT v.risk FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = 1004)) SELECT max(t.g) FROM t, taj.person p WHERE p.person_id = 1001", {1004}),
+        (f"WITH RECURSIVE t(g) AS (SELECT 1 UNION ALL SELECT 2 WHERE false ORDER BY (SELECT v.risk FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = 1004)) SELECT max(t.g) FROM t", {1004}),
+        (f"SELECT max(q.n) FROM (SELECT count(*) OVER w AS n FROM generate_series(1,1000) g WINDOW w AS (ORDER BY g ROWS (SELECT v.risk FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = 1004) PRECEDING)) q", {1004}),
+        (f"SELECT x.n FROM taj.person p, (SELECT count(*) FILTER (WHERE g <= (SELECT v.risk FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = 1004)) OVER () AS n FROM generate_series(1,1000) g LIMIT 1) x WHERE p.person_id = 1001", {1004}),
+        (("BEGIN", f"INSERT INTO sia.permit (owner_id, kind, status, points) VALUES (1001,'sport','asked',1),(1001,'sport','asked',2) LIMIT (SELECT v.points FROM {VIEWS}.\"sia.permit\" v WHERE v.permit_id = 7)"), SOMEBODY),
+        (f"SELECT g FROM taj.person p, generate_series(1,500) g WHERE p.person_id = 1001 LIMIT 0 OFFSET '(SELECT v.risk FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = 1004)'", {1004}),
     ]),
     ("EXPLAIN and locks", "an estimate, a wait", [
         ("EXPLAIN ANALYZE SELECT 1 FROM taj.person WHERE person_id = 1001", {1001}),

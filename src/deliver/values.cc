@@ -363,8 +363,14 @@ Result<int64_t> CountLookups(const Plan& plan, const BoundValues& values) {
 
 Result<int64_t> ReadSkip(const Plan& plan, const BoundValues& values) {
   if (!plan.skip) return 0;
-  ECLUSE_TRY(std::vector<std::string> ids, SourceIds(plan, plan.skip->value, values));
-  if (ids.empty()) return 0;  // OFFSET NULL skips nothing
+  const ValueSource& source = plan.skip->value;
+  if (source.kind == ValueSource::Kind::parameter) {
+    ECLUSE_TRY(const BoundValue* value, Parameter(values, source.parameter));
+    if (!value->bytes) return 0;  // OFFSET NULL skips nothing
+  }
+  ECLUSE_TRY(std::vector<std::string> ids, SourceIds(plan, source, values));
+  if (ids.empty())
+    return Fail("22P02", "OFFSET must be a whole number", "Give a number of rows from 0 on.", "deliver.offset");
   int64_t skip = 0;
   auto [end, error] = std::from_chars(ids[0].data(), ids[0].data() + ids[0].size(), skip);
   if (error != std::errc() || end != ids[0].data() + ids[0].size() || skip < 0)

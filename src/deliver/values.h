@@ -37,7 +37,8 @@ Result<std::vector<NamedPerson>> ReadAsked(const Plan& plan, const BoundValues& 
 // What running the statement costs in lookups: one for each arm, one more for each further value of a searched list.
 Result<int64_t> CountLookups(const Plan& plan, const BoundValues& values);
 
-// Rows that are charged and swallowed at the start of the result; 0 without OFFSET. A NULL or negative one is an error.
+// Rows that are charged and swallowed at the start of the result; 0 without OFFSET or with OFFSET
+// NULL. A negative one, and a text that is no number, is an error.
 Result<int64_t> ReadSkip(const Plan& plan, const BoundValues& values);
 
 }  // namespace ecluse

@@ -143,6 +143,13 @@ TEST(ReadSkip, OffsetFromAParameter) {
   EXPECT_EQ(*ReadSkip(plan, {{"12", false}}), 12);
   EXPECT_EQ(*ReadSkip(plan, {{std::nullopt, false}}), 0);
   EXPECT_FALSE(ReadSkip(plan, {{"-1", false}}));
+  EXPECT_FALSE(ReadSkip(plan, {{"", false}}));
+  EXPECT_FALSE(ReadSkip(plan, {{"(SELECT 1)", false}}));
+  ValueSource constant;
+  constant.constant = "(SELECT 1)";
+  constant.type = kInt8;
+  plan.skip = Skip{constant};
+  EXPECT_FALSE(ReadSkip(plan, {}));
 }
 
 }  // namespace

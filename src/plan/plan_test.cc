@@ -179,6 +179,14 @@ TEST_F(PlanTest, OffsetIsCharged) {
             "SELECT nir, \"person\".\"__subject\" AS \"__ecluse_s1\" FROM " + kPerson +
                 " AS \"person\" ORDER BY nir LIMIT (10)::pg_catalog.int8 + 20 ");
   EXPECT_EQ(Rule("SELECT * FROM (SELECT nir FROM person OFFSET 5) x"), "plan.offset");
+  EXPECT_EQ(Sql("SELECT nir FROM person LIMIT 1 OFFSET '7'"),
+            "SELECT nir, \"person\".\"__subject\" AS "
+            "\"__ecluse_s1\" FROM " +
+                kPerson + " AS \"person\" LIMIT (1)::pg_catalog.int8 + 7 ");
+  EXPECT_EQ(Rule("SELECT nir FROM person LIMIT 0 OFFSET '(SELECT 5)'"), "plan.offset");
+  EXPECT_EQ(Rule("SELECT nir FROM person LIMIT 0 OFFSET ''"), "plan.offset");
+  EXPECT_EQ(Rule("SELECT nir FROM person LIMIT 0 OFFSET -5"), "plan.offset");
+  EXPECT_EQ(Rule("SELECT nir FROM person LIMIT 0 OFFSET 1.5"), "plan.offset");
 }
 
 TEST_F(PlanTest, Statistics) {

@@ -164,6 +164,12 @@ Status Analyzer::TopLevelOffset(const pgq::SelectStmt& select) {
     return Refuse(-1, "plan.offset", "this OFFSET cannot be rewritten",
                   "Write LIMIT n OFFSET m at the end of the statement.");
   };
+  if (offset->kind == ValueSource::Kind::constant &&
+      (offset->constant.empty() ||
+       !std::ranges::all_of(offset->constant, [](char c) { return c >= '0' && c <= '9'; }))) {
+    return Refuse(-1, "plan.offset", "OFFSET takes a whole number from 0 on, or a parameter",
+                  "Write OFFSET 20, without quotes or signs.");
+  }
   // OFFSET and LIMIT of the statement itself stand outside all parentheses.
   size_t word = Clauses::npos, limit = Clauses::npos;
   for (size_t i = 0; i < clauses_.tokens().size(); ++i) {
@@ -180,10 +186,6 @@ Status Analyzer::TopLevelOffset(const pgq::SelectStmt& select) {
   };
   size_t end = value_end(word);
   if (clauses_.Word(end, "row") || clauses_.Word(end, "rows")) ++end;
-  const auto text_of = [&](size_t from, size_t to) {
-    return std::string(
-        text_.substr(clauses_.tokens()[from].begin, clauses_.tokens()[to - 1].end - clauses_.tokens()[from].begin));
-  };
   const std::string skip = offset->kind == ValueSource::Kind::constant
                                ? offset->constant
                                : "$" + std::to_string(offset->parameter) + "::pg_catalog.int8";
@@ -194,9 +196,9 @@ Status Analyzer::TopLevelOffset(const pgq::SelectStmt& select) {
     if (limit == Clauses::npos) return refuse();
     if (clauses_.Word(limit, "fetch")) return refuse();
     const size_t limit_end = value_end(limit);
-    const std::string count = text_of(limit + 1, limit_end);
-    splices_.Replace(clauses_.tokens()[limit].begin, clauses_.tokens()[limit_end - 1].end,
-                     "LIMIT (" + count + ")::pg_catalog.int8 + " + skip);
+    // Around the client's words, not over them: what is in between stays theirs to the verifier.
+    splices_.Insert(clauses_.tokens()[limit + 1].begin, "(");
+    splices_.Insert(clauses_.tokens()[limit_end - 1].end, ")::pg_catalog.int8 + " + skip);
   }
   plan_->skip = Skip{*offset};
   plan_->skip->value.type = 20;  // int8

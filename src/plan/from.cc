@@ -75,9 +75,9 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
       for (auto cte = level->ctes.rbegin(); cte != level->ctes.rend(); ++cte) {
         if (cte->name != name) continue;
         if (cte->output < 0) {
-          // The recursive reference of a CTE over catalogs or open tables: its columns are those of its first arm.
-          return Refuse(range.location(), "plan.recursive", "this recursive reference is not understood",
-                        "Recursive queries are available over catalogs and open tables only.");
+          return Refuse(range.location(), "plan.recursive",
+                        "\"" + name + "\" stands before the WITH query it means, or inside its own first arm",
+                        "Write the WITH queries in the order of their use; leave RECURSIVE out where none is.");
         }
         return Derived(outputs_[static_cast<size_t>(cte->output)], alias, range.has_alias() ? &range.alias() : nullptr,
                        {});

@@ -268,6 +268,22 @@ TEST_F(PlanTest, WithQueriesCarryTheirPeople) {
   EXPECT_EQ(Rule("SELECT (WITH secret AS (SELECT 1) SELECT 1 FROM secret), (SELECT 1 FROM secret)"), "plan.name");
 }
 
+TEST_F(PlanTest, ARecursiveListKnowsItsNamesFromTheStart) {
+  EXPECT_EQ(
+      Rule("SELECT x.b FROM (WITH c AS (SELECT 1 AS a, '' AS b) SELECT y.a, y.b FROM (WITH RECURSIVE d AS (SELECT "
+           "a, b FROM c), c AS (SELECT person_id AS a, nir AS b FROM person) SELECT a, b FROM d) y) x"),
+      "plan.recursive");
+  EXPECT_EQ(Rule("WITH RECURSIVE d AS (SELECT relname FROM pg_class), pg_class AS (SELECT nir AS relname FROM person) "
+                 "SELECT relname FROM d"),
+            "plan.recursive");
+  EXPECT_EQ(Rule("WITH c AS (SELECT 1 AS a) SELECT a FROM (WITH RECURSIVE c AS (SELECT a FROM c) SELECT a FROM c) x"),
+            "plan.recursive");
+  EXPECT_TRUE(Rule("WITH RECURSIVE a AS (SELECT nir FROM person), b AS (SELECT nir FROM a) SELECT nir FROM b")
+                  .starts_with("passes"));
+  EXPECT_TRUE(Rule("WITH c AS (SELECT 1 AS a) SELECT a FROM (WITH c AS (SELECT a FROM c) SELECT a FROM c) x")
+                  .starts_with("passes"));
+}
+
 TEST_F(PlanTest, AggregatesInDisguiseAreAggregates) {
   const std::string grouped = "(SELECT family_name, count(*) AS n FROM person GROUP BY family_name) x";
   EXPECT_EQ(Rule("SELECT y.v FROM (SELECT (SELECT x.n) AS v FROM " + grouped + ") y WHERE y.v > 3"),

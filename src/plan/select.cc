@@ -23,8 +23,8 @@ Result<Output> Analyzer::Query(const pgq::SelectStmt& select, const Scope* paren
 }
 
 Status Analyzer::With(const pgq::WithClause& with, Scope& scope) {
-  for (const pgq::Node& node : with.ctes()) {
-    const pgq::CommonTableExpr& cte = node.common_table_expr();
+  for (int number = 0; number < with.ctes_size(); ++number) {
+    const pgq::CommonTableExpr& cte = with.ctes(number).common_table_expr();
     if (!cte.ctequery().has_select_stmt()) {
       return Refuse(cte.location(), "plan.cte-write", "a WITH query that writes is not available here",
                     "Send INSERT, UPDATE or DELETE as a statement of its own, with RETURNING.");
@@ -35,6 +35,10 @@ Status Analyzer::With(const pgq::WithClause& with, Scope& scope) {
     Scope around;
     around.parent = scope.parent;
     around.ctes = scope.ctes;
+    // Under RECURSIVE, a name of the list means its own query from the first one on, before it is known here.
+    for (int i = number; with.recursive() && i < with.ctes_size(); ++i) {
+      around.ctes.push_back({with.ctes(i).common_table_expr().ctename(), -1});
+    }
     const pgq::SelectStmt& select = cte.ctequery().select_stmt();
     if (with.recursive() && select.op() == pgq::SETOP_UNION &&
         (select.has_with_clause() || select.sort_clause_size() > 0 || select.has_limit_count() ||

@@ -234,9 +234,14 @@ class Verifier {
   }
 
   Result<Exposed> Select(const pgq::SelectStmt& select, Ctes ctes, bool carries) {
+    const bool recursive = select.with_clause().recursive();
+    // PostgreSQL sees later names of a recursive list, and not those of the same name further out.
+    for (const pgq::Node& node : select.with_clause().ctes()) {
+      if (recursive) ctes.erase(node.common_table_expr().ctename());
+    }
     for (const pgq::Node& node : select.with_clause().ctes()) {
       const pgq::CommonTableExpr& cte = node.common_table_expr();
-      if (select.with_clause().recursive()) ctes[cte.ctename()] = {};
+      if (recursive && cte.ctequery().select_stmt().op() == pgq::SETOP_UNION) ctes[cte.ctename()] = {};
       ECLUSE_TRY(ctes[cte.ctename()], Select(cte.ctequery().select_stmt(), ctes, true));
     }
     ECLUSE_OK(Clauses(select, ctes));

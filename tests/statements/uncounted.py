@@ -173,6 +173,9 @@ UNCOUNTED = [
         (("BEGIN", f"INSERT INTO sia.permit (owner_id, kind, status, points) VALUES (1001,'sport','asked',1),(1001,'sport','asked',2) LIMIT (SELECT v.points FROM {VIEWS}.\"sia.permit\" v WHERE v.permit_id = 7)"), SOMEBODY),
         (f"SELECT g FROM taj.person p, generate_series(1,500) g WHERE p.person_id = 1001 LIMIT 0 OFFSET '(SELECT v.risk FROM {VIEWS}.\"taj.person\" v WHERE v.person_id = 1004)'", {1004}),
     ]),
+    ("names that mean something else", "the gate charges for one row, PostgreSQL shows another", [
+        ("SELECT x.a, x.b FROM taj.person p, (WITH c AS (SELECT 1 AS a, '' AS b) SELECT y.a, y.b FROM (WITH RECURSIVE d AS (SELECT a, b FROM c), c AS (SELECT person_id AS a, family_name AS b FROM taj.person) SELECT a, b FROM d) y) x WHERE p.person_id = 1001", {1004}),
+    ]),
     ("EXPLAIN and locks", "an estimate, a wait", [
         ("EXPLAIN ANALYZE SELECT 1 FROM taj.person WHERE person_id = 1001", {1001}),
         ("SELECT 1 FROM taj.person WHERE person_id = 1002 FOR UPDATE", {1002}),

@@ -240,6 +240,13 @@ class Analyzer {
     const Scope* scope = nullptr;
   };
   Result<Found> Resolve(const pgq::ColumnRef& ref, const Scope& scope);
+  struct Table_ {
+    const Relation* relation = nullptr;
+    bool outer = false;
+    const Scope* scope = nullptr;
+  };
+  // What `table` or `schema.table` in front of a column means: the nearest of that name.
+  Result<Table_> NamedTable(const std::vector<std::string>& parts, const Scope& scope, int location);
   std::optional<Found> TryUnqualified(const std::string& name, const Scope& scope, bool* ambiguous) const;
   Result<Column> UseColumn(const Found& found, int location);
   const GuardedView* FindGuarded(const std::string& schema, const std::string& name) const;

@@ -109,6 +109,7 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
     relation->kind = RelationKind::guarded;
     relation->view = view;
     unsystem_ = true;
+    if (!range.has_alias()) relation->schema = view->table.schema;
     relation->table_ref = static_cast<int>(plan_->tables.size());
     plan_->tables.push_back({view->table, view->space, {}});
     views_.push_back(view);
@@ -130,6 +131,7 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
   } else if (const OpenTable* open = FindTable(schema_.open, range.schemaname(), name)) {
     relation->kind = RelationKind::open;
     unsystem_ = true;
+    if (!range.has_alias()) relation->schema = open->table.schema;
     for (const OpenColumn& column : open->columns) {
       relation->columns.push_back({.name = column.name, .origin = {}, .type = column.type, .constants = {}});
     }
@@ -281,8 +283,8 @@ Status Analyzer::OuterTie(const FromItem& counted, const FromItem& missing, cons
 }
 
 Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::vector<const FromItem*>& before) {
-  if (join.has_alias()) {
-    return Refuse(-1, "plan.join-alias", "an alias around a whole join is not available",
+  if (join.has_alias() || join.has_join_using_alias()) {
+    return Refuse(-1, "plan.join-alias", "an alias of a whole join, or of USING, is not available",
                   "Give the joined tables their own aliases.");
   }
   ECLUSE_TRY(FromItem * left, From(join.larg(), scope, before));

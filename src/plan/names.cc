@@ -28,24 +28,61 @@ std::set<int> Closure(std::set<int> start, const std::vector<std::pair<int, int>
   return start;
 }
 
+namespace {
+
+// Columns that every table has beside its own (manual 5.5); views have none.
+bool SystemColumn(std::string_view name) {
+  return name == "tableoid" || name == "ctid" || name == "xmin" || name == "xmax" || name == "cmin" || name == "cmax";
+}
+
+}  // namespace
+
 std::optional<Analyzer::Found> Analyzer::TryUnqualified(const std::string& name, const Scope& scope,
                                                         bool* ambiguous) const {
   bool outer = false;
   for (const Scope* level = &scope; level != nullptr; level = level->parent, outer = true) {
-    const StarColumn* match = nullptr;
+    std::vector<Found> matches;
+    bool system = false;
     for (const FromItem* item : level->items) {
       for (const StarColumn& candidate : item->star) {
-        if (candidate.column.name != name) continue;
-        if (match != nullptr) {
-          *ambiguous = true;
-          return std::nullopt;
+        if (candidate.column.name == name) matches.push_back({candidate.column, candidate.sql, outer, level});
+      }
+      for (const auto& relation : item->relations) {
+        system |= relation->kind == RelationKind::open && SystemColumn(name);
+        for (const Column& candidate : relation->columns) {
+          if (!candidate.readable && candidate.name == name) matches.push_back({candidate, {}, outer, level});
         }
-        match = &candidate;
       }
     }
-    if (match != nullptr) return Found{match->column, match->sql, outer, level};
+    *ambiguous = matches.size() > 1;
+    if (matches.size() == 1) return matches.front();
+    // PostgreSQL would find the table's own before it looks further out.
+    if (*ambiguous || system) return std::nullopt;
   }
   return std::nullopt;
+}
+
+Result<Analyzer::Table_> Analyzer::NamedTable(const std::vector<std::string>& parts, const Scope& scope, int location) {
+  const std::string& table = parts.back();
+  bool outer = false;
+  for (const Scope* level = &scope; level != nullptr; level = level->parent, outer = true) {
+    std::vector<const Relation*> matches;
+    for (const FromItem* item : level->items) {
+      for (const auto& relation : item->relations) {
+        if (relation->alias == table) matches.push_back(relation.get());
+      }
+    }
+    if (matches.size() > 1) {
+      return NameError(location, "42P09", "table reference \"" + table + "\" is ambiguous");
+    }
+    if (matches.empty()) continue;
+    if (parts.size() == 1 || matches.front()->schema == parts.front()) return Table_{matches.front(), outer, level};
+    // The table goes by its alias alone once it is rewritten, and this one is nearer.
+    return Refuse(location, "plan.name",
+                  "\"" + parts.front() + "." + table + "\" stands where \"" + table + "\" is another table",
+                  "Give the tables aliases and write alias.column.");
+  }
+  return NameError(location, sqlstate::kUndefinedTable, "missing FROM-clause entry for table \"" + table + "\"");
 }
 
 Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope& scope) {
@@ -66,14 +103,9 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
       return NameError(ref.location(), sqlstate::kAmbiguousColumn,
                        "column reference \"" + parts[0] + "\" is ambiguous");
     }
-    for (const Scope* level = &scope; level != nullptr; level = level->parent) {
-      for (const FromItem* item : level->items) {
-        for (const auto& relation : item->relations) {
-          if (relation->alias != parts[0]) continue;
-          return Refuse(ref.location(), "plan.whole-row", "a whole row cannot be used as a value",
-                        "Name the columns of " + parts[0] + " that you need.");
-        }
-      }
+    if (NamedTable(parts, scope, ref.location())) {
+      return Refuse(ref.location(), "plan.whole-row", "a whole row cannot be used as a value",
+                    "Name the columns of " + parts[0] + " that you need.");
     }
     return NameError(ref.location(), sqlstate::kUndefinedColumn, "column \"" + parts[0] + "\" does not exist");
   }
@@ -81,32 +113,30 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
     return Refuse(ref.location(), "plan.name", "names of more than three parts are not understood",
                   "Give the table an alias and write alias.column.");
   }
-  const std::string& column = parts.back();
-  const std::string& table = parts[parts.size() - 2];
-  bool outer = false;
-  for (const Scope* level = &scope; level != nullptr; level = level->parent, outer = true) {
-    for (const FromItem* item : level->items) {
-      for (const auto& relation : item->relations) {
-        if (relation->alias != table || (parts.size() == 3 && relation->schema != parts[0])) continue;
-        for (const Column& candidate : relation->columns) {
-          if (candidate.name != column) continue;
-          if (parts.size() == 3) {
-            // The table now goes by its alias alone.
-            const size_t first = clauses_.TokenAt(static_cast<size_t>(ref.location()));
-            if (first == Clauses::npos || !clauses_.Symbol(first + 1, ".")) {
-              return Refuse(ref.location(), "plan.name", "this name cannot be rewritten", "Give the table an alias.");
-            }
-            splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[first + 1].end, "");
-          }
-          if (seen_ != nullptr) seen_->push_back(level);
-          return Found{candidate, QuoteIdentifier(table) + "." + QuoteIdentifier(column), outer, level};
-        }
-        return NameError(ref.location(), sqlstate::kUndefinedColumn,
-                         "column " + table + "." + column + " does not exist");
-      }
-    }
+  const std::string column = std::move(parts.back());
+  parts.pop_back();
+  ECLUSE_TRY(const Table_ table, NamedTable(parts, scope, ref.location()));
+  std::vector<const Column*> matches;
+  for (const Column& candidate : table.relation->columns) {
+    if (candidate.name == column) matches.push_back(&candidate);
   }
-  return NameError(ref.location(), sqlstate::kUndefinedTable, "missing FROM-clause entry for table \"" + table + "\"");
+  if (matches.size() != 1) {
+    const std::string name = parts.back() + "." + column;
+    return matches.empty() ? NameError(ref.location(), sqlstate::kUndefinedColumn, "column " + name + " does not exist")
+                           : NameError(ref.location(), sqlstate::kAmbiguousColumn,
+                                       "column reference \"" + name + "\" is ambiguous");
+  }
+  if (parts.size() == 2) {
+    // The table now goes by its alias alone.
+    const size_t first = clauses_.TokenAt(static_cast<size_t>(ref.location()));
+    if (first == Clauses::npos || !clauses_.Symbol(first + 1, ".")) {
+      return Refuse(ref.location(), "plan.name", "this name cannot be rewritten", "Give the table an alias.");
+    }
+    splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[first + 1].end, "");
+  }
+  if (seen_ != nullptr) seen_->push_back(table.scope);
+  return Found{*matches.front(), QuoteIdentifier(parts.back()) + "." + QuoteIdentifier(column), table.outer,
+               table.scope};
 }
 
 Result<Column> Analyzer::UseColumn(const Found& found, int location) {

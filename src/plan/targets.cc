@@ -134,21 +134,10 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
   if (parts.empty()) {
     for (const FromItem* item : level.scope->items) columns.insert(columns.end(), item->star.begin(), item->star.end());
   } else {
-    const Relation* match = nullptr;
-    for (const Scope* scope = level.scope; scope != nullptr && match == nullptr; scope = scope->parent) {
-      for (const FromItem* item : scope->items) {
-        for (const auto& relation : item->relations) {
-          if (relation->alias != parts.back() || (parts.size() != 1 && relation->schema != parts[0])) continue;
-          match = relation.get();
-          outer = scope != level.scope;
-          if (seen_ != nullptr) seen_->push_back(scope);
-        }
-      }
-    }
-    if (match == nullptr) {
-      return NameError(ref.location(), sqlstate::kUndefinedTable,
-                       "missing FROM-clause entry for table \"" + parts.back() + "\"");
-    }
+    ECLUSE_TRY(const Table_ table, NamedTable(parts, *level.scope, ref.location()));
+    const Relation* match = table.relation;
+    outer = table.outer;
+    if (seen_ != nullptr) seen_->push_back(table.scope);
     for (const Column& column : match->columns) {
       if (column.readable)
         columns.push_back({QuoteIdentifier(match->alias) + "." + QuoteIdentifier(column.name), column});
@@ -162,6 +151,7 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
     ambiguous |= !seen.insert(column.sql).second;
     sql += (sql.empty() ? "" : ", ") + column.sql;
     ECLUSE_TRY(Column used, UseColumn({column.column, column.sql, false}, ref.location()));
+    if (outer) used.origin.reset();
     if (used.origin) level.bare.push_back({*used.origin, column.sql});
     used.constants.clear();
     used.outer_aggregate = used.on_aggregate && (outer || used.outer_aggregate);

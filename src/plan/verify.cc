@@ -181,6 +181,7 @@ class Verifier {
   }
 
   Status Column(const pgq::ColumnRef& ref) const {
+    if (ref.fields_size() > 2 && plan_.guarded) return Disagree("a column with its schema");
     for (const pgq::Node& field : ref.fields()) {
       if (field.has_a_star() && plan_.guarded) return Disagree("*");
       if (field.has_string() && Reserved(field.string().sval()) && !Inserted(ref.location())) {

@@ -176,6 +176,11 @@ UNCOUNTED = [
     ("names that mean something else", "the gate charges for one row, PostgreSQL shows another", [
         ("SELECT x.a, x.b FROM taj.person p, (WITH c AS (SELECT 1 AS a, '' AS b) SELECT y.a, y.b FROM (WITH RECURSIVE d AS (SELECT a, b FROM c), c AS (SELECT person_id AS a, family_name AS b FROM taj.person) SELECT a, b FROM d) y) x WHERE p.person_id = 1001", {1004}),
     ]),
+    ("forged ties", "the sub-select looks tied to the row outside and is not", [
+        ("SELECT j.person_id, (SELECT string_agg(q.person_id || ' ' || q.family_name, ',') FROM taj.person q JOIN (SELECT g AS person_id FROM generate_series(1004,1020) g) r USING (person_id) AS j WHERE q.person_id = j.person_id) AS n FROM taj.person j WHERE j.person_id = 1001", {1004}),
+        ("SELECT person_id, (SELECT string_agg(person.person_id || ' ' || person.outcome, ',') FROM taj.involvement person WHERE person.person_id = taj.person.person_id AND person.person_id BETWEEN 1004 AND 1016) AS n FROM taj.person WHERE person_id = 1001", {1004}),
+        ("SELECT t.town_id, x.person_id FROM ref.town t, taj.person, LATERAL (SELECT person.person_id FROM taj.involvement person WHERE person.person_id = taj.person.person_id LIMIT 1) x WHERE taj.person.person_id = 1001 LIMIT 3", {1004}),
+    ]),
     ("EXPLAIN and locks", "an estimate, a wait", [
         ("EXPLAIN ANALYZE SELECT 1 FROM taj.person WHERE person_id = 1001", {1001}),
         ("SELECT 1 FROM taj.person WHERE person_id = 1002 FOR UPDATE", {1002}),

@@ -1,7 +1,7 @@
 # make          builds the program (build/release/ecluse)
 # make demo     a private PostgreSQL, a fictitious register, the gate before it; DEMO="--subjects 1000000" passes options on
-# make test     everything CI runs: unit tests with the fuzz corpora, then the end-to-end tests
-# make sanitized, make thread   the unit tests and corpora under address+undefined, and under thread sanitizers
+# make test     everything CI runs: the end-to-end tests, then unit tests and corpora under address+undefined sanitizers
+# make unit, make sanitized, make thread   unit tests and corpora as they are; under address+undefined; under thread
 # make bench    measures, and writes bench/results.md
 # make install  program, systemd unit, documents and an example policy; takes DESTDIR and prefix
 
@@ -30,8 +30,10 @@ demo: all
 
 test:
 	@tools/install-deps.sh test
-	@$(MAKE) --no-print-directory unit
+	@mkdir -p build
+	@$(call build,release,--target ecluse)
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory sanitized
 
 unit:
 	@mkdir -p build
@@ -45,7 +47,7 @@ e2e:
 sanitized:
 	@mkdir -p build
 	@$(call build,address)
-	@ctest --test-dir build/address --output-on-failure --no-tests=error
+	@ctest --test-dir build/address --parallel $(JOBS) --output-on-failure --no-tests=error
 
 thread:
 	@mkdir -p build

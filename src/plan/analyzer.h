@@ -391,7 +391,7 @@ class Analyzer {
     const pgq::SelectStmt* select = nullptr;
   };
   std::optional<Membership> membership_;
-  std::vector<const Scope*>* seen_ = nullptr;  // while an aggregate is walked: the levels its columns belong to
+  std::vector<const Scope*>* levels_seen_ = nullptr;  // while an aggregate is walked: the levels its columns belong to
 };
 
 // Words of a dotted name, from a list of String nodes.

@@ -94,9 +94,9 @@ Status Analyzer::AggregateCall(const pgq::FuncCall& call, Level& level, Place pl
   level.aggregates = true;
   // PostgreSQL computes an aggregate at the innermost level that its columns belong to (manual 4.2.7).
   std::vector<const Scope*> seen;
-  std::vector<const Scope*>* const around = std::exchange(seen_, &seen);
+  std::vector<const Scope*>* const around = std::exchange(levels_seen_, &seen);
   const Status walked = AggregateArguments(call, level);
-  seen_ = around;
+  levels_seen_ = around;
   ECLUSE_OK(walked);
   if (around != nullptr) around->insert(around->end(), seen.begin(), seen.end());
   const auto belongs = [&](const Scope* scope) { return std::ranges::find(seen, scope) != seen.end(); };

@@ -96,7 +96,7 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
   if (parts.size() == 1) {
     bool ambiguous = false;
     if (auto found = TryUnqualified(parts[0], scope, &ambiguous)) {
-      if (seen_ != nullptr) seen_->push_back(found->scope);
+      if (levels_seen_ != nullptr) levels_seen_->push_back(found->scope);
       return *found;
     }
     if (ambiguous) {
@@ -134,7 +134,7 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
     }
     splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[first + 1].end, "");
   }
-  if (seen_ != nullptr) seen_->push_back(table.scope);
+  if (levels_seen_ != nullptr) levels_seen_->push_back(table.scope);
   return Found{*matches.front(), QuoteIdentifier(parts.back()) + "." + QuoteIdentifier(column), table.outer,
                table.scope};
 }

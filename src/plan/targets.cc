@@ -137,7 +137,7 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
     ECLUSE_TRY(const Table_ table, NamedTable(parts, *level.scope, ref.location()));
     const Relation* match = table.relation;
     outer = table.outer;
-    if (seen_ != nullptr) seen_->push_back(table.scope);
+    if (levels_seen_ != nullptr) levels_seen_->push_back(table.scope);
     for (const Column& column : match->columns) {
       if (column.readable)
         columns.push_back({QuoteIdentifier(match->alias) + "." + QuoteIdentifier(column.name), column});

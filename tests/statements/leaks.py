@@ -462,10 +462,10 @@ LEAKS = [
         "SELECT count(*) FROM lapi.sighting WHERE plate IN (SELECT 'AJ-000-CA' UNION ALL SELECT 'x')",
         "SELECT count(*) FROM lapi.sighting WHERE plate IN (WITH z AS (SELECT 'AJ-000-CA' AS q) SELECT q FROM z)",
         "SELECT sighting_id, 'AJ-000-CA' IN (SELECT b.plate FROM lapi.sighting b WHERE b.plate = a.plate) FROM lapi.sighting a",
-        "SELECT (SELECT x.* FROM (SELECT b.plate FROM lapi.sighting b WHERE b.plate = a.plate LIMIT 1) x) FROM lapi.sighting a",
+        "SELECT (SELECT x.* FROM (SELECT b.plate FROM lapi.sighting b) x WHERE x.plate = a.plate LIMIT 1) FROM lapi.sighting a",
         "SELECT y.v FROM lapi.sighting s, LATERAL (WITH RECURSIVE r(v) AS (SELECT (''::text COLLATE \"C\") UNION ALL SELECT s.plate FROM r WHERE v = '') SELECT max(v) AS v FROM r) y",
         "SELECT y.v, s.seen_at FROM lapi.sighting s, LATERAL (WITH RECURSIVE r(v) AS (SELECT ''::text UNION ALL SELECT s.plate FROM r WHERE v = '') SELECT max(v) AS v FROM r) y",
-        "SELECT ARRAY(SELECT x.* FROM (SELECT b.plate FROM lapi.sighting b WHERE b.plate = a.plate) x) FROM lapi.sighting a",
+        "SELECT ARRAY(SELECT x.* FROM (SELECT b.plate FROM lapi.sighting b) x WHERE x.plate = a.plate) FROM lapi.sighting a",
     ]),
 ]
 

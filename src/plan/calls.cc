@@ -102,7 +102,7 @@ Status Analyzer::AggregateCall(const pgq::FuncCall& call, Level& level, Place pl
   const auto belongs = [&](const Scope* scope) { return std::ranges::find(seen, scope) != seen.end(); };
   bool outer = false;
   for (const Scope* scope = level.scope->parent; scope != nullptr; scope = scope->parent) outer |= belongs(scope);
-  if (outer && !belongs(level.scope)) {
+  if (outer && !belongs(level.scope) && !views_.empty()) {
     return Refuse(call.location(), "plan.aggregate",
                   "aggregate " + name + " over columns of an enclosing query alone is computed there",
                   "Write it in the query whose FROM has these columns.");

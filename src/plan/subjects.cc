@@ -17,6 +17,14 @@ bool Text(Oid type) { return type == kText || type == kVarchar; }
 // A value of the one is the same value, written the same, in the other.
 bool SameKind(Oid a, Oid b) { return a == b || (Integer(a) && Integer(b)) || (Text(a) && Text(b)); }
 
+// Of PostgreSQL's arrays of these types (pg_type.dat).
+Oid ElementOf(Oid array) {
+  static const std::map<Oid, Oid> elements{{1005, kInt2},    {1007, kInt4},    {1016, kInt8}, {1009, kText},
+                                           {1015, kVarchar}, {1231, kNumeric}, {2951, kUuid}};
+  const auto it = elements.find(array);
+  return it == elements.end() ? 0 : it->second;
+}
+
 // The constant's text is what `type` reads: 1.5 as an integer, or 1e3 as text, is something else.
 bool Keeps(const pgq::A_Const& constant, Oid type) {
   switch (constant.val_case()) {
@@ -111,9 +119,8 @@ std::optional<ValueSource> Analyzer::Recast(std::optional<ValueSource> value, co
   if (value->kind == ValueSource::Kind::parameter) {
     const auto index = static_cast<size_t>(value->parameter - 1);
     const Oid declared = index < plan_->parameter_types.size() ? plan_->parameter_types[index] : 0;
-    if (declared != 0 && !value->array && name.array_bounds_size() == 0 && !SameKind(declared, type)) {
-      return std::nullopt;
-    }
+    const bool array = value->array || name.array_bounds_size() > 0;
+    if (declared != 0 && !SameKind(array ? ElementOf(declared) : declared, type)) return std::nullopt;
   }
   if (value->type == 0) value->type = type;
   value->array |= name.array_bounds_size() > 0;

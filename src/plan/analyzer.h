@@ -185,6 +185,7 @@ class Analyzer {
   Known KnownOf(const Scope& scope) const;
   Status MustBeTied(const Known& known, std::string_view what) const;
   Status Items(const Level& level, const Known& known, bool grouped, Leaf& leaf, Output& output);
+  std::set<int> PickedBy(const pgq::SelectStmt& select, const Scope& scope, const Output& output);
   Result<std::string> Ranking(const Level& level, const Known& known, const std::string& item);
 
   // targets.cc

@@ -92,7 +92,6 @@ Result<Output> Analyzer::RecursiveCte(const pgq::SelectStmt& select, const pgq::
                     "Show the aggregate beside the recursive query.");
     }
     column.origin.reset();
-    column.constants.clear();
   }
   return first;
 }
@@ -291,7 +290,8 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   }
   ECLUSE_OK(Items(level, known, grouped || (distinct && !distinct_on), leaf, output));
   // Rows cut from one counted person's rows tell of that person alone. What was cut before it was tied stays cut.
-  const bool limited = (distinct_on || select.has_limit_count() || select.has_limit_offset()) && !known.Covered({});
+  const bool others = distinct_on && !known.Covered(PickedBy(select, scope, output));
+  const bool limited = (others || select.has_limit_count() || select.has_limit_offset()) && !known.Covered({});
   const std::set<int> tied = Closure(known.outer, known.all.equal);
   for (Output::Hidden& hidden : output.hidden) {
     hidden.limited |= limited || known.all.limited.contains(hidden.node);
@@ -342,6 +342,23 @@ Result<std::string> Analyzer::Ranking(const Level& level, const Known& known, co
     all = all.empty() ? whole : "pg_catalog.concat_ws(E'\\x1f', " + all + ", " + whole + ")";
   }
   return all.empty() ? item : all;
+}
+
+// Whose rows DISTINCT ON picks among: one person's, where their subject is among its columns.
+std::set<int> Analyzer::PickedBy(const pgq::SelectStmt& select, const Scope& scope, const Output& output) {
+  Grouping by;
+  for (const pgq::Node& node : select.distinct_clause()) {
+    const auto column = ColumnOf(node, scope);
+    if (!column || column->outer || !column->column.origin) continue;
+    const Origin& own = *column->column.origin;
+    // An output of that name comes before the column.
+    const bool other = std::ranges::any_of(output.columns, [&](const Column& shown) {
+      return shown.name == column->column.name &&
+             !(shown.origin && shown.origin->node == own.node && shown.origin->column == own.column);
+    });
+    if (!other) by.keys.insert({own.node, own.column});
+  }
+  return KeyNodes(by);
 }
 
 Status Analyzer::Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded) {

@@ -34,7 +34,7 @@ TEST_F(PeopleTest, PseudonymsAreComparedWithPseudonymsAlone) {
   EXPECT_TRUE(Rule(where + "NOT IN (WITH z AS (SELECT patient_id FROM med.patient) SELECT patient_id FROM z)")
                   .starts_with("passes"));
   const std::string star =
-      "(SELECT x.* FROM (SELECT b.patient_id FROM med.patient b WHERE b.patient_id = a.patient_id) x)";
+      "(SELECT x.* FROM (SELECT b.patient_id FROM med.patient b) x WHERE x.patient_id = a.patient_id)";
   EXPECT_EQ(Rule("SELECT " + star + " FROM med.patient a"), "plan.pseudonym");
   EXPECT_EQ(Rule("SELECT ARRAY" + star + " FROM med.patient a"), "plan.pseudonym");
   EXPECT_EQ(Rule("SELECT 'x' IN " + star + " FROM med.patient a"), "plan.pseudonym");
@@ -74,12 +74,19 @@ TEST_F(PeopleTest, WhatWasPickedAmongOthersIsNotTied) {
     EXPECT_EQ(Rule("SELECT person_id FROM " + c + " GROUP BY person_id HAVING count(*) > 1"), "plan.having");
     EXPECT_TRUE(Rule("SELECT c.person_id FROM " + c + " JOIN person p USING (person_id)").starts_with("passes"));
   }
+  EXPECT_EQ(
+      Rule("SELECT 1 FROM person p LEFT JOIN (SELECT DISTINCT ON (person_id) family_name AS person_id, person_id AS "
+           "id FROM person ORDER BY person_id) c ON c.id = p.person_id"),
+      "plan.outer-join");
   const std::string left = "SELECT p.nir FROM person p LEFT JOIN ";
   for (const char* kept :
        {"(SELECT person_id, row_number() OVER (PARTITION BY person_id ORDER BY case_id) AS n FROM involvement) c ON "
         "c.person_id = p.person_id AND c.n = 1",
         "LATERAL (SELECT i.outcome, row_number() OVER (ORDER BY i.case_id) AS n FROM involvement i WHERE i.person_id = "
         "p.person_id) c ON c.n = 1",
+        "(SELECT DISTINCT ON (person_id) person_id, outcome FROM involvement ORDER BY person_id, case_id) c ON "
+        "c.person_id "
+        "= p.person_id",
         "LATERAL (SELECT o.name FROM involvement i LEFT JOIN sia.owner o ON o.owner_id = i.person_id WHERE i.person_id "
         "= "
         "p.person_id ORDER BY o.name LIMIT 1) c ON true",
@@ -201,6 +208,10 @@ TEST_F(PeopleTest, WhoIsAskedForIsWhoPostgresqlFinds) {
   EXPECT_EQ(asked("person_id = $1::int", {25}), " /25");
   EXPECT_EQ(asked("$1::float4 > 0 AND person_id = $1"), "$1:23 /23");
   EXPECT_EQ(asked("person_id = ANY ($1)"), "$1:23");
+  EXPECT_EQ(asked("person_id = ANY ($1::int[])"), "$1:23");
+  EXPECT_EQ(asked("person_id = ANY ($1::int[])", {1016}), "$1:23 /1016");
+  EXPECT_EQ(asked("person_id = ANY ($1::int[])", {1009}), "plan.array");
+  EXPECT_EQ(asked("person_id = ANY ($1::text[]::int[])"), "plan.array");
   EXPECT_TRUE((*Make("SELECT person_id FROM person WHERE nir = 'x'::char(1) AND family_name = 'y'"))->resolve.empty());
   EXPECT_FALSE((*Make("SELECT person_id FROM person WHERE nir = 'x'::varchar AND family_name = 'y'"))->resolve.empty());
 }

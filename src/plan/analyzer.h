@@ -125,6 +125,7 @@ struct Level {
   bool aggregates = false, windows = false, rankings = false;
   bool saw_on_aggregate = false;     // some column told of an aggregate further in
   bool saw_outer_aggregate = false;  // … that is in a row of an enclosing level
+  bool named = false;                // every output gets its name in the text
   // Bare columns used outside aggregates, for GROUP BY completion.
   struct Bare {
     Origin origin;
@@ -189,10 +190,14 @@ class Analyzer {
   Result<std::string> Ranking(const Level& level, const Known& known, const std::string& item);
 
   // targets.cc
-  Status Targets(const pgq::SelectStmt& select, Level& level, bool pseudonyms, Output& output);
+  // `end` is one past the last token of `list`, or npos where it is not known.
+  Status Targets(const google::protobuf::RepeatedPtrField<pgq::Node>& list, size_t end, Level& level, bool pseudonyms,
+                 Output& output);
+  size_t TargetEnd(const google::protobuf::RepeatedPtrField<pgq::Node>& list, int number, size_t end) const;
   Status Star(const pgq::ColumnRef& ref, Level& level, Output& output);
-  Status Target(const pgq::ResTarget& target, Level& level, bool pseudonyms, Output& output);
-  static std::string OutputName(const pgq::Node& value, const std::string& fallback);
+  Status Target(const pgq::ResTarget& target, size_t last, Level& level, bool pseudonyms, Output& output);
+  // PostgreSQL's FigureColname: a column's or function's own name, else what the expression is called.
+  static std::string OutputName(const pgq::Node& value);
 
   // group.cc
   struct Grouping {
@@ -200,10 +205,13 @@ class Analyzer {
     bool sets = false;                   // GROUPING SETS, ROLLUP, CUBE
     bool empty_set = false;              // a group even where nothing matches
   };
-  Status GroupItem(const pgq::Node& node, const pgq::SelectStmt& select, Level& level, Grouping& grouping);
+  Status GroupItem(const pgq::Node& node, const pgq::SelectStmt& select, const Output& output, Level& level,
+                   Grouping& grouping);
   Status CompleteGroup(const Level& level, const SelectClauses* clauses, const Grouping& grouping);
   std::set<int> KeyNodes(const Grouping& grouping) const;
   Status Sort(const pgq::SelectStmt& select, Level& level, const Output& output);
+  // A key of ORDER BY or DISTINCT ON: an output's position or name, else an expression.
+  Status SortKey(const pgq::Node& key, Level& level, const Output& output, Place place);
 
   // setops.cc
   Result<Output> SetOperation(const pgq::SelectStmt& select, Scope& scope, Carry carry, bool top);
@@ -224,6 +232,8 @@ class Analyzer {
   Result<FromItem*> SubSelect(const pgq::RangeSubselect& sub, const Scope& scope, std::vector<const FromItem*>& before);
   Result<FromItem*> Function(const pgq::RangeFunction& function, const Scope& scope,
                              std::vector<const FromItem*>& before);
+  Status NameColumns(const pgq::RangeFunction& function, const Relation& relation);
+  bool SurelyArray(const pgq::Node& node, const Scope& scope);
   Result<FromItem*> Derived(const Output& output, std::string alias, const pgq::Alias* alias_node,
                             const std::vector<std::string>& renamed);
   Status OuterTie(const FromItem& counted, const FromItem& missing, const std::vector<std::pair<int, int>>& on,
@@ -383,8 +393,7 @@ class Analyzer {
   std::optional<int> sequence_;  // where a sequence is drawn from for anything else
   // The cast whose value is shown as text: there a regclass has to be a name, elsewhere its number does.
   const pgq::TypeCast* shown_cast_ = nullptr;
-  bool named_ = false;  // a stand-in function took the place of the cast, and of its column's name
-  std::string rename_;  // the output name of an expression that was replaced by a constant
+  bool named_ = false;  // what was spliced in takes the place of an expression, and of its column's name
   std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
   struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated
                        // with

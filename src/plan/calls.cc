@@ -63,6 +63,7 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
         sql = QuoteIdentifier(schema_.login) + ".\"table_is_visible_in\"(" +
               QuoteLiteral(TextArray(context_.search_path)) + ", ";
         end = clauses_.tokens()[last + 1].end;
+        named_ = true;
       }
       splices_.Replace(clauses_.tokens()[first].begin, end, std::move(sql));
       catalog_only_ = CatalogOnly{"function " + name, call.location()};
@@ -161,7 +162,7 @@ Status Analyzer::SessionFunction(const pgq::FuncCall& call, const std::string& n
       return Refuse(call.location(), "plan.name", "this call cannot be rewritten", {});
     }
     splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[close].end, std::move(sql));
-    rename_ = name;
+    named_ = true;
     *done = true;
     return {};
   };

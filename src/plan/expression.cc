@@ -76,7 +76,7 @@ Status Analyzer::Expression(const pgq::Node& node, Level& level, Place place, bo
           return Refuse(function.location(), "plan.name", "this name cannot be rewritten", {});
         const std::string schema = context_.search_path.empty() ? "NULL" : QuoteLiteral(context_.search_path.front());
         splices_.Replace(clauses_.tokens()[token].begin, clauses_.tokens()[token].end, schema + "::pg_catalog.name");
-        rename_ = "current_schema";
+        named_ = true;
       }
       return {};
     }

@@ -1,8 +1,7 @@
-// FROM: tables, joins, sub-selects and functions become items with columns, hidden sources and ties.
+// FROM: tables, joins and sub-selects become items with columns, hidden sources and ties.
 #include <algorithm>
 
 #include "base/limits.h"
-#include "plan/allow.h"
 #include "plan/analyzer.h"
 
 namespace ecluse {
@@ -205,54 +204,6 @@ Result<FromItem*> Analyzer::SubSelect(const pgq::RangeSubselect& sub, const Scop
   ECLUSE_TRY(Output output, Query(sub.subquery().select_stmt(), &outer, Carry::hidden, false));
   ECLUSE_OK(ApplyLeaves(output.leaves));
   return Derived(output, sub.alias().aliasname(), &sub.alias(), {});
-}
-
-Result<FromItem*> Analyzer::Function(const pgq::RangeFunction& function, const Scope& scope,
-                                     std::vector<const FromItem*>& before) {
-  if (function.is_rowsfrom() || function.functions_size() != 1 || function.coldeflist_size() > 0) {
-    return Refuse(-1, "plan.from", "ROWS FROM and column definition lists are not available", "Use one function.");
-  }
-  const pgq::Node& pair = function.functions(0);
-  if (!pair.has_list() || pair.list().items_size() < 1 || !pair.list().items(0).has_func_call()) {
-    return Refuse(-1, "plan.from", "this function in FROM is not understood", "Call one function by name.");
-  }
-  Scope arguments;
-  arguments.parent = scope.parent;
-  arguments.ctes = scope.ctes;
-  arguments.items = before;
-  Level level;
-  level.scope = &arguments;
-  for (const FromItem* item : before) level.nodes.insert(level.nodes.end(), item->nodes.begin(), item->nodes.end());
-  ECLUSE_OK(Expression(pair.list().items(0), level, Place::on));
-  const std::string name = NameParts(pair.list().items(0).func_call().funcname()).back();
-  FromItem* item = NewItem();
-  auto relation = std::make_shared<Relation>();
-  relation->kind = RelationKind::function;
-  relation->alias = function.has_alias() ? function.alias().aliasname() : name;
-  const allow::RecordColumns known = allow::Columns(name);
-  for (size_t i = 0; i < known.count; ++i)
-    relation->columns.push_back({.name = std::string(known.names[i]), .origin = {}, .constants = {}});
-  if (known.count == 0) {
-    // A scalar function's column is called like its alias; unnest of several arrays gives as many.
-    const int arrays = name == "unnest" ? std::max(1, pair.list().items(0).func_call().args_size()) : 1;
-    for (int i = 0; i < arrays; ++i)
-      relation->columns.push_back({.name = arrays == 1 ? relation->alias : name, .origin = {}, .constants = {}});
-  }
-  if (known.count == 1 && function.has_alias()) relation->columns[0].name = relation->alias;
-  if (function.ordinality()) relation->columns.push_back({.name = "ordinality", .origin = {}, .constants = {}});
-  if (function.has_alias()) ECLUSE_OK(Rename(*relation, function.alias()));
-  for (const Column& column : relation->columns) {
-    item->star.push_back({QuoteIdentifier(relation->alias) + "." + QuoteIdentifier(column.name), column});
-  }
-  if (name == "unnest") {
-    for (const pgq::Node& argument : pair.list().items(0).func_call().args()) {
-      if (const auto value = ConstantOf(argument); value && value->kind == ValueSource::Kind::parameter) {
-        plan_->lists.array_parameters.push_back(value->parameter);
-      }
-    }
-  }
-  item->relations.push_back(std::move(relation));
-  return item;
 }
 
 Status Analyzer::OuterTie(const FromItem& counted, const FromItem& missing, const std::vector<std::pair<int, int>>& on,

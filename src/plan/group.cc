@@ -6,48 +6,62 @@
 namespace ecluse {
 namespace {
 
-// The target a position or output name stands for; null where it is neither.
-const pgq::ResTarget* TargetOf(const pgq::Node& node, const pgq::SelectStmt& select) {
-  if (node.has_a_const() && node.a_const().val_case() == pgq::A_Const::kIval) {
-    const int position = node.a_const().ival().ival();
-    return position >= 1 && position <= select.target_list_size() ? &select.target_list(position - 1).res_target()
-                                                                  : nullptr;
-  }
-  if (!node.has_column_ref() || node.column_ref().fields_size() != 1 || !node.column_ref().fields(0).has_string()) {
-    return nullptr;
-  }
-  for (const pgq::Node& target : select.target_list()) {
-    if (target.res_target().name() == node.column_ref().fields(0).string().sval()) return &target.res_target();
-  }
-  return nullptr;
+const std::string* BareName(const pgq::Node& node) {
+  const bool bare =
+      node.has_column_ref() && node.column_ref().fields_size() == 1 && node.column_ref().fields(0).has_string();
+  return bare ? &node.column_ref().fields(0).string().sval() : nullptr;
+}
+
+bool IsPosition(const pgq::Node& node) {
+  return node.has_a_const() && node.a_const().val_case() == pgq::A_Const::kIval;
 }
 
 }  // namespace
 
-Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select, Level& level, Grouping& grouping) {
+Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select, const Output& output, Level& level,
+                           Grouping& grouping) {
   if (node.has_grouping_set()) {
     grouping.sets = true;
     const auto kind = node.grouping_set().kind();
     grouping.empty_set |=
         kind == pgq::GROUPING_SET_EMPTY || kind == pgq::GROUPING_SET_ROLLUP || kind == pgq::GROUPING_SET_CUBE;
-    for (const pgq::Node& part : node.grouping_set().content()) ECLUSE_OK(GroupItem(part, select, level, grouping));
+    for (const pgq::Node& part : node.grouping_set().content())
+      ECLUSE_OK(GroupItem(part, select, output, level, grouping));
     return {};
   }
   if (node.has_list()) {
-    for (const pgq::Node& part : node.list().items()) ECLUSE_OK(GroupItem(part, select, level, grouping));
+    for (const pgq::Node& part : node.list().items()) ECLUSE_OK(GroupItem(part, select, output, level, grouping));
     return {};
   }
   if (node.has_row_expr()) {
-    for (const pgq::Node& part : node.row_expr().args()) ECLUSE_OK(GroupItem(part, select, level, grouping));
+    for (const pgq::Node& part : node.row_expr().args()) ECLUSE_OK(GroupItem(part, select, output, level, grouping));
     return {};
   }
   const pgq::Node* expression = &node;
-  const auto column = ColumnOf(node, *level.scope);
-  if (!column) {
-    // Input columns come before output names (manual, SELECT, GROUP BY).
-    if (const pgq::ResTarget* target = TargetOf(node, select)) expression = &target->val();
+  auto key = ColumnOf(node, *level.scope);
+  // This level's own input columns come before output names, and those before columns further out (manual, SELECT).
+  const bool own = key && !key->outer;
+  const std::string* name = own ? nullptr : BareName(node);
+  const auto stars = std::ranges::any_of(select.target_list(), [](const pgq::Node& target) {
+    const auto& fields = target.res_target().val().column_ref().fields();
+    return !fields.empty() && fields.rbegin()->has_a_star();
+  });
+  for (size_t i = 0; i < output.columns.size(); ++i) {
+    const bool meant = (IsPosition(node) && node.a_const().ival().ival() == static_cast<int>(i) + 1) ||
+                       (name != nullptr && output.columns[i].name == *name);
+    if (!meant) continue;
+    if (output.columns[i].pseudonym) {
+      return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
+    }
+    if (stars && level.nodes.empty()) return {};  // which of them it is matters to nobody
+    if (stars) return Refuse(-1, "plan.star", "GROUP BY names an output beside *", "Write the column's own name.");
+    const pgq::ResTarget& target = select.target_list(static_cast<int>(i)).res_target();
+    // What PostgreSQL would call it is certain only where the text says so.
+    if (name != nullptr && target.name().empty() && !target.val().has_column_ref() && !level.named) continue;
+    expression = &target.val();
+    key = ColumnOf(*expression, *level.scope);
+    break;
   }
-  const auto key = column ? column : ColumnOf(*expression, *level.scope);
   if (key && key->column.pseudonym) {
     return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
   }
@@ -93,35 +107,37 @@ Status Analyzer::Sort(const pgq::SelectStmt& select, Level& level, const Output&
         !NameParts(sort.use_op()).back().starts_with('>')) {
       return Forbid(sort.location(), "plan.operator", "this ORDER BY operator is not available", "Use ASC or DESC.");
     }
-    const pgq::Node& key = sort.node();
-    if (key.has_a_const()) continue;
-    if (key.has_column_ref() && key.column_ref().fields_size() == 1 && key.column_ref().fields(0).has_string()) {
-      const std::string& name = key.column_ref().fields(0).string().sval();
-      // Output names come before input columns (manual, SELECT, ORDER BY).
-      const auto it = std::ranges::find(output.columns, name, &Column::name);
-      if (it != output.columns.end()) {
-        if (it->pseudonym) {
-          return Refuse(sort.location(), "plan.pseudonym", "rows cannot be sorted by what a pseudonym hides",
-                        "Sort by another column.");
-        }
-        continue;
-      }
-    }
-    ECLUSE_OK(Expression(key, level, Place::order));
-  }
-  for (size_t i = 0; i < static_cast<size_t>(select.sort_clause_size()); ++i) {
-    const pgq::Node& key = select.sort_clause(static_cast<int>(i)).sort_by().node();
-    if (!key.has_a_const() || key.a_const().val_case() != pgq::A_Const::kIval) continue;
-    const auto position = static_cast<size_t>(key.a_const().ival().ival());
-    if (position >= 1 && position <= output.columns.size() && output.columns[position - 1].pseudonym) {
-      return Refuse(-1, "plan.pseudonym", "rows cannot be sorted by what a pseudonym hides", "Sort by another column.");
-    }
-    if (position > output.columns.size()) {
-      return NameError(key.a_const().location(), "42P10",
-                       "ORDER BY position " + std::to_string(position) + " is not in select list");
-    }
+    ECLUSE_OK(SortKey(sort.node(), level, output, Place::order));
   }
   return {};
+}
+
+Status Analyzer::SortKey(const pgq::Node& key, Level& level, const Output& output, Place place) {
+  const auto refuse = [&] {
+    return Refuse(-1, "plan.pseudonym", "rows cannot be sorted by what a pseudonym hides", "Sort by another column.");
+  };
+  if (IsPosition(key)) {
+    const auto position = static_cast<size_t>(key.a_const().ival().ival());
+    if (position > output.columns.size()) {
+      return NameError(key.a_const().location(), "42P10",
+                       (place == Place::order ? "ORDER BY position " : "SELECT DISTINCT ON position ") +
+                           std::to_string(position) + " is not in select list");
+    }
+    if (position >= 1 && output.columns[position - 1].pseudonym) return refuse();
+    return {};
+  }
+  if (key.has_a_const()) return {};
+  if (const std::string* name = BareName(key)) {
+    // Output names come before input columns (manual, SELECT, ORDER BY).
+    bool found = false;
+    for (const Column& column : output.columns) {
+      if (column.name != *name) continue;
+      if (column.pseudonym) return refuse();
+      found = true;
+    }
+    if (found) return {};
+  }
+  return Expression(key, level, place);
 }
 
 }  // namespace ecluse

@@ -103,7 +103,12 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
       return NameError(ref.location(), sqlstate::kAmbiguousColumn,
                        "column reference \"" + parts[0] + "\" is ambiguous");
     }
-    if (NamedTable(parts, scope, ref.location())) {
+    if (const auto table = NamedTable(parts, scope, ref.location())) {
+      // The row of a function that returns no composite value is that value.
+      if (table->relation->kind == RelationKind::function && table->relation->columns.size() == 1) {
+        const Column& value = table->relation->columns.front();
+        return Found{value, QuoteIdentifier(parts[0]) + "." + QuoteIdentifier(value.name), table->outer};
+      }
       return Refuse(ref.location(), "plan.whole-row", "a whole row cannot be used as a value",
                     "Name the columns of " + parts[0] + " that you need.");
     }

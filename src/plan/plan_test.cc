@@ -268,43 +268,6 @@ TEST_F(PlanTest, WithQueriesCarryTheirPeople) {
   EXPECT_EQ(Rule("SELECT (WITH secret AS (SELECT 1) SELECT 1 FROM secret), (SELECT 1 FROM secret)"), "plan.name");
 }
 
-TEST_F(PlanTest, ARecursiveListKnowsItsNamesFromTheStart) {
-  EXPECT_EQ(
-      Rule("SELECT x.b FROM (WITH c AS (SELECT 1 AS a, '' AS b) SELECT y.a, y.b FROM (WITH RECURSIVE d AS (SELECT "
-           "a, b FROM c), c AS (SELECT person_id AS a, nir AS b FROM person) SELECT a, b FROM d) y) x"),
-      "plan.recursive");
-  EXPECT_EQ(Rule("WITH RECURSIVE d AS (SELECT relname FROM pg_class), pg_class AS (SELECT nir AS relname FROM person) "
-                 "SELECT relname FROM d"),
-            "plan.recursive");
-  EXPECT_EQ(Rule("WITH c AS (SELECT 1 AS a) SELECT a FROM (WITH RECURSIVE c AS (SELECT a FROM c) SELECT a FROM c) x"),
-            "plan.recursive");
-  EXPECT_TRUE(Rule("WITH RECURSIVE a AS (SELECT nir FROM person), b AS (SELECT nir FROM a) SELECT nir FROM b")
-                  .starts_with("passes"));
-  EXPECT_TRUE(Rule("WITH c AS (SELECT 1 AS a) SELECT a FROM (WITH c AS (SELECT a FROM c) SELECT a FROM c) x")
-                  .starts_with("passes"));
-}
-
-TEST_F(PlanTest, NamesMeanWhatPostgresqlTakesThemFor) {
-  EXPECT_EQ(
-      Rule("SELECT (SELECT count(*) FROM involvement i JOIN (SELECT 7 AS person_id) r USING (person_id) AS j WHERE "
-           "i.person_id = j.person_id) FROM person j"),
-      "plan.join-alias");
-  // The nearer alias would take the place of the schema's table.
-  EXPECT_EQ(Rule("SELECT (SELECT string_agg(person.outcome, ',') FROM taj.involvement person WHERE person.person_id = "
-                 "taj.person.person_id) FROM taj.person"),
-            "plan.name");
-  EXPECT_TRUE(
-      Rule("SELECT taj.person.nir, (SELECT count(*) FROM involvement i WHERE i.person_id = taj.person.person_id) "
-           "FROM person")
-          .starts_with("passes"));
-  EXPECT_EQ(Rule("SELECT p.nir FROM person p, involvement p"), "plan.name");
-  EXPECT_EQ(Rule("SELECT x.a FROM (SELECT nir AS a, family_name AS a FROM person) x"), "plan.name");
-  EXPECT_EQ(
-      Rule("SELECT nir FROM person p(person_id, tableoid) WHERE EXISTS (SELECT 1 FROM involvement i, ref.town WHERE "
-           "i.person_id = tableoid)"),
-      "plan.name");
-}
-
 TEST_F(PlanTest, AggregatesInDisguiseAreAggregates) {
   const std::string grouped = "(SELECT family_name, count(*) AS n FROM person GROUP BY family_name) x";
   EXPECT_EQ(Rule("SELECT y.v FROM (SELECT (SELECT x.n) AS v FROM " + grouped + ") y WHERE y.v > 3"),

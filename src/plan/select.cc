@@ -205,11 +205,16 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   Output output;
   const bool distinct = select.distinct_clause_size() > 0;
   const bool distinct_on = distinct && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
-  ECLUSE_OK(Targets(select, level, carry == Carry::hidden || membership.has_value(), output));
+  level.named =
+      !top || &select != statement_ || distinct_on || std::ranges::any_of(select.sort_clause(), [](const auto& n) {
+        return n.sort_by().node().has_column_ref() && n.sort_by().node().column_ref().fields_size() == 1;
+      });
+  ECLUSE_OK(Targets(select.target_list(), clauses == nullptr ? Clauses::npos : clauses->list_end, level,
+                    carry == Carry::hidden || membership.has_value(), output));
   Grouping grouping;
-  for (const pgq::Node& item : select.group_clause()) ECLUSE_OK(GroupItem(item, select, level, grouping));
+  for (const pgq::Node& item : select.group_clause()) ECLUSE_OK(GroupItem(item, select, output, level, grouping));
   if (distinct_on) {
-    for (const pgq::Node& item : select.distinct_clause()) ECLUSE_OK(Expression(item, level, Place::group));
+    for (const pgq::Node& item : select.distinct_clause()) ECLUSE_OK(SortKey(item, level, output, Place::group));
   }
   if (membership && !output.columns.empty() && output.columns.front().origin && !distinct_on &&
       !select.has_limit_count() && !select.has_limit_offset() && !output.columns.front().on_aggregate) {

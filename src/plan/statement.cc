@@ -51,7 +51,9 @@ Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
   }();
   if (!plan) return plan;
   Plan& made = **plan;
-  if (made.kind == Plan::Kind::rows || made.kind == Plan::Kind::write) ECLUSE_OK(AllSeen(node));
+  const bool whole =
+      node.has_select_stmt() || node.has_insert_stmt() || node.has_update_stmt() || node.has_delete_stmt();
+  if (whole && (made.kind == Plan::Kind::rows || made.kind == Plan::Kind::write)) ECLUSE_OK(AllSeen(node));
   made.guarded |= !made.tables.empty() || (made.inner && made.inner->guarded);
   made.read_only_catalog = system_ && !unsystem_;
   if (catalog_only_ && made.guarded) {

@@ -5,80 +5,113 @@
 
 namespace ecluse {
 
-// PostgreSQL's FigureColname (manual chapter 7.3.2): a column's or function's own name, else what the expression is
-// called.
-std::string Analyzer::OutputName(const pgq::Node& value, const std::string& fallback) {
+namespace {
+
+std::string Last(const google::protobuf::RepeatedPtrField<pgq::Node>& names) {
+  return names.empty() ? std::string() : names.rbegin()->string().sval();
+}
+
+// PostgreSQL's FigureColnameInternal (parser/parse_target.c): the name an expression suggests, and how strongly: 0 not
+// at all, 1 only where nothing further in does better, 2 surely.
+struct Figured {
+  std::string name;
+  int strength = 0;
+};
+
+Figured Figure(const pgq::Node& value);
+
+Figured FigureSubLink(const pgq::SubLink& link) {
+  if (link.sub_link_type() == pgq::EXISTS_SUBLINK) return {"exists", 2};
+  if (link.sub_link_type() == pgq::ARRAY_SUBLINK) return {"array", 2};
+  if (link.sub_link_type() != pgq::EXPR_SUBLINK) return {};
+  const pgq::SelectStmt* leaf = &link.subselect().select_stmt();
+  while (leaf->op() != pgq::SETOP_NONE) leaf = &leaf->larg();
+  if (leaf->values_lists_size() > 0) return {"column1", 2};
+  if (leaf->target_list_size() == 0) return {};
+  const pgq::ResTarget& target = leaf->target_list(0).res_target();
+  if (!target.name().empty()) return {target.name(), 2};
+  const Figured inner = Figure(target.val());
+  return {inner.strength > 0 ? inner.name : "?column?", 2};
+}
+
+Figured Figure(const pgq::Node& value) {
+  static constexpr const char* kValueFunctions[] = {
+      "",          "current_date", "current_time",    "current_time",   "current_timestamp", "current_timestamp",
+      "localtime", "localtime",    "localtimestamp",  "localtimestamp", "current_role",      "current_user",
+      "user",      "session_user", "current_catalog", "current_schema"};
   switch (value.node_case()) {
     case pgq::Node::kColumnRef:
-      return NameParts(value.column_ref().fields()).back();
+      return {Last(value.column_ref().fields()), 2};
     case pgq::Node::kFuncCall:
-      return NameParts(value.func_call().funcname()).back();
+      return {Last(value.func_call().funcname()), 2};
     case pgq::Node::kTypeCast: {
-      const std::string inner = OutputName(value.type_cast().arg(), {});
-      return inner.empty() ? NameParts(value.type_cast().type_name().names()).back() : inner;
+      const Figured inner = Figure(value.type_cast().arg());
+      return inner.strength > 1 ? inner : Figured{Last(value.type_cast().type_name().names()), 1};
     }
     case pgq::Node::kCollateClause:
-      return OutputName(value.collate_clause().arg(), fallback);
+      return Figure(value.collate_clause().arg());
     case pgq::Node::kAIndirection: {
+      std::string field;
       for (const pgq::Node& step : value.a_indirection().indirection()) {
-        if (step.has_string()) return step.string().sval();
+        if (step.has_string()) field = step.string().sval();
       }
-      return OutputName(value.a_indirection().arg(), fallback);
+      return field.empty() ? Figure(value.a_indirection().arg()) : Figured{std::move(field), 2};
     }
     case pgq::Node::kAExpr:
-      return value.a_expr().kind() == pgq::AEXPR_NULLIF ? "nullif" : fallback;
+      return value.a_expr().kind() == pgq::AEXPR_NULLIF ? Figured{"nullif", 2} : Figured{};
     case pgq::Node::kCaseExpr: {
-      const std::string other = value.case_expr().has_defresult() ? OutputName(value.case_expr().defresult(), {}) : "";
-      return other.empty() ? "case" : other;
+      const Figured other = value.case_expr().has_defresult() ? Figure(value.case_expr().defresult()) : Figured{};
+      return other.strength > 1 ? other : Figured{"case", 1};
     }
     case pgq::Node::kAArrayExpr:
-      return "array";
+      return {"array", 2};
     case pgq::Node::kRowExpr:
-      return "row";
+      return {"row", 2};
     case pgq::Node::kCoalesceExpr:
-      return "coalesce";
+      return {"coalesce", 2};
     case pgq::Node::kMinMaxExpr:
-      return value.min_max_expr().op() == pgq::IS_GREATEST ? "greatest" : "least";
+      return {value.min_max_expr().op() == pgq::IS_GREATEST ? "greatest" : "least", 2};
     case pgq::Node::kGroupingFunc:
-      return "grouping";
-    case pgq::Node::kSubLink: {
-      const pgq::SubLink& link = value.sub_link();
-      if (link.sub_link_type() == pgq::EXISTS_SUBLINK) return "exists";
-      if (link.sub_link_type() == pgq::ARRAY_SUBLINK) return "array";
-      if (link.sub_link_type() == pgq::EXPR_SUBLINK && link.subselect().has_select_stmt() &&
-          link.subselect().select_stmt().target_list_size() > 0) {
-        const pgq::ResTarget& target = link.subselect().select_stmt().target_list(0).res_target();
-        return target.name().empty() ? OutputName(target.val(), fallback) : target.name();
-      }
-      return fallback;
-    }
-    case pgq::Node::kSqlvalueFunction: {
-      static constexpr const char* kNames[] = {
-          "",          "current_date", "current_time",    "current_time",   "current_timestamp", "current_timestamp",
-          "localtime", "localtime",    "localtimestamp",  "localtimestamp", "current_role",      "current_user",
-          "user",      "session_user", "current_catalog", "current_schema"};
-      return kNames[value.sqlvalue_function().op()];
-    }
+      return {"grouping", 2};
+    case pgq::Node::kSubLink:
+      return FigureSubLink(value.sub_link());
+    case pgq::Node::kSqlvalueFunction:
+      return {kValueFunctions[value.sqlvalue_function().op()], 2};
     default:
-      return fallback;
+      return {};
   }
 }
 
-Status Analyzer::Targets(const pgq::SelectStmt& select, Level& level, bool pseudonyms, Output& output) {
-  for (const pgq::Node& node : select.target_list()) {
-    const pgq::ResTarget& target = node.res_target();
+}  // namespace
+
+std::string Analyzer::OutputName(const pgq::Node& value) {
+  const Figured figured = Figure(value);
+  return figured.strength > 0 ? figured.name : "?column?";
+}
+
+size_t Analyzer::TargetEnd(const google::protobuf::RepeatedPtrField<pgq::Node>& list, int number, size_t end) const {
+  if (number + 1 == list.size()) return end == Clauses::npos ? end : end - 1;
+  const size_t next = clauses_.TokenAt(static_cast<size_t>(list.Get(number + 1).res_target().location()));
+  return next != Clauses::npos && next >= 2 && clauses_.Symbol(next - 1, ",") ? next - 2 : Clauses::npos;
+}
+
+Status Analyzer::Targets(const google::protobuf::RepeatedPtrField<pgq::Node>& list, size_t end, Level& level,
+                         bool pseudonyms, Output& output) {
+  for (int i = 0; i < list.size(); ++i) {
+    const pgq::ResTarget& target = list.Get(i).res_target();
     if (target.val().has_column_ref() && !target.val().column_ref().fields().empty() &&
         target.val().column_ref().fields().rbegin()->has_a_star()) {
       ECLUSE_OK(Star(target.val().column_ref(), level, output));
     } else {
-      ECLUSE_OK(Target(target, level, pseudonyms, output));
+      ECLUSE_OK(Target(target, TargetEnd(list, i, end), level, pseudonyms, output));
     }
   }
   return {};
 }
 
-Status Analyzer::Target(const pgq::ResTarget& target, Level& level, bool pseudonyms, Output& output) {
+Status Analyzer::Target(const pgq::ResTarget& target, size_t last, Level& level, bool pseudonyms, Output& output) {
   Column column;
+  named_ = false;
   if (const auto found = ColumnOf(target.val(), *level.scope)) {
     if (found->column.pseudonym && pseudonyms) {
       ECLUSE_TRY(column, UseColumn(*found, target.location()));
@@ -95,33 +128,24 @@ Status Analyzer::Target(const pgq::ResTarget& target, Level& level, bool pseudon
     const bool aggregates = std::exchange(level.aggregates, false);
     const bool saw = std::exchange(level.saw_on_aggregate, false);
     const bool saw_outer = std::exchange(level.saw_outer_aggregate, false);
-    rename_.clear();
-    named_ = false;
     shown_cast_ = target.val().has_type_cast() ? &target.val().type_cast() : nullptr;
     ECLUSE_OK(Expression(target.val(), level, Place::select_list));
-    if (std::exchange(named_, false) && target.name().empty() && target.val().has_type_cast()) {
-      const pgq::TypeName& type = target.val().type_cast().type_name();
-      const size_t last = clauses_.TokenAt(static_cast<size_t>(type.location())) + (type.names_size() - 1) * 2;
-      splices_.Insert(clauses_.tokens()[last].end, " AS " + QuoteIdentifier(OutputName(target.val(), "?column?")));
-    }
     column.own_aggregate = level.aggregates && !level.nodes.empty() && !level.saw_on_aggregate;
     column.on_aggregate = column.own_aggregate || level.saw_on_aggregate;
     column.outer_aggregate = level.saw_outer_aggregate;
     level.aggregates |= aggregates;
     level.saw_on_aggregate |= saw;
     level.saw_outer_aggregate |= saw_outer;
-    if (!rename_.empty() && target.name().empty() &&
-        (target.val().has_func_call() || target.val().has_sqlvalue_function())) {
-      size_t end = clauses_.TokenAt(static_cast<size_t>(target.location()));
-      if (target.val().has_func_call()) {
-        while (!clauses_.Symbol(end, "(")) ++end;
-        end = clauses_.Partner(end);
-      }
-      splices_.Insert(clauses_.tokens()[end].end, " AS " + QuoteIdentifier(rename_));
-    }
-    rename_.clear();
   }
-  column.name = target.name().empty() ? OutputName(target.val(), "?column?") : target.name();
+  column.name = target.name().empty() ? OutputName(target.val()) : target.name();
+  // What others refer to by name carries that name in the text: PostgreSQL's own guess is not left to chance.
+  const bool named = std::exchange(named_, false) || level.named;
+  if (target.name().empty() && !target.val().has_column_ref() && named) {
+    if (last == Clauses::npos) {
+      return Refuse(target.location(), "plan.splice", "this output cannot be named", "Write AS name behind it.");
+    }
+    splices_.Insert(clauses_.tokens()[last].end, " AS " + QuoteIdentifier(column.name));
+  }
   output.columns.push_back(std::move(column));
   return {};
 }

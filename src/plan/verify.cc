@@ -44,6 +44,7 @@ class Verifier {
     if (tree.stmts_size() != 1) return Disagree("not one statement");
     ECLUSE_OK(Walk(tree));
     const pgq::Node& statement = tree.stmts(0).stmt();
+    top_ = &statement.select_stmt();
     if (guarded_ > 0 && !plan_.guarded) return Disagree("a guarded view in an unguarded plan");
     for (const std::string& name : unqualified_) {
       if (!ctes_.contains(name)) return Disagree("unqualified relation " + name);
@@ -260,6 +261,9 @@ class Verifier {
     std::set<std::pair<std::string, std::string>> handed;
     for (const pgq::Node& node : select.target_list()) {
       const pgq::ResTarget& target = node.res_target();
+      if (target.name().empty() && !target.val().has_column_ref() && &select != top_) {
+        return Disagree("an output that PostgreSQL would name");
+      }
       if (target.name().starts_with("__ecluse_s")) {
         if (!exposed.insert(target.name()).second) return Disagree("a hidden column twice");
         Collect(target.val(), handed);
@@ -302,7 +306,25 @@ class Verifier {
       for (const std::string& column : exposed) required.emplace(item.range_subselect().alias().aliasname(), column);
       return {};
     }
-    return item.has_range_function() ? SubLinks(item, ctes) : Disagree("FROM item");
+    if (!item.has_range_function()) return Disagree("FROM item");
+    ECLUSE_OK(Named(item.range_function()));
+    return SubLinks(item, ctes);
+  }
+
+  // A function in FROM has as many names as columns.
+  Status Named(const pgq::RangeFunction& function) const {
+    const pgq::FuncCall& call = function.functions(0).list().items(0).func_call();
+    const auto words = Words(call.funcname());
+    if (function.functions_size() != 1 || words.empty() ||
+        (words.size() == 2 && schema_.policy->functions.contains(words[0] + "." + words[1]))) {
+      return Disagree("function in FROM");
+    }
+    size_t width =
+        words.back() == "unnest" ? static_cast<size_t>(call.args_size()) : allow::Columns(words.back()).count;
+    width = std::max<size_t>(width, 1) + (function.ordinality() ? 1 : 0);
+    if (static_cast<size_t>(function.alias().colnames_size()) != width)
+      return Disagree("names of a function's columns");
+    return {};
   }
 
   // Qualified reserved columns anywhere below.
@@ -361,6 +383,7 @@ class Verifier {
   std::set<std::string> views_, shadows_, stand_ins_, ctes_, unqualified_;
   int guarded_ = 0;  // references to guarded views
   int membership_ = 0;
+  const pgq::SelectStmt* top_ = nullptr;  // its own outputs keep the names PostgreSQL gives them
 };
 
 }  // namespace

@@ -180,12 +180,7 @@ Status Analyzer::FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>
   level.scope = &scope;
   level.nodes = target.nodes;
   Output output;
-  for (const pgq::Node& node : returning) {
-    const pgq::ResTarget& item = node.res_target();
-    const bool star = item.val().has_column_ref() && !item.val().column_ref().fields().empty() &&
-                      item.val().column_ref().fields().rbegin()->has_a_star();
-    ECLUSE_OK(star ? Star(item.val().column_ref(), level, output) : Target(item, level, false, output));
-  }
+  ECLUSE_OK(Targets(returning, clauses_.tokens().size(), level, false, output));
   if (level.aggregates || level.windows) return Refuse(-1, "plan.returning", "RETURNING takes no aggregates", {});
   if (plan_->tables.size() != 1) {
     return Refuse(-1, "plan.write-reads", "a statement that writes may not read guarded rows of other tables",

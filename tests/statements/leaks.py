@@ -466,6 +466,23 @@ LEAKS = [
         "SELECT y.v FROM lapi.sighting s, LATERAL (WITH RECURSIVE r(v) AS (SELECT (''::text COLLATE \"C\") UNION ALL SELECT s.plate FROM r WHERE v = '') SELECT max(v) AS v FROM r) y",
         "SELECT y.v, s.seen_at FROM lapi.sighting s, LATERAL (WITH RECURSIVE r(v) AS (SELECT ''::text UNION ALL SELECT s.plate FROM r WHERE v = '') SELECT max(v) AS v FROM r) y",
         "SELECT ARRAY(SELECT x.* FROM (SELECT b.plate FROM lapi.sighting b) x WHERE x.plate = a.plate) FROM lapi.sighting a",
+        "SELECT DISTINCT ON (1) plate, hash FROM lapi.sighting",
+        "SELECT DISTINCT ON (camera) plate AS camera, hash FROM lapi.sighting",
+    ]),
+    ("pseudonyms by another name", "an output that PostgreSQL calls otherwise than the gate thinks", [
+        "SELECT x.int4 FROM (SELECT '1'::int4::text, plate AS int4, hash, seen_at FROM lapi.sighting) x",
+        "SELECT x.text, x.int4, hash FROM (SELECT '1'::int4::text, plate AS int4, hash FROM lapi.sighting) x",
+        "SELECT x.\"case\", hash FROM (SELECT (CASE WHEN true THEN 1 END)::text, plate AS \"case\", hash FROM lapi.sighting) x",
+        "SELECT x.int4, hash FROM (SELECT CASE WHEN false THEN 2 ELSE '1'::int4 END, plate AS int4, hash FROM lapi.sighting) x",
+        "SELECT x.\"?column?\", hash FROM (SELECT (VALUES (1)), plate AS \"?column?\", hash FROM lapi.sighting) x",
+        "SELECT x.lower, hash FROM (SELECT lower(current_schema()) AS l, plate AS lower, hash FROM lapi.sighting) x",
+        "SELECT x.lower, hash FROM (SELECT lower(current_schema()), plate AS current_schema, hash FROM lapi.sighting) x",
+        "SELECT x.current_schema, hash FROM (SELECT current_schema()::text AS s, plate AS current_schema, hash FROM lapi.sighting) x",
+        "SELECT to_json(int8) FROM (SELECT '1'::int8::int4, plate, hash FROM lapi.sighting) AS int8",
+        "SELECT '1'::int4::text, x.hash FROM (SELECT plate AS int4, hash FROM lapi.sighting) x ORDER BY int4",
+        "SELECT s.hash, (SELECT plate FROM json_array_elements('[1]') AS j) FROM lapi.sighting s",
+        "SELECT s.hash, (SELECT plate FROM json_array_elements('[1]') AS plate) FROM lapi.sighting s",
+        "SELECT s.sighting_id, s.hash FROM lapi.sighting s(sighting_id, value) WHERE EXISTS (SELECT 1 FROM lapi.sighting b, json_array_elements_text('[\"AJ-000-CA\"]') j WHERE b.plate = value)",
     ]),
 ]
 

@@ -176,6 +176,12 @@ UNCOUNTED = [
     ("names that mean something else", "the gate charges for one row, PostgreSQL shows another", [
         ("SELECT x.a, x.b FROM taj.person p, (WITH c AS (SELECT 1 AS a, '' AS b) SELECT y.a, y.b FROM (WITH RECURSIVE d AS (SELECT a, b FROM c), c AS (SELECT person_id AS a, family_name AS b FROM taj.person) SELECT a, b FROM d) y) x WHERE p.person_id = 1001", {1004}),
     ]),
+    ("outputs by another name", "the gate looks at one column, PostgreSQL at another", [
+        ("SELECT x.birth_place FROM (SELECT '1'::int4::text, count(*) AS int4, birth_place FROM taj.person GROUP BY birth_place) x WHERE x.int4 > 100000", SOMEBODY),
+        ("SELECT p.int4, (SELECT string_agg(q.person_id||' '||q.family_name, ',') FROM taj.person q, (SELECT (g.g+0)::int8::int4 FROM generate_series(1001,1060) g) d WHERE q.person_id = int4) FROM taj.person p(int4) WHERE p.int4 = 1001", {1004}),
+        ("SELECT p.value, (SELECT string_agg(q.family_name, ',') FROM taj.person q, json_array_elements('[1004]') j WHERE q.person_id = value::text::int) FROM taj.person p(value) WHERE p.value = 1001", {1004}),
+        ("SELECT x.birth_place FROM (SELECT birth_place, count(*) AS c FROM taj.person GROUP BY birth_place) x WHERE EXISTS (SELECT 1 FROM json_array_elements('[1]') AS c WHERE c > 100000)", SOMEBODY),
+    ]),
     ("forged ties", "the sub-select looks tied to the row outside and is not", [
         ("SELECT j.person_id, (SELECT string_agg(q.person_id || ' ' || q.family_name, ',') FROM taj.person q JOIN (SELECT g AS person_id FROM generate_series(1004,1020) g) r USING (person_id) AS j WHERE q.person_id = j.person_id) AS n FROM taj.person j WHERE j.person_id = 1001", {1004}),
         ("SELECT person_id, (SELECT string_agg(person.person_id || ' ' || person.outcome, ',') FROM taj.involvement person WHERE person.person_id = taj.person.person_id AND person.person_id BETWEEN 1004 AND 1016) AS n FROM taj.person WHERE person_id = 1001", {1004}),

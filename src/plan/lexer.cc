@@ -90,6 +90,13 @@ class Lexer {
     error.error().position = static_cast<int>(begin) + 1;
     return error;
   }
+  static std::unexpected<Error> Beside(size_t begin) {
+    auto error = Fail(sqlstate::kSyntax, "syntax error: a string literal beside another one",
+                      "A literal goes on in the next line, without a block comment in between.", "plan.syntax");
+    error.error().position = static_cast<int>(begin) + 1;
+    return error;
+  }
+  static bool IsString(Token::Kind kind) { return kind == Token::Kind::string || kind == Token::Kind::special_string; }
   char Peek(size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
 
   Status SkipBlank() {
@@ -126,7 +133,11 @@ class Lexer {
     const char c = Peek();
     if (IsWordStart(c)) return Word(begin);
     if (c == '"') return Quoted(begin, '"', false, Token::Kind::quoted_word, "quoted identifier");
-    if (c == '\'') return Quoted(begin, '\'', false, Token::Kind::string, "quoted string");
+    if (c == '\'') {
+      // Two literals beside each other are no SQL; without a comment that stood between them they would be one.
+      if (!tokens_.empty() && IsString(tokens_.back().kind)) return Beside(begin);
+      return Quoted(begin, '\'', false, Token::Kind::string, "quoted string");
+    }
     if (c == '$') return Dollar(begin);
     if (IsDigit(c) || (c == '.' && IsDigit(Peek(1)))) return Number(begin);
     if (IsOperatorChar(c)) return Operator(begin);
@@ -162,16 +173,38 @@ class Lexer {
         at_ += 2;
       } else if (Peek() == quote) {
         ++at_;
-        if (Peek() != quote) {
+        if (Peek() == quote) {
+          ++at_;
+        } else if (const size_t more = quote == '"' ? 0 : Continued(); more > 0) {
+          at_ = more;
+          kind = Token::Kind::special_string;
+        } else {
           Add(kind, begin);
           return {};
         }
-        ++at_;
       } else {
         ++at_;
       }
     }
     return Unterminated(begin, what);
+  }
+
+  // Behind a closing quote: where the literal goes on, past the next quote, or 0 (manual 4.1.2.1: white space with a
+  // line break in it, and comments to the end of a line).
+  size_t Continued() const {
+    bool line = false;
+    size_t at = at_;
+    while (at < text_.size() && text_[at] != '\'') {
+      if (text_.substr(at, 2) == "--") {
+        at = std::min(text_.find_first_of("\r\n", at), text_.size());
+      } else if (std::string_view(" \t\n\r\f").contains(text_[at])) {
+        line |= text_[at] == '\n' || text_[at] == '\r';
+        ++at;
+      } else {
+        return 0;
+      }
+    }
+    return line && at < text_.size() ? at + 1 : 0;
   }
 
   Status Dollar(size_t begin) {

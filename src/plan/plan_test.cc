@@ -268,6 +268,20 @@ TEST_F(PlanTest, WithQueriesCarryTheirPeople) {
   EXPECT_EQ(Rule("SELECT (WITH secret AS (SELECT 1) SELECT 1 FROM secret), (SELECT 1 FROM secret)"), "plan.name");
 }
 
+TEST_F(PlanTest, LiteralsGoOnInTheNextLine) {
+  EXPECT_EQ(Sql("SELECT 'a'\n  'b', 1"), "SELECT 'a'\n  'b', 1");
+  EXPECT_EQ(Rule("SELECT 'a' --c\n'b', 1"), "plan.syntax");  // the parser's own scanner does not know this one
+  EXPECT_EQ(Rule("SELECT 'a' /*c*/ \n'b'"), "plan.syntax");
+  EXPECT_EQ(Rule("SELECT 'a' 'b'"), "plan.syntax");
+  EXPECT_EQ(Rule("SELECT 'a' --c'b'"), "passes: SELECT 'a'");
+  const PlanContext context{FixtureSchema(), {"taj"}};
+  const auto planned = planner_.PlanSimple(context, "SELECT nir FROM person WHERE nir = 'a'\n'b'");
+  ASSERT_TRUE(planned);
+  EXPECT_TRUE((*planned)[0].lifted.empty());
+  ASSERT_EQ((*planned)[0].plan->resolve.size() + (*planned)[0].plan->asked.size(), 0u);
+  EXPECT_NE((*planned)[0].plan->sql.find("'a'\n'b'"), std::string::npos);
+}
+
 TEST_F(PlanTest, AggregatesInDisguiseAreAggregates) {
   const std::string grouped = "(SELECT family_name, count(*) AS n FROM person GROUP BY family_name) x";
   EXPECT_EQ(Rule("SELECT y.v FROM (SELECT (SELECT x.n) AS v FROM " + grouped + ") y WHERE y.v > 3"),

@@ -169,7 +169,7 @@ TEST_F(PlanTest, TopLevelExistsHasAWitness) {
   EXPECT_EQ(sql,
             "SELECT \"__ecluse_w\".\"__ecluse_c1\" IS NOT NULL AS \"found\", \"__ecluse_w\".\"__ecluse_s1\" AS "
             "\"__ecluse_s1\" FROM (SELECT 1 AS \"__ecluse_c1\") AS \"__ecluse_one\" LEFT JOIN LATERAL (SELECT 1 AS "
-            "\"__ecluse_c1\", \"__ecluse_v\".\"__ecluse_s1\" AS \"__ecluse_s1\" FROM (SELECT 1, "
+            "\"__ecluse_c1\", \"__ecluse_v\".\"__ecluse_s1\" AS \"__ecluse_s1\" FROM (SELECT 1 AS \"?column?\", "
             "\"person\".\"__subject\" AS \"__ecluse_s1\" FROM " +
                 kPerson + " AS \"person\" WHERE nir = 'x') AS \"__ecluse_v\" LIMIT 1) AS \"__ecluse_w\" ON true");
 }

@@ -93,10 +93,10 @@ TEST_F(ShadowTest, TablesAppearUnderTheirOwnNames) {
   EXPECT_EQ(Ask(officer, "SELECT n.nspname, c.relname, c.relkind, c.reltuples, c.relnatts FROM " +
                              View("pg_catalog.pg_class") + " c JOIN " + View("pg_catalog.pg_namespace") +
                              " n ON n.oid = c.relnamespace WHERE c.relkind <> 'i' ORDER BY 1, 2"),
-            "ref|offence|r|-1|2;taj|case|r|-1|2;taj|involvement|r|-1|4;taj|person|r|-1|8");
+            "ref|offence|r|-1|2;taj|case|r|-1|2;taj|involvement|r|-1|4;taj|person|r|-1|9");
   EXPECT_EQ(Ask(officer, "SELECT attname, attnum, attnotnull FROM " + View("pg_catalog.pg_attribute") +
                              " WHERE attrelid = " + ViewOid("taj.person") + " ORDER BY attnum"),
-            "person_id|1|t;family_name|3|f;birth_date|4|f;seen_at|5|f;phone|6|f;height|7|f;mood|8|f");
+            "person_id|1|t;nir|2|f;family_name|3|f;birth_date|4|f;seen_at|5|f;phone|6|f;height|7|f;mood|8|f;photo|9|f");
   EXPECT_EQ(Ask(officer, "SELECT table_schema, table_name, table_type FROM " + View("information_schema.tables") +
                              " ORDER BY 2"),
             "taj|case|BASE TABLE;taj|involvement|BASE TABLE;ref|offence|BASE TABLE;taj|person|BASE TABLE");
@@ -104,7 +104,7 @@ TEST_F(ShadowTest, TablesAppearUnderTheirOwnNames) {
       Ask(officer, "SELECT column_name, data_type, is_nullable, character_maximum_length, udt_name FROM " +
                        View("information_schema.columns") +
                        " WHERE table_name = 'person' ORDER BY ordinal_position LIMIT 3"),
-      "person_id|integer|NO|NULL|int4;family_name|character varying|YES|40|varchar;birth_date|date|YES|NULL|date");
+      "person_id|integer|NO|NULL|int4;nir|text|YES|NULL|text;family_name|character varying|YES|40|varchar");
 }
 
 TEST_F(ShadowTest, KeysAppearWhereTheirColumnsAreReadClear) {

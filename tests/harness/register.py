@@ -168,6 +168,7 @@ class Register:
 
     def _sightings(self, visible, hidden):
         plates = [f"{a}{b}-{n:03d}-CA" for n, (a, b) in enumerate((x, y) for x in "ABCDEFGH" for y in "JKLMNP")]
+        self.hidden_values.update(plates)  # whoever looks for leaks sees their pseudonyms
         for i in range(300):
             moment = datetime.datetime(visible.randint(2021, 2023), hidden.randint(1, 12), hidden.randint(2, 28),
                                        hidden.randint(0, 23), tzinfo=UTC)

@@ -357,7 +357,7 @@ LEAKS = [
         ("RESET ROLE", "SELECT * FROM taj.person"),
         ("SET client_encoding = 'SQL_ASCII'", "SELECT note FROM taj.person"),
         ("SET client_min_messages = debug5", "SELECT person_id FROM taj.person WHERE note::int = 1"),
-        ("SET client_min_messages = debug2", "SELECT oid FROM pg_class WHERE relname = 'involvement'", "SELECT town_id FROM ref.town WHERE town_id = 1"),
+        ("SET client_min_messages = debug2", "SELECT relkind FROM pg_class WHERE relname = 'involvement'", "SELECT town_id FROM ref.town WHERE town_id = 1"),
         ("SELECT set_config('client_min_messages', 'log', false)", "SELECT name FROM ref.town WHERE town_id = 1"),
         ("SET debug_print_plan = on", "SET client_min_messages = log", "SELECT phone FROM taj.person"),
         ("SET standard_conforming_strings = off", "SELECT '\\' , note, ' FROM ref.town' FROM taj.person"),

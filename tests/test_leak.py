@@ -36,6 +36,16 @@ def test_leak(gate, twin, register_a, register_b, script, protocol):
     assert leakage.comparable(here) == leakage.comparable(there)
 
 
+@pytest.mark.parametrize("guess", [
+    "IN (SELECT '{}')", "IN (SELECT '{}'::text)", "NOT IN (SELECT '{}')", "= ANY (SELECT '{}')", "IN (VALUES ('{}'))",
+    "IN (SELECT '{}' UNION ALL SELECT 'x')", "IN (WITH z AS (SELECT '{}' AS q) SELECT q FROM z)", "= '{}'",
+    "IN (SELECT name FROM ref.town WHERE name <> '{}')", "IN (SELECT b.plate FROM (SELECT '{}'::text AS plate) b)"])
+def test_a_guess_at_a_plate_is_not_answered(gate, guess):
+    right, wrong = (leakage.run(gate.wire, (f"SELECT count(*) FROM lapi.sighting WHERE plate {guess.format(plate)}",))
+                    for plate in ("AJ-000-CA", "ZZ-999-CA"))
+    assert leakage.comparable(right) == leakage.comparable(wrong)
+
+
 def test_the_statements_leak_without_a_gate(postgres, templates, register_a, register_b):
     """The oracle itself: straight on PostgreSQL nearly every statement shows a canary or tells the twins apart."""
     silent = collections.defaultdict(list)

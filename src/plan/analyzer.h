@@ -73,6 +73,7 @@ struct FromItem {
   std::vector<StarColumn> star;            // what * stands for, and what unqualified names find
   std::vector<int> nodes;                  // hidden sources its rows carry
   std::set<int> limited;                   // of these, the ones whose rows were picked among others'
+  bool cut = false;                        // by LIMIT or DISTINCT ON, which left people out who are not counted
   std::set<int> tied;                      // of these, the ones already tied to a counted row
   std::map<int, int> anchors;              // nodes on the missing side of an outer join -> the node they hang on
   std::vector<std::pair<int, int>> equal;  // nodes that its inner conditions equate
@@ -111,6 +112,7 @@ struct Output {
   std::vector<Hidden> hidden;  // in the order of the appended columns
   std::vector<Leaf*> leaves;
   bool guarded() const { return !hidden.empty() || touches; }
+  bool cut = false;      // LIMIT or DISTINCT ON left people out who are not counted
   bool touches = false;  // reads guarded rows at all, tied sub-selects included
   bool single = false;   // ungrouped aggregates: a row even where nothing matches
 };
@@ -184,6 +186,8 @@ class Analyzer {
     bool Covered(const std::set<int>& keys) const;  // … or to one of `keys`
   };
   Known KnownOf(const Scope& scope) const;
+  std::unexpected<Error> CutAgain(std::string_view what) const;
+  Status KeepsAll(const pgq::SelectStmt& select, const Scope& scope) const;
   Status MustBeTied(const Known& known, std::string_view what) const;
   Status Items(const Level& level, const Known& known, bool grouped, Leaf& leaf, Output& output);
   std::set<int> PickedBy(const pgq::SelectStmt& select, const Scope& scope, const Output& output);

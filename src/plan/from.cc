@@ -166,6 +166,7 @@ Result<FromItem*> Analyzer::Derived(const Output& output, std::string alias, con
     item->nodes.push_back(node);
     relation->nodes.push_back(node);
     if (hidden.limited) item->limited.insert(node);
+    item->cut = output.cut;
     if (hidden.tied) item->tied.insert(node);
   }
   for (const Output::Hidden& hidden : output.hidden) {
@@ -284,6 +285,7 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
   item->nodes.insert(item->nodes.end(), right->nodes.begin(), right->nodes.end());
   item->limited.insert(left->limited.begin(), left->limited.end());
   item->limited.insert(right->limited.begin(), right->limited.end());
+  item->cut = left->cut || right->cut;
   item->tied.insert(left->tied.begin(), left->tied.end());
   item->tied.insert(right->tied.begin(), right->tied.end());
   item->anchors.insert(left->anchors.begin(), left->anchors.end());
@@ -354,6 +356,7 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
   };
   switch (join.jointype()) {
     case pgq::JOIN_INNER:
+      if (item->cut) return CutAgain("a join");
       item->equal = ties;
       item->equal.insert(item->equal.end(), left->equal.begin(), left->equal.end());
       item->equal.insert(item->equal.end(), right->equal.begin(), right->equal.end());

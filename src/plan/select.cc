@@ -148,6 +148,27 @@ bool Analyzer::Known::Covered(const std::set<int>& keys) const {
 
 bool Analyzer::Known::AllTied() const { return !all.nodes.empty() && Covered({}); }
 
+std::unexpected<Error> Analyzer::CutAgain(std::string_view what) const {
+  return Refuse(-1, "plan.cut",
+                std::string(what) +
+                    " leaves out rows that LIMIT or DISTINCT ON had picked among those of other people, "
+                    "and so tells of people who are not counted",
+                "Put the condition inside the sub-select that has the LIMIT; LEFT JOIN keeps its rows.");
+}
+
+// What was picked among other people's rows is shown whole: leaving out some of it by another condition would tell who
+// was picked beside those who are counted.
+Status Analyzer::KeepsAll(const pgq::SelectStmt& select, const Scope& scope) const {
+  if (std::ranges::none_of(scope.items, [](const FromItem* item) { return item->cut; })) return {};
+  if (select.has_where_clause()) return CutAgain("WHERE");
+  if (select.has_having_clause()) return CutAgain("HAVING");
+  if (select.has_limit_count() || select.has_limit_offset()) return CutAgain("a second LIMIT");
+  if (select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET)
+    return CutAgain("DISTINCT ON");
+  if (scope.items.size() > 1) return CutAgain("a join");
+  return {};
+}
+
 Status Analyzer::MustBeTied(const Known& known, std::string_view what) const {
   const std::set<int> reached = Closure(known.outer, known.all.equal);
   for (const int node : known.all.nodes) {
@@ -266,6 +287,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
     ECLUSE_OK(MustBeTied(known, "a sub-select"));
     return output;
   }
+  ECLUSE_OK(KeepsAll(select, scope));
 
   // An equality on a unique column that is all the statement asks needs no look of its own: the row, or its absence,
   // tells the same. Beside other conditions, whoever it names is looked up where no row came.
@@ -297,6 +319,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   // Rows cut from one counted person's rows tell of that person alone. What was cut before it was tied stays cut.
   const bool others = distinct_on && !known.Covered(PickedBy(select, scope, output));
   const bool limited = (others || select.has_limit_count() || select.has_limit_offset()) && !known.Covered({});
+  output.cut = limited || std::ranges::any_of(scope.items, [](const FromItem* item) { return item->cut; });
   const std::set<int> tied = Closure(known.outer, known.all.equal);
   for (Output::Hidden& hidden : output.hidden) {
     hidden.limited |= limited || known.all.limited.contains(hidden.node);

@@ -93,6 +93,7 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   output.hidden = left.hidden;
   output.hidden.insert(output.hidden.end(), right.hidden.begin(), right.hidden.end());
   for (Output::Hidden& hidden : output.hidden) hidden.limited |= !hidden.tied;
+  output.cut = left.cut || right.cut || select.has_limit_count() || select.has_limit_offset();
   output.leaves = left.leaves;
   output.leaves.insert(output.leaves.end(), right.leaves.begin(), right.leaves.end());
   if (!select.all() && !merged_unions_.contains(&select)) ECLUSE_OK(WrapUnion(select, output));

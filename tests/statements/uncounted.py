@@ -187,6 +187,13 @@ UNCOUNTED = [
         ("SELECT person_id, (SELECT string_agg(person.person_id || ' ' || person.outcome, ',') FROM taj.involvement person WHERE person.person_id = taj.person.person_id AND person.person_id BETWEEN 1004 AND 1016) AS n FROM taj.person WHERE person_id = 1001", {1004}),
         ("SELECT t.town_id, x.person_id FROM ref.town t, taj.person, LATERAL (SELECT person.person_id FROM taj.involvement person WHERE person.person_id = taj.person.person_id LIMIT 1) x WHERE taj.person.person_id = 1001 LIMIT 3", {1004}),
     ]),
+    ("cut rows", "how many of one person's rows LIMIT left, and so how many others there were", [
+        ("SELECT count(*) FROM (SELECT p.person_id FROM taj.person p, generate_series(1, CASE WHEN p.person_id = 1001 THEN 10 ELSE 1 END) g "
+         "WHERE p.person_id = 1001 OR p.person_id BETWEEN 1003 AND 1005 ORDER BY (p.person_id = 1001) LIMIT 10) c WHERE c.person_id = 1001", {1004}),
+        (f"WITH c AS ({PICKED} ORDER BY (person_id = 1001) LIMIT 1) SELECT 1 FROM c JOIN taj.person p USING (person_id) WHERE p.person_id = 1001", {1004}),
+        (f"SELECT person_id FROM ({PICKED} ORDER BY (person_id = 1001) LIMIT 1) c, ref.town t WHERE t.town_id = 1 AND c.person_id = 1001", {1004}),
+        (f"SELECT person_id FROM ({PICKED} ORDER BY (person_id = 1001) LIMIT 2) c ORDER BY person_id LIMIT 1", {1004}),
+    ]),
     ("EXPLAIN and locks", "an estimate, a wait", [
         ("EXPLAIN ANALYZE SELECT 1 FROM taj.person WHERE person_id = 1001", {1001}),
         ("SELECT 1 FROM taj.person WHERE person_id = 1002 FOR UPDATE", {1002}),

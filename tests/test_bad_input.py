@@ -291,7 +291,7 @@ def test_postgresql_restarts_under_the_gate(make_gate, workspace):
     from harness.gate import Gate
     folder = os.path.join(workspace, "restarting")
     os.makedirs(folder)
-    own = Postgres(folder)
+    own = Postgres(folder, durable=True)  # it is stopped without warning, and must keep what was applied
     try:
         own.create_owner()
         own.create_database("restarting")

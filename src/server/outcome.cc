@@ -12,7 +12,7 @@ namespace {
 bool HasOwnColumns(pg::FieldReader fields) {
   pg::FieldDescription field;
   for (size_t i = 0, n = fields.size(); i < n && fields.Next(&field); ++i) {
-    if (field.name.starts_with("__")) return true;
+    if (field.name.starts_with("__ecluse_") || field.name == "__subject") return true;
   }
   return false;
 }

@@ -207,6 +207,9 @@ def test_for_update(gate, clerk):
     said = clerk.query("SELECT permit_id, owner_id FROM sia.permit WHERE permit_id = 12 FOR UPDATE")
     assert len(said.rows) == 1, said.errors
     assert gates.told(gate.entries(clerk.reference))
+    said = clerk.query("SELECT p.permit_id FROM sia.permit p JOIN sia.owner o ON o.owner_id = p.owner_id WHERE p.permit_id = 12 FOR UPDATE OF p")
+    assert len(said.rows) == 1, said.errors
+    assert clerk.query("SELECT p.permit_id FROM sia.permit p JOIN sia.owner o ON o.owner_id = p.owner_id WHERE p.permit_id = 12 FOR UPDATE").sqlstate == "42501"
     clerk.query("ROLLBACK")
 
 

@@ -176,7 +176,7 @@ class Analyzer {
   Status With(const pgq::WithClause& with, Scope& scope);
   Result<Output> RecursiveCte(const pgq::SelectStmt& select, const pgq::CommonTableExpr& cte, Scope& scope);
   Status Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded);
-  Status Locking(const pgq::SelectStmt& select, const FromItem& from);
+  Status Locking(const pgq::SelectStmt& select, const Scope& scope);
   Status OuterAggregates(const pgq::SelectStmt& select, bool seen, Output& output) const;
   // The ties of a level as a whole, with what the levels around it have counted.
   struct Known {

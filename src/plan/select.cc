@@ -272,7 +272,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   output.single = guarded && ((grouped && select.group_clause_size() == 0) || grouping.empty_set);
 
   ECLUSE_OK(Limits(select, level, top, guarded));
-  if (select.locking_clause_size() > 0) ECLUSE_OK(Locking(select, known.all));
+  if (select.locking_clause_size() > 0) ECLUSE_OK(Locking(select, scope));
   ECLUSE_OK(OuterAggregates(select, level.saw_outer_aggregate, output));
   if (!guarded) return output;
 
@@ -432,13 +432,24 @@ Status Analyzer::OuterAggregates(const pgq::SelectStmt& select, bool seen, Outpu
   return {};
 }
 
-Status Analyzer::Locking(const pgq::SelectStmt& select, const FromItem& from) {
+Status Analyzer::Locking(const pgq::SelectStmt& select, const Scope& scope) {
+  std::set<std::string> named;  // FOR UPDATE OF these; empty: of all
+  bool all = false;
   for (const pgq::Node& node : select.locking_clause()) {
+    for (const pgq::Node& of : node.locking_clause().locked_rels()) named.insert(of.range_var().relname());
+    all |= node.locking_clause().locked_rels().empty();
     if (node.locking_clause().wait_policy() != pgq::LockWaitBlock) {
       return Refuse(-1, "plan.locking", "SKIP LOCKED and NOWAIT tell of rows that others hold", "Leave them out.");
     }
   }
-  for (const int node : from.nodes) {
+  std::vector<int> locked;
+  for (const FromItem* item : scope.items) {
+    for (const auto& relation : item->relations) {
+      if (all || named.contains(relation->alias))
+        locked.insert(locked.end(), relation->nodes.begin(), relation->nodes.end());
+    }
+  }
+  for (const int node : locked) {
     const GuardedView& view = *views_[static_cast<size_t>(nodes_[static_cast<size_t>(node)].table_ref)];
     const bool writes = view.may_delete || std::ranges::any_of(view.columns, &ViewColumn::updatable);
     if (!writes) {

@@ -81,6 +81,7 @@ class Verifier {
     const std::string& kind = message.GetDescriptor()->name();
     if (!KnownKind(kind)) return Disagree("node " + kind);
     ECLUSE_OK(Check(message, kind));
+    if (kind == "LockingClause") return {};  // the names in it are aliases
     const auto* reflection = message.GetReflection();
     std::vector<const FieldDescriptor*> fields;
     reflection->ListFields(message, &fields);
@@ -130,6 +131,8 @@ class Verifier {
     } else if (kind == "LockingClause") {
       const auto& lock = static_cast<const pgq::LockingClause&>(message);
       if (plan_.guarded && lock.wait_policy() != pgq::LockWaitBlock) return Disagree("lock that does not wait");
+      for (const pgq::Node& of : lock.locked_rels())
+        if (!of.range_var().schemaname().empty()) return Disagree("lock of a name with a schema");
     }
     return {};
   }

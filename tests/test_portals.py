@@ -209,6 +209,30 @@ def test_two_statistics_that_fall_short_in_one_transaction(gate):
         assert len(c.query("FETCH 1 FROM z").rows) == 1
 
 
+def test_what_a_session_keeps_has_an_end(gate):
+    long = b"x" * 1_000_000
+    with gate.wire("prober") as c:
+        c.query("BEGIN")
+        c.send(parse("SELECT person_id FROM taj.person WHERE family_name = $1 AND person_id = 1001", name="s"), SYNC)
+        assert not c.outcome().errors
+        for i in range(30):
+            c.send(bind(portal=f"p{i}", statement="s", params=[long]), SYNC)
+            if (said := c.outcome()).errors:
+                break
+        assert said.sqlstate == "53400" and "bytes" in said.error and i < 20
+        c.query("ROLLBACK")
+        for i in range(30):
+            c.send(parse(f"SELECT '{'y' * 900_000}'", name=f"t{i}"), SYNC)
+            if (said := c.outcome()).errors:
+                break
+        assert said.sqlstate == "53400" and "bytes" in said.error and i < 20
+        for i in range(1001):
+            c.send(parse("", name=f"e{i}"))
+        c.send(SYNC)
+        assert c.outcome().sqlstate == "53400"
+        assert c.query("SELECT 1").rows == [(b"1",)]
+
+
 # --- cursors owe what their statement owes ---
 def test_people_a_cursor_names_are_charged_however_often_it_is_refused(make_gate):
     gate = make_gate("asks", accounts={"officer": "officer"}, officer="[{subjects: 10, per: 1h}, {lookups: 50, per: 1h}]")
@@ -241,6 +265,41 @@ def test_a_startup_setting_is_the_setting_in_any_case(gate):
         assert c.query("SELECT date '2024-02-01'").rows == [(b"01.02.2024",)]
 
 
+# --- what LIMIT picked is shown whole ---
+PICKED = "SELECT c.person_id, count(*) FROM (SELECT person_id FROM taj.person ORDER BY (person_id = 1001) LIMIT 40) c GROUP BY 1"
+
+
+def test_a_portal_of_picked_rows_is_run_whole(make_gate):
+    gate = make_gate("whole", accounts={"officer": "officer"}, officer="[{subjects: 60, per: 1h}, {lookups: 50, per: 1h}]")
+    with gate.wire("officer") as c:
+        c.send(parse(PICKED), bind(), execute("", 1), SYNC)
+        assert len(c.outcome().rows) == 40
+        assert c.query("BEGIN; DECLARE d CURSOR FOR " + PICKED).sqlstate == "0A000"
+        c.query("ROLLBACK")
+
+
+# 10,000 rows, 2,000 of each person, tell of five people.
+@pytest.mark.parametrize("sql,budget,state,charged", [
+    (PICKED, 10, "53400", 10),
+    ("SELECT c.person_id, g.n FROM (SELECT person_id FROM taj.person LIMIT 40) c LEFT JOIN generate_series(1, 2000) g(n) ON true",
+     60, "54000", 5)], ids=["budget", "size"])
+def test_picked_rows_that_do_not_fit_are_charged_and_not_shown(make_gate, sql, budget, state, charged):
+    gate = make_gate(f"unfit{budget}", accounts={"officer": "officer"},
+                     officer=f"[{{subjects: {budget}, per: 1h}}, {{lookups: 50, per: 1h}}]")
+
+    def used(c):
+        return next(int(row[2]) for row in c.query("SHOW ecluse.budget").rows if row[0] == b"account" and b"subjects" in row[1])
+
+    with gate.wire("officer") as c:
+        said = c.query(sql)
+        assert not said.rows and said.sqlstate == state, said.errors
+        assert used(c) == charged
+    gate.kill()
+    gate.serve()
+    with gate.wire("officer") as c:
+        assert used(c) == charged
+
+
 # --- what is deferred to the commit ---
 def test_a_commit_that_fails_is_an_error_without_values(make_gate):
     gate = make_gate("deferred", accounts={"clerk": "clerk"}, serve=False)
@@ -256,4 +315,10 @@ def test_a_commit_that_fails_is_an_error_without_values(make_gate):
         assert not c.query(sql).errors
         said = c.query("COMMIT")
         assert said.sqlstate == "23503" and "987654" not in str(said.errors), said.errors
+        c.query("BEGIN")
+        assert not c.extended(sql).errors
+        said = c.extended("COMMIT")
+        assert said.sqlstate == "23503" and "987654" not in str(said.errors), said.errors
     assert count(gate, "late") == 0
+    # Each was written down before it was answered.
+    assert len([e for e in gate.ledger() if e["kind"] == "failure" and "COMMIT: SQLSTATE 23503" in e["reason"]]) == 4

@@ -29,6 +29,20 @@ Status CheckPurpose(const Caller& caller) {
 
 }  // namespace
 
+EntryDraft DraftOf(EntryKind kind, const Caller& caller) {
+  EntryDraft draft;
+  draft.kind = kind;
+  draft.policy = caller.policy->digest;
+  draft.principal = caller.payer.account;
+  draft.organisation = caller.payer.organisation;
+  draft.role = caller.payer.role;
+  draft.session = caller.session;
+  draft.purpose = caller.purpose;
+  draft.reference = caller.reference;
+  draft.address = caller.payer.address;
+  return draft;
+}
+
 Result<Admitted> Admit(Admission& admission, const Clock& clock, std::shared_ptr<const Caller> caller,
                        std::shared_ptr<const Plan> plan, int64_t lookups) {
   const Role& role = *caller->role;

@@ -8,6 +8,7 @@
 #include "admit/admission.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "ledger/entry.h"
 #include "plan/plan.h"
 
 namespace ecluse {
@@ -22,6 +23,9 @@ struct Caller {
   std::string purpose, reference;
   int64_t session_start = 0;  // Clock::BootMicros()
 };
+
+// An entry that names the caller, and what for.
+EntryDraft DraftOf(EntryKind kind, const Caller& caller);
 
 // Move-only evidence: what was charged for which plan, and on whose behalf.
 class Admitted {

@@ -95,8 +95,6 @@ Result<Charged> Read(const StoredEntry& entry) {
   json::value opened = json::parse(entry.opened, failed);
   if (failed || !opened.is_object()) return Unreadable(entry, "its sealed part is not a JSON object");
   charged.payer.address = Text(opened.get_object(), "address");
-  // A refusal may name people it did not disclose.
-  if (kind == EntryKindName(EntryKind::refusal)) return charged;
   if (!ReadPeople(opened.get_object(), charged.people))
     return Unreadable(entry, "its list of people is not understood");
   return charged;

@@ -63,7 +63,8 @@ class RebuildTest : public testing::Test {
     Admission::Fit fit = admission.Reserve(payer, keys, rows);
     size_t people = together ? fit.rows * ids.size() : fit.rows;
     if (people > 0) {
-      EntryDraft draft = Draft(payer, EntryKind::disclosure);
+      // Whom a statement named stays charged where the statement is refused afterwards.
+      EntryDraft draft = Draft(payer, ids[0] % 5 == 0 ? EntryKind::refusal : EntryKind::disclosure);
       for (size_t i = 0; i < people; ++i) {
         if (i % 2 == 0) draft.subjects.push_back({"taj.person", {}, {}, {}});
         auto token = folder_.TokenOf(ledger, std::to_string(ids[i])).value();

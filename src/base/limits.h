@@ -53,22 +53,24 @@ inline constexpr size_t kHiddenColumns = 512;             // of one query level,
 inline constexpr size_t kSplicedBytes = 4 * 1024 * 1024;  // of hidden columns in one statement
 inline constexpr size_t kSetArms = 64;
 inline constexpr size_t kAskedValues = 10'000;  // constants and parameters that name people in one statement
-inline constexpr size_t kReference = 1'024;                // bytes of a purpose or reference
+inline constexpr size_t kReference = 1'024;     // bytes of a purpose or reference
 inline constexpr size_t kPreparedPerSession = 1'000;
-inline constexpr size_t kPipelineReplies = 1'000;         // owed to a client before they are waited for
+inline constexpr size_t kPipelineReplies = 1'000;  // owed to a client before they are waited for
 inline constexpr size_t kCursorsPerSession = 100;
 inline constexpr size_t kPortalsPerSession = 1'000;
 inline constexpr size_t kUnfinishedPortals = 100;           // charged, never executed, and not yet written down
-inline constexpr size_t kPreparedLong = 64 * 1024;          // bytes of a prepared text from which all are counted
+inline constexpr size_t kLongMessage = 64 * 1024;           // bytes of a Parse or Bind from which all kept are counted
 inline constexpr size_t kPreparedBytes = 16 * 1024 * 1024;  // of a session's prepared texts, where one is long
+inline constexpr size_t kPortalBytes = 16 * 1024 * 1024;    // of a session's bound values beside a long Bind
 
 // Delivery (deliver/).
 inline constexpr size_t kReleaseBatchBytes = 256 * 1024;  // rows held for one ledger entry
 inline constexpr size_t kReleaseBatchRows = 1'000;
 inline constexpr auto kReleaseAfter = 20ms;  // rows that are held go once PostgreSQL has been silent for this long
 inline constexpr size_t kSubjectsPerRow = 1'000'000;
-inline constexpr size_t kSubjectId = 512;         // bytes of one person's id as text
-inline constexpr size_t kStatisticRows = 10'000;  // rows held while it is decided whether all are statistics
+inline constexpr size_t kSubjectId = 512;               // bytes of one person's id as text
+inline constexpr size_t kHeldRows = 10'000;             // of a result that is judged as a whole
+inline constexpr size_t kHeldBytes = 16 * 1024 * 1024;  // of the same
 
 // Budgets (admit/).
 inline constexpr int kWindowSlices = 1'024;      // of a window of lookups, failures or statistic rows
@@ -92,9 +94,9 @@ inline constexpr size_t kNodeName = 255;                  // of the gate, in its
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks and key operations
 
 // Running (server/).
-inline constexpr auto kDrain = 30s;      // transactions may take this long to end when the gate stops
-inline constexpr auto kLockWait = 10s;   // for the register's lock at start
-inline constexpr auto kLockCheck = 2s;   // between looks whether it is still held, and for the answer
+inline constexpr auto kDrain = 30s;     // transactions may take this long to end when the gate stops
+inline constexpr auto kLockWait = 10s;  // for the register's lock at start
+inline constexpr auto kLockCheck = 2s;  // between looks whether it is still held, and for the answer
 
 // Policy (policy/).
 inline constexpr size_t kPolicyBytes = 4 * 1024 * 1024;
@@ -114,8 +116,9 @@ inline constexpr auto kUpstreamWait = 10s;
 inline constexpr auto kUpstreamConnect = 10s;
 inline constexpr size_t kUpstreamStatements = 500;  // prepared on one upstream connection, least used closed first
 inline constexpr size_t kUpstreamStatementText = 16 * 1024;  // longer texts are prepared anew each time
-inline constexpr auto kUpstreamFresh = 50ms;  // used so lately that looking whether it still lives would tell nothing new
-inline constexpr auto kUpstreamClean = 5s;                   // to clean or cancel a connection that comes back
-inline constexpr auto kUpstreamIdle = 5min;                  // an idle upstream connection is closed after this
+inline constexpr auto kUpstreamFresh =
+    50ms;                                   // used so lately that looking whether it still lives would tell nothing new
+inline constexpr auto kUpstreamClean = 5s;  // to clean or cancel a connection that comes back
+inline constexpr auto kUpstreamIdle = 5min;  // an idle upstream connection is closed after this
 
 }  // namespace ecluse::limits

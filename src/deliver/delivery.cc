@@ -61,9 +61,14 @@ Status Delivery::Ask(std::vector<NamedPerson> more) {
 
 Status Delivery::Take(std::string_view payload) {
   CHECK(!over_);
-  if (admitted_.plan().statistic && batch_.rows().size() >= limits::kStatisticRows) {
-    return ecluse::Fail(sqlstate::kProgramLimit, fmt::format("a statistic has at most {} rows", limits::kStatisticRows),
-                        "Group by fewer columns.", "deliver.statistic-rows");
+  if (admitted_.plan().held() &&
+      (batch_.rows().size() >= limits::kHeldRows || batch_.bytes().size() >= limits::kHeldBytes)) {
+    return ecluse::Fail(
+        sqlstate::kProgramLimit,
+        fmt::format("a result that is judged as a whole has at most {} rows and {} bytes", limits::kHeldRows,
+                    limits::kHeldBytes),
+        admitted_.plan().statistic ? "Group by fewer columns." : "Lower the LIMIT inside, or leave it out.",
+        "deliver.held-rows");
   }
   ECLUSE_OK(batch_.Add(payload, forms_, taken_ >= skip_));
   ++taken_;
@@ -180,17 +185,7 @@ EntryKind Delivery::ReleaseKind() const {
 
 EntryDraft Delivery::Draft(EntryKind kind) const {
   const Plan& plan = admitted_.plan();
-  const Caller& caller = admitted_.caller();
-  EntryDraft draft;
-  draft.kind = kind;
-  draft.policy = caller.policy->digest;
-  draft.principal = caller.payer.account;
-  draft.organisation = caller.payer.organisation;
-  draft.role = caller.payer.role;
-  draft.session = caller.session;
-  draft.purpose = caller.purpose;
-  draft.reference = caller.reference;
-  draft.address = caller.payer.address;
+  EntryDraft draft = DraftOf(kind, admitted_.caller());
   draft.fingerprint = plan.fingerprint;
   draft.statement = plan.normalised;
   for (const TableRef& table : plan.tables) {
@@ -255,9 +250,11 @@ awaitable<Result<bool>> Delivery::Record(std::string* out, bool last, bool compl
   ECLUSE_CO_OK(AddReturned(&draft, grant.rows));
   draft.nameless = grant.nameless;
   draft.statistic_rows = grant.statistic_rows;
+  // Of a result that is shown whole, people who fitted stay charged, and none of it is shown.
+  const bool shown = fits || !admitted_.plan().whole;
   size_t bytes = 0;
   int64_t visible = 0;
-  for (size_t i = 0; i < grant.rows; ++i) {
+  for (size_t i = 0; shown && i < grant.rows; ++i) {
     const RowBatch::Row& row = batch_.rows()[i];
     if (row.first_person == row.last_person && !IsStatistic(row)) ++nameless_rows_;
     if (row.end > row.begin) ++visible;
@@ -302,6 +299,13 @@ awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more
   draft.reason = std::move(reason);
   draft.lookups = more_lookups;
   ECLUSE_CO_OK(AddAsked(&draft));
+  if (kind == EntryKind::refusal && admitted_.plan().whole) {
+    // That there are so many rows tells of the people in them.
+    Grant grant = Reserve();
+    ECLUSE_CO_OK(AddReturned(&draft, grant.rows));
+    draft.nameless = grant.nameless;
+    for (Reservation& reservation : grant.reservations) reservation.Commit();
+  }
   for (Reservation& reservation : asked_reservations_) reservation.Commit();
   asked_reservations_.clear();
   std::string said = draft.reason;

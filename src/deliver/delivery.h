@@ -56,12 +56,13 @@ class Delivery {
 
   // Takes one DataRow's payload. An Error ends the run: call Fail().
   Status Take(std::string_view payload);
-  // Enough is held for one entry. Never for a statistic, which is judged as a whole.
-  bool full() const { return !admitted_.plan().statistic && batch_.full(); }
+  // Enough is held for one entry. Never for what is judged as a whole.
+  bool full() const { return !admitted_.plan().held() && batch_.full(); }
   bool holds_rows() const { return !batch_.empty(); }
 
   // Charges and records what is held, then appends it to `out`. False: a budget ended inside the result; what fitted
-  // stands in `out`, the refusal is recorded, the run is over, and refusal() goes to the client.
+  // is charged and stands in `out` (of a `whole` plan it is charged, and nothing is shown), the refusal is recorded,
+  // the run is over, and refusal() goes to the client.
   boost::asio::awaitable<Result<bool>> Release(std::string* out);
   // The end of the result: like Release(), and charges one nameless person for each arm that came back empty. When it
   // has returned true the client may hear how the statement ended.
@@ -80,7 +81,8 @@ class Delivery {
   std::unique_ptr<Delivery> FallBack();
 
   // A refusal of the gate's own that ends the run, or PostgreSQL's failure while it ran (which counts against the
-  // failures budget): recorded with the people the statement named.
+  // failures budget): recorded with the people the statement named, and at a refusal with those of a `whole` plan's
+  // rows, who are charged.
   boost::asio::awaitable<Status> Refuse(Error error);
   boost::asio::awaitable<Status> Fail(std::string reason);
   // The client is gone or has cancelled: what was charged and not yet written is.
@@ -127,7 +129,7 @@ class Delivery {
   int64_t nameless_rows_ = 0;  // rows that told of nobody, each charged as one
   bool recorded_ = false;      // an entry of this run is in the ledger, asked people and lookups with it
   bool over_ = false;
-  bool of_statistic_ = false;    // the fallback of one: rows of enough people are statistics still
+  bool of_statistic_ = false;  // the fallback of one: rows of enough people are statistics still
 };
 
 }  // namespace ecluse

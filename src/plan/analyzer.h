@@ -112,9 +112,10 @@ struct Output {
   std::vector<Hidden> hidden;  // in the order of the appended columns
   std::vector<Leaf*> leaves;
   bool guarded() const { return !hidden.empty() || touches; }
-  bool cut = false;      // LIMIT or DISTINCT ON left people out who are not counted
-  bool touches = false;  // reads guarded rows at all, tied sub-selects included
-  bool single = false;   // ungrouped aggregates: a row even where nothing matches
+  bool cut = false;       // LIMIT or DISTINCT ON left people out who are not counted
+  bool over_cut = false;  // reads rows of which that is so: what it shows of them has to be all of them
+  bool touches = false;   // reads guarded rows at all, tied sub-selects included
+  bool single = false;    // ungrouped aggregates: a row even where nothing matches
 };
 
 // Where an expression stands.
@@ -169,15 +170,19 @@ class Analyzer {
   // Refuses a level of too many columns, its own or those that carry people: WITH queries that use each other double.
   Status CheckWidth(size_t columns, size_t hidden) const;
   Result<bool> TopLevelExists(const pgq::SelectStmt& select, Output* output);
+  struct Known;
+
   // select.cc
   Result<Output> Query(const pgq::SelectStmt& select, const Scope* parent, Carry carry, bool top);
   Result<Output> SelectLeaf(const pgq::SelectStmt& select, Scope& scope, Carry carry, bool top);
   Result<Output> Values(const pgq::SelectStmt& select, Scope& scope);
   Status With(const pgq::WithClause& with, Scope& scope);
   Result<Output> RecursiveCte(const pgq::SelectStmt& select, const pgq::CommonTableExpr& cte, Scope& scope);
-  Status Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded);
   Status Locking(const pgq::SelectStmt& select, const Scope& scope);
-  Status OuterAggregates(const pgq::SelectStmt& select, bool seen, Output& output) const;
+  Status Items(const Level& level, const Known& known, bool grouped, Leaf& leaf, Output& output);
+  Result<std::string> Ranking(const Level& level, const Known& known, const std::string& item);
+
+  // picking.cc
   // The ties of a level as a whole, with what the levels around it have counted.
   struct Known {
     FromItem all;                                   // everything in FROM together
@@ -189,9 +194,9 @@ class Analyzer {
   std::unexpected<Error> CutAgain(std::string_view what) const;
   Status KeepsAll(const pgq::SelectStmt& select, const Scope& scope) const;
   Status MustBeTied(const Known& known, std::string_view what) const;
-  Status Items(const Level& level, const Known& known, bool grouped, Leaf& leaf, Output& output);
   std::set<int> PickedBy(const pgq::SelectStmt& select, const Scope& scope, const Output& output);
-  Result<std::string> Ranking(const Level& level, const Known& known, const std::string& item);
+  Status Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded);
+  Status OuterAggregates(const pgq::SelectStmt& select, bool seen, Output& output) const;
 
   // targets.cc
   // `end` is one past the last token of `list`, or npos where it is not known.

@@ -85,8 +85,21 @@ TEST_F(PeopleTest, WhatWasPickedAmongOthersIsNotTied) {
                  "LIMIT 5) c WHERE c.person_id = 7"),
             "plan.cut");
   for (const char* kept :
-       {" LEFT JOIN involvement i ON i.person_id = c.person_id", " ORDER BY 1", " GROUP BY c.person_id"})
-    EXPECT_TRUE(Rule("SELECT c.person_id FROM " + picked + kept).starts_with("passes")) << kept;
+       {" LEFT JOIN involvement i ON i.person_id = c.person_id", " ORDER BY 1", " GROUP BY c.person_id"}) {
+    const std::string sql = "SELECT c.person_id FROM " + picked + kept;
+    EXPECT_TRUE(Rule(sql).starts_with("passes")) << kept;
+    // Shown whole: neither a cursor nor a second LIMIT shows some of it.
+    EXPECT_TRUE((*Make(sql))->whole) << kept;
+    EXPECT_EQ(Rule("DECLARE c CURSOR FOR " + sql), "plan.cut") << kept;
+  }
+  const std::string arms = "(SELECT person_id FROM person LIMIT 5) UNION ALL (SELECT person_id FROM involvement)";
+  EXPECT_TRUE((*Make(arms))->whole);
+  EXPECT_EQ(Rule(arms + " ORDER BY 1 LIMIT 1"), "plan.cut");
+  EXPECT_FALSE((*Make("SELECT person_id FROM person LIMIT 5"))->whole);
+  EXPECT_FALSE(
+      (*Make("SELECT p.person_id, c.outcome FROM person p LEFT JOIN LATERAL (SELECT outcome FROM involvement i "
+             "WHERE i.person_id = p.person_id LIMIT 1) c ON true"))
+          ->whole);
   EXPECT_EQ(
       Rule("SELECT 1 FROM person p LEFT JOIN (SELECT DISTINCT ON (person_id) family_name AS person_id, person_id AS "
            "id FROM person ORDER BY person_id) c ON c.id = p.person_id"),
@@ -234,6 +247,16 @@ TEST_F(PeopleTest, PostgresqlsDebugOutputStaysInside) {
     EXPECT_EQ(Rule(std::string("SET client_min_messages = ") + level), "plan.setting") << level;
   }
   EXPECT_EQ(Rule("SELECT set_config('client_min_messages', 'debug2', false)"), "plan.setting");
+  // Nothing but the call itself is the gate's SET.
+  for (const char* other :
+       {"SELECT ref.set_config('timezone', 'UTC', false)", "SELECT set_config('timezone', 'UTC', false) OVER ()",
+        "SELECT set_config('timezone', 'UTC', false) FILTER (WHERE false)",
+        "SELECT set_config('timezone', 'UTC', VARIADIC false)",
+        "SELECT set_config('timezone', 'UTC', false) FOR UPDATE",
+        "SELECT set_config('timezone', 'UTC', false) WINDOW w AS (ORDER BY 1)",
+        "SELECT set_config('timezone', 'UTC', false) INTO t"}) {
+    EXPECT_TRUE(Rule(other).starts_with("plan.")) << other << ": " << Rule(other);
+  }
   EXPECT_EQ(Rule("SET LOCAL client_min_messages TO log"), "plan.setting");
   for (const char* level : {"notice", "warning", "ERROR", "DEFAULT"}) {
     EXPECT_TRUE(Rule(std::string("SET client_min_messages TO ") + level).starts_with("passes")) << level;

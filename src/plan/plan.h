@@ -114,7 +114,11 @@ struct Plan {
   // falls short nothing is released and `fallback` is run instead: the same statement counted by person, a row of which
   // is a statistic where every `subjects` column holds, and every `people` column says, at least `min_subjects` people.
   bool statistic = false;
-  bool read_only_catalog = false;  // touches system relations only
+  // Reads rows that LIMIT or DISTINCT ON had picked among those of other people: shown whole or not at all
+  // (docs/decisions/cut-rows.md).
+  bool whole = false;
+  bool held() const { return statistic || whole; }  // no row of it leaves before all have come
+  bool read_only_catalog = false;                   // touches system relations only
 
   std::string sql;                   // for PostgreSQL; parameters keep the client's numbers
   int visible_columns = -1;          // the client's own result columns; -1: all of them (nothing hidden)

@@ -178,6 +178,9 @@ TEST_F(PlanTest, OffsetIsCharged) {
   EXPECT_EQ(Sql("SELECT nir FROM person ORDER BY nir LIMIT 10 OFFSET 20"),
             "SELECT nir, \"person\".\"__subject\" AS \"__ecluse_s1\" FROM " + kPerson +
                 " AS \"person\" ORDER BY nir LIMIT (10)::pg_catalog.int8 + 20 ");
+  EXPECT_EQ(Sql("SELECT nir FROM person LIMIT 1 OFFSET $1"),  // NULL is no offset, and must not be no LIMIT
+            "SELECT nir, \"person\".\"__subject\" AS \"__ecluse_s1\" FROM " + kPerson +
+                " AS \"person\" LIMIT (1)::pg_catalog.int8 + COALESCE($1::pg_catalog.int8, 0) ");
   EXPECT_EQ(Rule("SELECT * FROM (SELECT nir FROM person OFFSET 5) x"), "plan.offset");
   EXPECT_EQ(Sql("SELECT nir FROM person LIMIT 1 OFFSET '7'"),
             "SELECT nir, \"person\".\"__subject\" AS "

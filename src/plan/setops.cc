@@ -67,6 +67,8 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   }
   ECLUSE_OK(Sort(select, level, output));
   ECLUSE_OK(Limits(select, level, top, output.guarded()));
+  output.over_cut = left.cut || right.cut;
+  if (output.over_cut && (select.has_limit_count() || select.has_limit_offset())) return CutAgain("a second LIMIT");
   if (select.locking_clause_size() > 0) return Refuse(-1, "plan.locking", "a UNION cannot lock rows", {});
   ECLUSE_OK(OuterAggregates(select, level.saw_outer_aggregate, output));
   if (carry == Carry::tied || !output.guarded()) return output;
@@ -93,7 +95,7 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   output.hidden = left.hidden;
   output.hidden.insert(output.hidden.end(), right.hidden.begin(), right.hidden.end());
   for (Output::Hidden& hidden : output.hidden) hidden.limited |= !hidden.tied;
-  output.cut = left.cut || right.cut || select.has_limit_count() || select.has_limit_offset();
+  output.cut = output.over_cut || select.has_limit_count() || select.has_limit_offset();
   output.leaves = left.leaves;
   output.leaves.insert(output.leaves.end(), right.leaves.begin(), right.leaves.end());
   if (!select.all() && !merged_unions_.contains(&select)) ECLUSE_OK(WrapUnion(select, output));

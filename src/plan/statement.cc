@@ -8,16 +8,26 @@ namespace ecluse {
 
 namespace {
 
-// The call of `SELECT f(…)`, where there is nothing else.
-const pgq::FuncCall* LoneCall(const pgq::SelectStmt& select) {
-  if (select.target_list_size() != 1 || select.from_clause_size() != 0 || select.has_where_clause() ||
-      select.has_with_clause() || select.has_having_clause() || select.has_limit_count() || select.has_limit_offset() ||
-      select.sort_clause_size() != 0 || select.group_clause_size() != 0 || select.distinct_clause_size() != 0 ||
-      select.op() != pgq::SETOP_NONE) {
+// Whether nothing but these fields of `message` is set.
+bool HasOnly(const google::protobuf::Message& message, std::initializer_list<std::string_view> names) {
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  return std::ranges::all_of(fields,
+                             [&](const auto* field) { return std::ranges::find(names, field->name()) != names.end(); });
+}
+
+// The call of `SELECT set_config(…)`, where there is nothing else.
+const pgq::FuncCall* LoneSetConfig(const pgq::SelectStmt& select) {
+  if (!HasOnly(select, {"target_list", "limit_option", "op"}) || select.op() != pgq::SETOP_NONE ||
+      select.target_list_size() != 1) {
     return nullptr;
   }
-  const pgq::Node& value = select.target_list(0).res_target().val();
-  return value.has_func_call() ? &value.func_call() : nullptr;
+  const pgq::ResTarget& target = select.target_list(0).res_target();
+  if (target.indirection_size() > 0 || !target.val().has_func_call()) return nullptr;
+  const pgq::FuncCall& call = target.val().func_call();
+  const std::vector<std::string> name = NameParts(call.funcname());
+  const bool named = name.back() == "set_config" && (name.size() == 1 || (name.size() == 2 && name[0] == "pg_catalog"));
+  return named && HasOnly(call, {"funcname", "args", "funcformat", "location"}) ? &call : nullptr;
 }
 
 }  // namespace
@@ -93,8 +103,7 @@ Status Analyzer::AllSeen(const google::protobuf::Message& message) const {
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Rows(const pgq::SelectStmt& select) {
-  if (const pgq::FuncCall* call = LoneCall(select);
-      call != nullptr && NameParts(call->funcname()).back() == "set_config") {
+  if (const pgq::FuncCall* call = LoneSetConfig(select)) {
     const std::string& alias = select.target_list(0).res_target().name();
     return SetConfig(*call, alias.empty() ? "set_config" : alias);
   }
@@ -107,6 +116,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Rows(const pgq::SelectStmt& select) {
   }
   if (output.guarded() && select.has_limit_offset()) ECLUSE_OK(TopLevelOffset(select));
   ECLUSE_OK(FinishRows(output));
+  plan_->whole = output.over_cut;
   return plan_;
 }
 
@@ -190,7 +200,7 @@ Status Analyzer::TopLevelOffset(const pgq::SelectStmt& select) {
   if (clauses_.Word(end, "row") || clauses_.Word(end, "rows")) ++end;
   const std::string skip = offset->kind == ValueSource::Kind::constant
                                ? offset->constant
-                               : "$" + std::to_string(offset->parameter) + "::pg_catalog.int8";
+                               : "COALESCE($" + std::to_string(offset->parameter) + "::pg_catalog.int8, 0)";
   splices_.Replace(clauses_.tokens()[word].begin, clauses_.tokens()[end - 1].end, "");
   const bool limited =
       select.has_limit_count() && !(select.limit_count().has_a_const() && select.limit_count().a_const().isnull());

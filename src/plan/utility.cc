@@ -311,6 +311,13 @@ Result<std::shared_ptr<Plan>> Analyzer::Declare(const pgq::DeclareCursorStmt& st
   // Cursors are counted by person: what a group hides can only be told once all of it is there.
   if (plan_->inner->statistic) plan_->inner = plan_->inner->fallback;
   if (plan_->inner->kind != Plan::Kind::rows) return Refuse(-1, "plan.cursor", "a cursor takes a SELECT", {});
+  if (plan_->inner->whole) {
+    return Refuse(
+        -1, "plan.cut",
+        "a cursor would show some of the rows that LIMIT or DISTINCT ON had picked among those of other people, "
+        "and so tell of people who are not counted",
+        "Send the query itself: its rows come together.");
+  }
   if (plan_->inner->skip)
     return Refuse(-1, "plan.cursor", "a cursor takes no OFFSET over guarded rows", "MOVE forward instead.");
   // It is run to its end by COMMIT, before any row of it is charged: an error, or none, would tell of all of them.

@@ -91,7 +91,7 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
          0},
         nullptr);
   }
-  if (prepared.text.size() >= limits::kPreparedLong) {
+  if (prepared.text.size() >= limits::kLongMessage) {
     size_t bytes = prepared.text.size();
     for (const auto& [known, statement] : statements_) bytes += statement.text.size();
     if (bytes > limits::kPreparedBytes) {
@@ -180,6 +180,20 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
                                       0},
                                      nullptr);
   }
+  if (frame.payload.size() >= limits::kLongMessage) {
+    size_t bytes = 0;
+    for (const auto& [name, bound] : portals_) bytes += bound->bind.size();
+    if (bytes > limits::kPortalBytes) {
+      co_return co_await RefuseInPlace(
+          {"53400",
+           fmt::format("the values that a session's portals are bound to have at most {} bytes", limits::kPortalBytes),
+           "Close those that are no longer used.",
+           "protocol.portal-bytes",
+           {},
+           0},
+          nullptr);
+    }
+  }
   if (Status fresh = Refresh(&found->second); !fresh) co_return co_await RefuseInPlace(fresh.error(), nullptr);
   portal->plan = found->second.plan;
   portal->same_text = portal->plan->sql == found->second.text;
@@ -198,7 +212,8 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   if (!open) co_return co_await RefusePortal(std::move(portal), open.error());
   DropPortal(portal->name);
   portals_[portal->name] = std::move(portal);
-  if (unfinished_.size() >= limits::kUnfinishedPortals) co_await CloseDeliveries();
+  if (unfinished_.size() >= limits::kUnfinishedPortals || frame.payload.size() >= limits::kLongMessage)
+    co_await CloseDeliveries();
 }
 
 // A statement that was not let run. Where admission had charged something, its own entry says so.

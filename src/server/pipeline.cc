@@ -167,7 +167,7 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
 // Has PostgreSQL run what is bound. The answer comes through the queue.
 void Session::ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows) {
   const Plan& plan = *portal->plan;
-  if (plan.statistic) max_rows = 0;  // judged as a whole
+  if (plan.held()) max_rows = 0;  // judged as a whole
   pg::WriteExecute(upstream_->out(), portal->upstream_name, max_rows);
   sent_ = true;
   wrote_ = wrote_ || IsWrite(plan);

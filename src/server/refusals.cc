@@ -20,16 +20,7 @@ void RefusalLog::Append(boost::asio::any_io_executor executor, EntryDraft draft)
 
 void RefusalLog::Note(boost::asio::any_io_executor executor, const Caller& caller, const Plan* plan,
                       const Error& error) {
-  EntryDraft draft;
-  draft.kind = EntryKind::refusal;
-  draft.policy = caller.policy->digest;
-  draft.principal = caller.payer.account;
-  draft.organisation = caller.payer.organisation;
-  draft.address = caller.payer.address;
-  draft.role = caller.payer.role;
-  draft.session = caller.session;
-  draft.purpose = caller.purpose;
-  draft.reference = caller.reference;
+  EntryDraft draft = DraftOf(EntryKind::refusal, caller);
   draft.reason = error.rule + ": " + error.message;
   // Admission charges a lookup for each of its own refusals.
   draft.lookups = error.sqlstate == sqlstate::kBudget ? 1 : 0;

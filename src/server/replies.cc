@@ -86,7 +86,7 @@ awaitable<bool> Session::WaitForUpstream() {
     Reply& reply = queue_.front();
     Delivery* delivery = reply.portal && reply.kind == Reply::Kind::executed ? reply.portal->delivery.get() : nullptr;
     upstream_wait_ = true;
-    if (delivery && delivery->holds_rows() && !delivery->admitted().plan().statistic) {
+    if (delivery && delivery->holds_rows() && !delivery->admitted().plan().held()) {
       // Rows that are here do not wait for those that PostgreSQL is long in finding.
       Stream& stream = upstream_->stream();
       stream.SetDeadline(Clock::now() + limits::kReleaseAfter);
@@ -178,6 +178,8 @@ awaitable<void> Session::HandleSlowly(Step step, pg::Frame frame) {
   switch (step) {
     case Step::error:
       co_return co_await HandleError(std::string(frame.payload));
+    case Step::commit_failed:
+      co_return co_await CommitFailed(std::string(frame.payload));
     case Step::not_as_planned: {
       std::shared_ptr<Portal> portal = queue_.front().portal;
       Error error = std::exchange(row_error_, Error());
@@ -249,7 +251,7 @@ Session::Step Session::HandleQueried(const pg::Frame& frame, Reply& reply) {
       return Step::done;
     case 'E':
       failed_ = true;
-      if (Guarded(reply)) return CommitFailed(frame);
+      if (Guarded(reply)) return Step::commit_failed;
       PassError(out, frame.payload, context_.schema->login, reply.same_text);
       return Step::done;
     case 'C': {
@@ -270,22 +272,30 @@ Session::Step Session::HandleQueried(const pg::Frame& frame, Reply& reply) {
 }
 
 // A transaction that guarded rows were written in could not be committed: what was deferred to its end speaks of them.
-Session::Step Session::CommitFailed(const pg::Frame& frame) {
+awaitable<void> Session::CommitFailed(std::string payload) {
   pg::ErrorFields fields;
-  if (!pg::ReadErrorFields(frame.payload, &fields)) return Step::unexpected;
-  Log().info("session {}: withheld from the client: {}", id_, DescribeError(frame.payload));
-  Error error = GuardedError(fields, false, context_.schema->login);
+  if (!pg::ReadErrorFields(payload, &fields)) co_return co_await LoseUpstream("a malformed ErrorResponse");
+  Log().info("session {}: withheld from the client: {}", id_, DescribeError(payload));
+  Status recorded = co_await RecordFailure(std::string(fields.code()));
+  pg::WriteError(client_->out(), "ERROR",
+                 recorded ? GuardedError(fields, false, context_.schema->login) : recorded.error());
+}
+
+// Of a transaction's end: its statements have had their entries.
+awaitable<Status> Session::RecordFailure(std::string code) {
   services_.admission.Failure(caller_->payer);
-  services_.refusals.Note(executor(), *caller_, nullptr, error);
-  pg::WriteError(client_->out(), "ERROR", error);
-  return Step::done;
+  EntryDraft failure = DraftOf(EntryKind::failure, *caller_);
+  failure.reason = "COMMIT: SQLSTATE " + code;
+  Result<Receipt> receipt = co_await services_.ledger.Append(std::move(failure));
+  if (!receipt) co_return std::unexpected(std::move(receipt).error());
+  co_return Status();
 }
 
 Session::Step Session::HandleSynced(const pg::Frame& frame, Reply& reply) {
   if (frame.type == 'E' && !poison_ && !failed_) {
     // The implicit transaction could not be committed, after all of it had been answered.
     failed_ = true;
-    if (touched_) return CommitFailed(frame);
+    if (touched_) return Step::commit_failed;
     PassError(client_->out(), frame.payload, context_.schema->login, false);
     return Step::done;
   }
@@ -323,6 +333,8 @@ awaitable<void> Session::HandleError(std::string payload) {
       Status recorded = cancelled_ && code == "57014" ? co_await portal->delivery->Break("cancelled")
                                                       : co_await portal->delivery->Fail("SQLSTATE " + code);
       if (!recorded) error = recorded.error();
+    } else if (portal && portal->plan->kind == Plan::Kind::commit) {
+      if (Status recorded = co_await RecordFailure(std::string(fields.code())); !recorded) error = recorded.error();
     }
     pg::WriteError(client_->out(), "ERROR", error);
   } else {

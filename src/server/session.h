@@ -182,13 +182,14 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // replies.cc: what PostgreSQL answers
   boost::asio::awaitable<void> Drain(bool flush);
-  enum class Step : uint8_t { done, release, error, not_as_planned, unexpected };
+  enum class Step : uint8_t { done, release, error, not_as_planned, commit_failed, unexpected };
   Step Handle(const pg::Frame& frame);
   boost::asio::awaitable<void> HandleSlowly(Step step, pg::Frame frame);
   bool AnswerByGate(Reply& reply);
   bool Guarded(const Reply& reply) const;
   void AnswerBefore(const pg::Frame& frame);
-  Step CommitFailed(const pg::Frame& frame);
+  boost::asio::awaitable<void> CommitFailed(std::string payload);
+  boost::asio::awaitable<Status> RecordFailure(std::string code);
   void Forget(const Portal& portal);
   boost::asio::awaitable<bool> WaitForUpstream();
   bool SendUpstream();

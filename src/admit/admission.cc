@@ -60,6 +60,7 @@ const Limit* FirstExceeded(const std::vector<Limit>& limits, std::span<const Sub
   for (const Limit& limit : limits) {
     const PeopleSet& people = limit.book->people;
     int64_t left = limit.allowed - people.Used(limit.index);
+    if (left >= static_cast<int64_t>(row.size())) continue;  // whoever they are
     for (const SubjectKey& key : row) {
       if (!people.Counts(key, limit.index) && --left < 0) return &limit;
     }
@@ -89,18 +90,18 @@ void Reservation::Commit() {
 void Reservation::Undo::Commit() {
   std::lock_guard lock(impl->mutex);
   int64_t now = impl->clock.BootMicros();
-  for (const std::shared_ptr<Book>& book : books) {
-    book->people.Advance(now);
-    for (const SubjectKey& key : people) book->people.Commit(key, now);
+  for (size_t i = 0; i < books.size(); ++i) {
+    books[i]->people.Advance(now);
+    for (size_t p = i; p < people.size(); p += books.size()) books[i]->people.Commit(people[p], now);
   }
 }
 
 void Reservation::Undo::GiveBack() {
   std::lock_guard lock(impl->mutex);
   int64_t now = impl->clock.BootMicros();
-  for (const std::shared_ptr<Book>& book : books) {
-    book->people.Advance(now);
-    for (const SubjectKey& key : people) book->people.GiveBack(key);
+  for (size_t i = 0; i < books.size(); ++i) {
+    books[i]->people.Advance(now);
+    for (size_t p = i; p < people.size(); p += books.size()) books[i]->people.GiveBack(people[p]);
   }
   if (statistics) {
     for (Book::Counter& counter : statistics->counters) {
@@ -234,9 +235,11 @@ Admission::Fit Admission::Impl::Reserve(const Payer& payer, std::span<const Subj
       break;
     }
     for (const SubjectKey& key : row) {
-      bool added = false;  // the same in each book: all hold the same reservations of this one
-      for (const std::shared_ptr<Book>& book : undo->books) added = book->people.Reserve(key, now, reservation);
-      if (added) undo->people.push_back(key);
+      // Held already by this reservation in one book, held in all.
+      for (const std::shared_ptr<Book>& book : undo->books) {
+        PeopleSet::Slot slot = book->people.Reserve(key, now, reservation);
+        if (slot != PeopleSet::kNone) undo->people.push_back(slot);
+      }
     }
     ++fit.rows;
   }

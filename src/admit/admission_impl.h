@@ -38,8 +38,8 @@ struct Limit {
 
 struct Reservation::Undo {
   Admission::Impl* impl = nullptr;
-  std::vector<std::shared_ptr<Book>> books;  // in each of which every one of `people` is set aside
-  std::vector<SubjectKey> people;
+  std::vector<std::shared_ptr<Book>> books;
+  std::vector<PeopleSet::Slot> people;  // set aside: for each of them one slot in each of `books`
   // Of statistic rows.
   std::shared_ptr<Book> statistics;
   int64_t time = 0;

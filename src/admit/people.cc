@@ -133,32 +133,30 @@ bool PeopleSet::Counts(const SubjectKey& key, size_t window) const {
   return slot != kNone && In(windows_[window], pool_[slot]);
 }
 
-bool PeopleSet::Reserve(const SubjectKey& key, int64_t now, uint64_t reservation) {
+PeopleSet::Slot PeopleSet::Reserve(const SubjectKey& key, int64_t now, uint64_t reservation) {
   Slot slot = Find(key);
   if (slot == kNone) {
     slot = Add(key);
   } else {
-    if (pool_[slot].reservation == reservation) return false;
+    if (pool_[slot].reservation == reservation) return kNone;
     Detach(slot);
   }
   MoveToNewest(slot, now);
   pool_[slot].reservation = reservation;
   ++pool_[slot].pending;
-  return true;
+  return slot;
 }
 
-void PeopleSet::Commit(const SubjectKey& key, int64_t now) {
-  Slot slot = Find(key);
-  CHECK(slot != kNone && pool_[slot].pending > 0);
+void PeopleSet::Commit(Slot slot, int64_t now) {
+  CHECK(pool_[slot].pending > 0);
   --pool_[slot].pending;
   Detach(slot);
   MoveToNewest(slot, now);
   pool_[slot].settled = now;
 }
 
-void PeopleSet::GiveBack(const SubjectKey& key) {
-  Slot slot = Find(key);
-  CHECK(slot != kNone && pool_[slot].pending > 0);
+void PeopleSet::GiveBack(Slot slot) {
+  CHECK(pool_[slot].pending > 0);
   Person& person = pool_[slot];
   if (--person.pending > 0) return;
   Detach(slot);

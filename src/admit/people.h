@@ -36,13 +36,15 @@ class PeopleSet {
   // Whether this person counts in the window already, so that disclosing them again costs nothing.
   bool Counts(const SubjectKey& key, size_t window) const;
 
-  // Sets a person aside at `now`, for the reservation of that number (not 0, each used once). False where it holds them
-  // already. Needs Advance(now) before.
-  bool Reserve(const SubjectKey& key, int64_t now, uint64_t reservation);
+  // Sets a person aside at `now`, for the reservation of that number (not 0, each used once); kNone where it holds them
+  // already. The Slot stands for them until their last reservation is settled or given back. Needs Advance(now) before.
+  using Slot = uint32_t;
+  static constexpr Slot kNone = UINT32_MAX;
+  Slot Reserve(const SubjectKey& key, int64_t now, uint64_t reservation);
   // One reservation of this person is settled at `now`: disclosed, they count from now.
-  void Commit(const SubjectKey& key, int64_t now);
+  void Commit(Slot slot, int64_t now);
   // One reservation of this person is given back: without others they are again what they were.
-  void GiveBack(const SubjectKey& key);
+  void GiveBack(Slot slot);
 
   // A disclosure known from the ledger, at a time not before any other of this set's.
   void Replay(const SubjectKey& key, int64_t time);
@@ -53,8 +55,6 @@ class PeopleSet {
   bool empty() const { return index_.empty(); }
 
  private:
-  using Slot = uint32_t;
-  static constexpr Slot kNone = UINT32_MAX;
   static constexpr int64_t kNever = INT64_MIN / 2;
   struct Person {
     SubjectKey key;
@@ -73,6 +73,7 @@ class PeopleSet {
   // The index holds slots and looks keys up in the pool, so that a key is stored once.
   struct Hash {
     using is_transparent = void;
+    using is_avalanching = void;  // keys are uniform
     const std::vector<Person>* pool;
     size_t operator()(Slot slot) const { return SubjectKeyHash{}((*pool)[slot].key); }
     size_t operator()(const SubjectKey& key) const { return SubjectKeyHash{}(key); }

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <unordered_set>
+#include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -201,19 +201,24 @@ Status Delivery::AddAsked(EntryDraft* draft) {
   if (recorded_) return {};
   draft->lookups += admitted_.lookups();
   draft->literals = literals_;
+  std::vector<PersonName> people;
   for (const NamedPerson& person : asked_) {
-    const std::string& space = admitted_.plan().tables[static_cast<size_t>(person.table_ref)].space;
-    SubjectKey key;
-    services_.keys.SubjectKey(space, person.id, key.data());
-    ECLUSE_TRY(SubjectToken token, services_.ledger.TokenOf(key, space, person.id));
-    draft->subjects[static_cast<size_t>(person.table_ref)].asked.push_back(token);
+    PersonName& name = people.emplace_back();
+    name.space = admitted_.plan().tables[static_cast<size_t>(person.table_ref)].space;
+    name.id = person.id;
+    services_.keys.SubjectKey(name.space, name.id, name.key.data());
   }
+  ECLUSE_TRY(const std::vector<SubjectToken> tokens, services_.ledger.TokensOf(people));
+  for (size_t i = 0; i < tokens.size(); ++i)
+    draft->subjects[static_cast<size_t>(asked_[i].table_ref)].asked.push_back(tokens[i]);
   return {};
 }
 
 Status Delivery::AddReturned(EntryDraft* draft, size_t rows) {
   const Plan& plan = admitted_.plan();
-  std::vector<std::unordered_set<SubjectKey, SubjectKeyHash>> named(plan.tables.size());
+  std::vector<boost::unordered_flat_set<SubjectKey, SubjectKeyHash>> named(plan.tables.size());
+  std::vector<PersonName> people;
+  std::vector<size_t> refs;
   for (size_t i = 0; i < rows; ++i) {
     const RowBatch::Row& row = batch_.rows()[i];
     if (IsStatistic(row)) continue;
@@ -222,10 +227,12 @@ Status Delivery::AddReturned(EntryDraft* draft, size_t rows) {
       const SubjectKey& key = batch_.keys()[p];
       size_t ref = static_cast<size_t>(person.table_ref);
       if (!named[ref].insert(key).second) continue;
-      ECLUSE_TRY(SubjectToken token, services_.ledger.TokenOf(key, plan.tables[ref].space, batch_.id(person)));
-      draft->subjects[ref].returned.push_back(token);
+      people.push_back({key, plan.tables[ref].space, batch_.id(person)});
+      refs.push_back(ref);
     }
   }
+  ECLUSE_TRY(const std::vector<SubjectToken> tokens, services_.ledger.TokensOf(people));
+  for (size_t i = 0; i < tokens.size(); ++i) draft->subjects[refs[i]].returned.push_back(tokens[i]);
   return {};
 }
 

@@ -16,7 +16,14 @@ using SubjectKey = std::array<uint8_t, 16>;
 // What the ledger knows a person by: random, introduced by a `person` entry.
 using SubjectToken = std::array<uint8_t, 16>;
 
+// A person as statements and rows name them: `key` is KeyRing::SubjectKey() of the other two, which the caller keeps.
+struct PersonName {
+  SubjectKey key;
+  std::string_view space, id;
+};
+
 struct SubjectKeyHash {
+  using is_avalanching = void;  // keys and tokens are uniform
   size_t operator()(const SubjectKey& key) const {
     size_t h;
     static_assert(sizeof h <= sizeof key);

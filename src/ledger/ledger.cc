@@ -227,9 +227,9 @@ Status Ledger::AcceptClock(LedgerOptions options, KeyRing& keys, const std::stri
 
 int64_t Ledger::NowMicros() const { return impl_->options.clock->WallMicros() + impl_->ahead; }
 
-Result<SubjectToken> Ledger::TokenOf(const SubjectKey& key, std::string_view space, std::string_view id) {
+Result<std::vector<SubjectToken>> Ledger::TokensOf(std::span<const PersonName> people) {
   if (auto failure = impl_->writer->failure()) return std::unexpected(*failure);
-  return impl_->people->TokenOf(*impl_->writer, key, space, id);
+  return impl_->people->TokensOf(*impl_->writer, people);
 }
 
 // One part after the other: a later one is durable only after all before it, so the last one's receipt covers them.

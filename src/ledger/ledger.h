@@ -63,13 +63,14 @@ class Ledger {
   static Result<std::unique_ptr<Ledger>> Open(LedgerOptions options, KeyRing& keys);
   ~Ledger();
 
-  // The token of a person, introducing them (a `person` entry and a person key of their own) where they have none. The
-  // introduction is queued before this returns, so that anything appended afterwards is durable only after it.
-  Result<SubjectToken> TokenOf(const SubjectKey& key, std::string_view space, std::string_view id);
+  // The tokens of people, in their order, introducing those who have none (a `person` entry and a person key of their
+  // own). Introductions are queued before this returns, so that anything appended afterwards is durable only after
+  // them.
+  Result<std::vector<SubjectToken>> TokensOf(std::span<const PersonName> people);
 
-  // Accepts that the machine's clock is behind the last entry: writes `reason` down as an `approval`, after which Open()
-  // refuses no longer and entries go on from the last one's time. Refuses where the clock is not behind, and while a
-  // gate has the ledger open. The node is the ledger's own.
+  // Accepts that the machine's clock is behind the last entry: writes `reason` down as an `approval`, after which
+  // Open() refuses no longer and entries go on from the last one's time. Refuses where the clock is not behind, and
+  // while a gate has the ledger open. The node is the ledger's own.
   static Status AcceptClock(LedgerOptions options, KeyRing& keys, const std::string& reason);
 
   // The time that an entry would get now: the wall clock's, or ahead of it where a clock that is behind was accepted.

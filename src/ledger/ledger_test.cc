@@ -79,7 +79,7 @@ TEST_F(LedgerTest, OnePersonHasOneTokenForever) {
     b = folder_.TokenOf(*ledger, "2").value();
     EXPECT_NE(a, b);
     EXPECT_EQ(folder_.TokenOf(*ledger, "1").value(), a);
-    EXPECT_NE(ledger->TokenOf(folder_.KeyOf("x"), "plate", "1").value(), a);
+    EXPECT_NE(folder_.TokenOf(*ledger, "plate", "x").value(), a);
   }
   auto ledger = folder_.Open();
   EXPECT_EQ(folder_.TokenOf(*ledger, "1").value(), a);

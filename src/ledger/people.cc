@@ -102,8 +102,7 @@ People::People(PeopleOptions options, KeyRing& keys, std::unique_ptr<Store> pers
       keys_(keys),
       persons_(std::move(persons)),
       index_(std::move(index)),
-      tokens_(limits::kPeopleCache),
-      subjects_(limits::kPeopleCache) {}
+      tokens_(limits::kPeopleCache) {}
 
 People::~People() {
   if (!thread_.joinable()) return;
@@ -181,19 +180,26 @@ Status People::CatchUp(uint64_t size) {
   return {};
 }
 
-std::optional<SubjectToken> People::Known(const SubjectKey& key) {
-  if (auto it = pending_.find(key); it != pending_.end()) return it->second;
+const SubjectToken* People::Known(const SubjectKey& key) {
+  if (!pending_.empty()) {
+    if (auto it = pending_.find(key); it != pending_.end()) return &it->second;
+  }
   return tokens_.Find(key);
 }
 
-Result<QueuedEntry> People::Introduce(const SubjectKey& key, std::string_view space, std::string_view id) {
+Result<QueuedEntry> People::Introduce(const PersonName& person) {
+  if (person.space.empty() || person.space.find(':') != std::string_view::npos || person.id.empty() ||
+      person.id.size() > limits::kSubjectId)
+    return Fail(sqlstate::kIo,
+                "a person's id is empty or too long to be recorded, so nothing about them can be released",
+                fmt::format("ids have at most {} bytes", limits::kSubjectId), "ledger.person");
   auto introduction = std::make_unique<Introduction>();
-  introduction->key = key;
+  introduction->key = person.key;
   RandomBytes(introduction->token);
   Secret secret(kXaesKey);
   RandomBytes(secret.mutable_bytes());
   ECLUSE_TRY(introduction->wrapped_key, keys_.Wrap(secret.text(), WrapBinding(introduction->token)));
-  std::string name = fmt::format("{}:{}", space, id);
+  std::string name = fmt::format("{}:{}", person.space, person.id);
   std::string sealed = SealEnvelope(Xaes(std::move(secret)), PersonKeyId(introduction->token), name,
                                     PersonBinding(options_.origin, introduction->token));
   QueuedEntry entry;
@@ -202,42 +208,66 @@ Result<QueuedEntry> People::Introduce(const SubjectKey& key, std::string_view sp
   return entry;
 }
 
-Result<SubjectToken> People::TokenOf(Writer& writer, const SubjectKey& key, std::string_view space,
-                                     std::string_view id) {
-  if (space.empty() || space.find(':') != std::string_view::npos || id.empty() || id.size() > limits::kSubjectId)
-    return Fail(sqlstate::kIo,
-                "a person's id is empty or too long to be recorded, so nothing about them can be released",
-                fmt::format("ids have at most {} bytes", limits::kSubjectId), "ledger.person");
-  std::optional<QueuedEntry> introduction;
-  while (true) {
-    uint64_t flushes;
-    {
-      std::lock_guard lock(mutex_);
-      if (auto token = Known(key)) return *token;
-      flushes = flushes_;
-    }
-    ECLUSE_TRY(auto stored, index_->Get(index_format::KeyOfSubject(key)));
-    if (!stored && !introduction) {
-      ECLUSE_TRY(introduction, Introduce(key, space, id));
-    }
+Result<std::vector<SubjectToken>> People::TokensOf(Writer& writer, std::span<const PersonName> people) {
+  std::vector<SubjectToken> tokens(people.size());
+  std::vector<Newcomer> unknown;
+  uint64_t flushes;
+  {
     std::lock_guard lock(mutex_);
-    if (auto token = Known(key)) return *token;
-    if (stored) {
-      SubjectToken token;
-      if (stored->size() != token.size()) return LedgerDamaged("the index holds a token of the wrong size");
-      std::memcpy(token.data(), stored->data(), token.size());
-      tokens_.Put(key, token);
-      subjects_.Put(token, key);
-      return token;
+    for (size_t i = 0; i < people.size(); ++i) {
+      if (const SubjectToken* token = Known(people[i].key)) {
+        tokens[i] = *token;
+      } else {
+        unknown.push_back({i, {}, {}});
+      }
     }
-    if (flushes != flushes_) continue;  // it may have gone to the index between the two looks
-    SubjectToken token = introduction->introduces->token;
-    pending_.emplace(key, token);
-    pending_keys_.emplace(token, key);
-    // Under the lock: nobody gets this token before its introduction has its place in the queue.
-    writer.Submit(std::move(*introduction));
-    return token;
+    flushes = flushes_;
   }
+  if (unknown.empty()) return tokens;
+  ECLUSE_OK(LookUp(people, unknown));
+  for (Newcomer& one : unknown) {
+    if (one.stored) continue;
+    ECLUSE_TRY(one.introduction, Introduce(people[one.number]));
+  }
+  std::lock_guard lock(mutex_);
+  // Somebody else may have introduced them in the meantime, and the index thread have taken them from memory since.
+  if (flushes != flushes_) ECLUSE_OK(LookUp(people, unknown));
+  for (Newcomer& one : unknown) {
+    const SubjectKey& key = people[one.number].key;
+    SubjectToken& token = tokens[one.number];
+    if (one.stored) {
+      token = *one.stored;
+      tokens_.Put(key, token);
+    } else if (const SubjectToken* known = Known(key)) {
+      token = *known;
+    } else {
+      token = one.introduction->introduces->token;
+      pending_.emplace(key, token);
+      pending_keys_.emplace(token, key);
+      // Under the lock: nobody gets this token before its introduction has its place in the queue.
+      writer.Submit(std::move(*one.introduction));
+    }
+  }
+  return tokens;
+}
+
+// Fills in the tokens of those whom the index knows.
+Status People::LookUp(std::span<const PersonName> people, std::vector<Newcomer>& unknown) const {
+  std::vector<std::string> names;
+  std::vector<Newcomer*> asked;
+  for (Newcomer& one : unknown) {
+    if (one.stored) continue;
+    asked.push_back(&one);
+    names.push_back(index_format::KeyOfSubject(people[one.number].key));
+  }
+  ECLUSE_TRY(auto stored, index_->GetMany(names));
+  for (size_t i = 0; i < asked.size(); ++i) {
+    if (!stored[i]) continue;
+    SubjectToken& token = asked[i]->stored.emplace();
+    if (stored[i]->size() != token.size()) return LedgerDamaged("the index holds a token of the wrong size");
+    std::memcpy(token.data(), stored[i]->data(), token.size());
+  }
+  return {};
 }
 
 void People::Durable(DurableNews news) {
@@ -298,7 +328,6 @@ void People::Indexed(const DurableNews& news) {
     pending_.erase(one.key);
     pending_keys_.erase(one.token);
     tokens_.Put(one.key, one.token);
-    subjects_.Put(one.token, one.key);
   }
 }
 
@@ -309,8 +338,7 @@ Result<std::vector<std::pair<SubjectToken, SubjectKey>>> People::KeysOf(std::spa
     std::lock_guard lock(mutex_);
     for (const SubjectToken& token : tokens) {
       auto it = pending_keys_.find(token);
-      auto key = it != pending_keys_.end() ? std::optional(it->second) : subjects_.Find(token);
-      key ? out.emplace_back(token, *key), void() : missing.push_back(token);
+      it != pending_keys_.end() ? out.emplace_back(token, it->second), void() : missing.push_back(token);
     }
   }
   std::vector<std::string> names;

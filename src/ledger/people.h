@@ -1,6 +1,7 @@
 // Who is behind a token: introductions, the store of person keys, and the index between keys and tokens.
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -9,7 +10,6 @@
 #include <string>
 #include <string_view>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -17,37 +17,11 @@
 #include "ledger/render.h"
 #include "ledger/segment.h"
 #include "ledger/store.h"
+#include "ledger/token_cache.h"
 #include "ledger/writer.h"
 #include "vault/keys.h"
 
 namespace ecluse {
-
-// A bounded map that forgets what was not asked for lately: two generations, the older dropped when the younger is
-// full.
-template <typename Key, typename Value>
-class RecentMap {
- public:
-  explicit RecentMap(size_t most) : half_(most / 2) {}
-  void Put(const Key& key, const Value& value) {
-    if (young_.size() >= half_) {
-      old_ = std::move(young_);
-      young_.clear();
-    }
-    young_.insert_or_assign(key, value);
-  }
-  std::optional<Value> Find(const Key& key) {
-    if (auto it = young_.find(key); it != young_.end()) return it->second;
-    auto it = old_.find(key);
-    if (it == old_.end()) return std::nullopt;
-    Value value = it->second;
-    Put(key, value);
-    return value;
-  }
-
- private:
-  size_t half_;
-  std::unordered_map<Key, Value, SubjectKeyHash> young_, old_;
-};
 
 // What a `person` entry says, read back.
 struct PersonEntry {
@@ -88,8 +62,8 @@ class People {
   // Brings the index up to `size` entries. Refuses where it knows more than the ledger holds: those were durable.
   Status CatchUp(uint64_t size);
 
-  // The token of a person; where they have none, hands their introduction to `writer` first.
-  Result<SubjectToken> TokenOf(Writer& writer, const SubjectKey& key, std::string_view space, std::string_view id);
+  // The tokens of people, in their order; where one has none, hands their introduction to `writer` first.
+  Result<std::vector<SubjectToken>> TokensOf(Writer& writer, std::span<const PersonName> people);
 
   // Takes what became durable; written to the index by a thread of its own.
   void Durable(DurableNews news);
@@ -101,8 +75,15 @@ class People {
 
  private:
   People(PeopleOptions options, KeyRing& keys, std::unique_ptr<Store> persons, std::unique_ptr<Store> index);
-  Result<QueuedEntry> Introduce(const SubjectKey& key, std::string_view space, std::string_view id);
-  std::optional<SubjectToken> Known(const SubjectKey& key);  // mutex_ held
+  Result<QueuedEntry> Introduce(const PersonName& person);
+  const SubjectToken* Known(const SubjectKey& key);  // mutex_ held
+  // Of the people of one call, one who is not in memory.
+  struct Newcomer {
+    size_t number;  // among the people of the call
+    std::optional<SubjectToken> stored;
+    std::optional<QueuedEntry> introduction;
+  };
+  Status LookUp(std::span<const PersonName> people, std::vector<Newcomer>& unknown) const;
   void Run();
   Status WriteIndex(const DurableNews& news);
   void Indexed(const DurableNews& news);  // mutex_ held
@@ -112,11 +93,10 @@ class People {
   std::unique_ptr<Store> persons_, index_;
 
   std::mutex mutex_;
-  RecentMap<SubjectKey, SubjectToken> tokens_;
-  RecentMap<SubjectToken, SubjectKey> subjects_;
+  TokenCache tokens_;
   // Introduced, and not in the index yet: never forgotten, or the person would be introduced twice.
-  std::unordered_map<SubjectKey, SubjectToken, SubjectKeyHash> pending_;
-  std::unordered_map<SubjectToken, SubjectKey, SubjectKeyHash> pending_keys_;
+  boost::unordered_flat_map<SubjectKey, SubjectToken, SubjectKeyHash> pending_;
+  boost::unordered_flat_map<SubjectToken, SubjectKey, SubjectKeyHash> pending_keys_;
   uint64_t flushes_ = 0;  // how often pending_ lost entries to the index
 
   std::condition_variable changed_;

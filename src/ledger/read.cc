@@ -1,5 +1,6 @@
 // Reading a ledger from outside the gate that writes it.
 #include <boost/json.hpp>
+#include <unordered_map>
 
 #include "base/bytes.h"
 #include "base/file.h"
@@ -12,6 +13,33 @@
 
 namespace ecluse {
 namespace {
+
+// A bounded map that forgets what was not asked for lately: two generations, the older dropped when the younger is
+// full.
+template <typename Key, typename Value>
+class RecentMap {
+ public:
+  explicit RecentMap(size_t most) : half_(most / 2) {}
+  void Put(const Key& key, const Value& value) {
+    if (young_.size() >= half_) {
+      old_ = std::move(young_);
+      young_.clear();
+    }
+    young_.insert_or_assign(key, value);
+  }
+  std::optional<Value> Find(const Key& key) {
+    if (auto it = young_.find(key); it != young_.end()) return it->second;
+    auto it = old_.find(key);
+    if (it == old_.end()) return std::nullopt;
+    Value value = it->second;
+    Put(key, value);
+    return value;
+  }
+
+ private:
+  size_t half_;
+  std::unordered_map<Key, Value, SubjectKeyHash> young_, old_;
+};
 
 // Names of people as `space:id`: through the index where it knows them, else through introductions read on the way.
 class Names {

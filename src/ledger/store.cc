@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 #include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
+#include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/file.h"
@@ -28,6 +31,11 @@ rocksdb::Options OptionsFor(Store::Mode mode) {
   // A torn last record is what a crash leaves; anything else missing in the middle refuses the start.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   options.write_buffer_size = 16 << 20;
+  options.compression = rocksdb::kNoCompression;  // keys, tokens and ciphertext do not shrink
+  rocksdb::BlockBasedTableOptions table;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.max_write_buffer_number = 2;
   options.max_open_files = 256;
   options.keep_log_file_num = 2;
@@ -82,9 +90,13 @@ Result<std::vector<std::optional<std::string>>> Store::GetMany(std::span<const s
 }
 
 Status Store::Put(std::span<const std::pair<std::string, std::string>> pairs, bool sync) {
+  // In their order, no key twice: each then finds its place from where the one before it stands.
+  std::vector<const std::pair<std::string, std::string>*> sorted;
+  for (const auto& pair : pairs) sorted.push_back(&pair);
+  std::ranges::sort(sorted, {}, [](const auto* pair) -> const std::string& { return pair->first; });
   rocksdb::WriteBatch batch;
-  for (const auto& [key, value] : pairs) {
-    if (rocksdb::Status status = batch.Put(key, value); !status.ok()) return Failed(path_, status);
+  for (const auto* pair : sorted) {
+    if (rocksdb::Status status = batch.Put(pair->first, pair->second); !status.ok()) return Failed(path_, status);
   }
   rocksdb::WriteOptions options;
   options.sync = sync;

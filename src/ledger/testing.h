@@ -58,8 +58,11 @@ class LedgerFolder {
     keys().SubjectKey("person", id, key.data());
     return key;
   }
-  Result<SubjectToken> TokenOf(Ledger& ledger, const std::string& id) {
-    return ledger.TokenOf(KeyOf(id), "person", id);
+  Result<SubjectToken> TokenOf(Ledger& ledger, const std::string& id) { return TokenOf(ledger, "person", id); }
+  Result<SubjectToken> TokenOf(Ledger& ledger, std::string_view space, const std::string& id) {
+    PersonName person{KeyOf(id), space, id};
+    ECLUSE_TRY(auto tokens, ledger.TokensOf({&person, 1}));
+    return tokens[0];
   }
 
  private:

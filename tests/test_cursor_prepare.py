@@ -182,7 +182,7 @@ def test_a_session_has_so_many_cursors(gate):
         for i in range(100):
             assert not c.query(f"DECLARE c{i} CURSOR FOR SELECT id FROM ref.numbers").errors
         said = c.query("DECLARE more CURSOR FOR SELECT id FROM ref.numbers")
-        assert said.sqlstate == "53400" and "100 cursors" in said.error
+        assert said.sqlstate == "54000" and "100 cursors" in said.error
         c.query("ROLLBACK")
         c.query("BEGIN")
         assert not c.query("DECLARE more CURSOR FOR SELECT id FROM ref.numbers").errors

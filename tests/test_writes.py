@@ -127,6 +127,14 @@ def test_who_may_not_write_may_not(gate):
             assert c.query(sql).sqlstate in READ_ONLY_REFUSALS
 
 
+def test_a_sequence_drawn_from_is_nothing_to_the_next_session(gate):
+    """PostgreSQL keeps its last value with the connection, which the next session may get."""
+    for _ in range(3):
+        with gate.wire("clerk") as c:
+            assert c.query("SELECT currval('sia.permit_permit_id_seq')").sqlstate == "55000"
+            assert not c.query("SELECT nextval('sia.permit_permit_id_seq')").errors
+
+
 def test_a_sequence_does_not_count_rows(gate, clerk):
     """What nextval hands out afterwards would tell how many hidden rows met a condition."""
     sequence = "'sia.permit_permit_id_seq'"

@@ -256,6 +256,12 @@ void Admission::Configure(std::shared_ptr<const Policy> policy) {
   impl_->policy = std::move(policy);
 }
 
+int64_t Admission::RefusalLookups(const Error& refusal) {
+  static constexpr std::string_view kRules[] = {"admit.subjects", "admit.lookups", "admit.failures", "admit.statistics",
+                                                "admit.role"};
+  return std::ranges::find(kRules, refusal.rule) != std::end(kRules) ? 1 : 0;
+}
+
 Status Admission::Lookups(const Payer& payer, int64_t lookups) {
   CHECK(lookups >= 0);
   std::lock_guard lock(impl_->mutex);

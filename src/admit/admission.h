@@ -81,6 +81,9 @@ class Admission {
   // while the old limits hold; on failure the old policy stays in force.
   Status Reload(std::shared_ptr<const Policy> policy, Ledger& ledger);
 
+  // What a refusal cost the account, for its entry: one lookup where it is one of this class's own, else none.
+  static int64_t RefusalLookups(const Error& refusal);
+
   // Charges `lookups` before a statement runs. Also refused while the failures budget is exhausted.
   Status Lookups(const Payer& payer, int64_t lookups);
   // A run-time error over guarded rows: counts as one failure, and charges no lookup of its own.

@@ -325,7 +325,7 @@ awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more
 }
 
 awaitable<Status> Delivery::Refuse(Error error) {
-  int64_t lookups = error.sqlstate == sqlstate::kBudget ? 1 : 0;  // admission charged the refusal itself
+  int64_t lookups = Admission::RefusalLookups(error);
   return End(EntryKind::refusal, error.rule + ": " + error.message, lookups);
 }
 

@@ -177,6 +177,9 @@ TEST_F(DamageTest, AFullDiskRefusesOrdinaryEntriesOnlyAndUntilThereIsSpace) {
   EXPECT_TRUE((*ledger)->AppendAndWait(alert)) << "the reserve is for these";
   auto token = folder_.TokenOf(**ledger, "introduced while the disk is full");
   EXPECT_FALSE((*ledger)->AppendAndWait(SomeDraft()));
+  EntryDraft erasure = SomeDraft();
+  erasure.kind = EntryKind::erasure;
+  EXPECT_FALSE((*ledger)->AppendAndWait(erasure)) << "it may name people whose introduction waits for room";
   EXPECT_EQ(files.writes_without_room(), 0u) << "a try that cannot succeed only takes what room others have";
   EXPECT_EQ(last.error().hint.find("restart"), std::string::npos) << "it goes on by itself";
 

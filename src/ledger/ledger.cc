@@ -57,7 +57,6 @@ bool MayUseReserve(EntryKind kind) {
     case EntryKind::lock:
     case EntryKind::alert:
     case EntryKind::approval:
-    case EntryKind::erasure:
       return true;
     default:
       return false;

@@ -210,6 +210,7 @@ Status Analyzer::Sequence(const pgq::FuncCall& call, const std::string& name) {
     if (token == Clauses::npos) break;
     splices_.Replace(clauses_.tokens()[token].begin, clauses_.tokens()[token].end,
                      QuoteLiteral(QuoteIdentifier(sequence.schema) + "." + QuoteIdentifier(sequence.name)));
+    plan_->draws_sequence = true;
     if (!inserting_) sequence_ = call.location();
     return {};
   }

@@ -47,9 +47,8 @@ struct Asked {
 // parameters) returns one text column, the ids to charge.
 struct Resolve {
   int table_ref = 0;
-  std::string sql;                // parameters renumbered from $1
-  std::vector<int> parameters;    // for each of them, the client's parameter number
-  bool needed_when_found = true;  // false: the statement's own row already tells the same; run only if none came
+  std::string sql;              // parameters renumbered from $1
+  std::vector<int> parameters;  // for each of them, the client's parameter number
 };
 
 // What a hidden column, appended after the client's own, holds.
@@ -141,6 +140,7 @@ struct Plan {
   std::vector<ValueSource> arguments;  // of execute
   Setting setting;                     // of set and show
   bool gate_answers = false;           // of set and show
+  bool draws_sequence = false;         // leaves its last value with the connection
   int64_t count = 0;                   // of fetch: rows; -1 for ALL
   bool swallow = false;                // of fetch: MOVE, or a write without RETURNING: rows are charged, not shown
   std::vector<std::string> lines;      // of explain

@@ -218,7 +218,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   ECLUSE_OK(KeepsAll(select, scope));
 
   // An equality on a unique column that is all the statement asks needs no look of its own: the row, or its absence,
-  // tells the same. Beside other conditions, whoever it names is looked up where no row came.
+  // tells the same. Beside other conditions, whoever it names is looked up first.
   const bool alone = top && select.from_clause_size() == 1 && select.from_clause(0).has_range_var() && !grouped &&
                      !select.has_limit_count() && !select.has_limit_offset() && select.where_clause().has_a_expr() &&
                      select.where_clause().a_expr().kind() == pgq::AEXPR_OP;

@@ -82,6 +82,7 @@ void PassError(std::string& out, std::string_view payload, std::string_view logi
 Error GuardedError(const pg::ErrorFields& fields, bool at_parse, std::string_view login) {
   Error error;
   error.sqlstate = fields.code();
+  error.rule = "deliver.error";
   if (at_parse && fields.code().starts_with("42") && fields.code() != "42501") {
     error.message = WithoutSchema(fields.message(), login);
     return error;
@@ -95,6 +96,20 @@ Error GuardedError(const pg::ErrorFields& fields, bool at_parse, std::string_vie
   error.message = "PostgreSQL could not run this statement";
   error.hint = "Ask whoever runs the gate: its log says why.";
   return error;
+}
+
+bool EndsTransaction(const Plan& plan) {
+  return plan.kind == Plan::Kind::commit || plan.kind == Plan::Kind::rollback || plan.kind == Plan::Kind::savepoint ||
+         plan.kind == Plan::Kind::empty;
+}
+
+Error AbortedTransaction() {
+  return {"25P02",
+          "current transaction is aborted, commands ignored until end of transaction block",
+          "Send ROLLBACK first.",
+          "protocol.aborted",
+          {},
+          0};
 }
 
 std::string DescribeError(std::string_view payload) {

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "pgwire/codec.h"
+#include "plan/plan.h"
 
 namespace ecluse {
 
@@ -20,6 +21,10 @@ void PassError(std::string& out, std::string_view payload, std::string_view logi
 // What the client may know of an error over guarded tables. At Parse, before any row is looked at, names and types
 // (class 42) keep PostgreSQL's message.
 Error GuardedError(const pg::ErrorFields& fields, bool at_parse, std::string_view login);
+
+// Whether PostgreSQL runs it in a transaction that has failed; everything else is refused there.
+bool EndsTransaction(const Plan& plan);
+Error AbortedTransaction();
 
 // One line for the operator's log.
 std::string DescribeError(std::string_view payload);

@@ -34,21 +34,7 @@ Error NoPortal(std::string_view name) {
           0};
 }
 
-bool EndsTransaction(const Plan& plan) {
-  return plan.kind == Plan::Kind::commit || plan.kind == Plan::Kind::rollback || plan.kind == Plan::Kind::savepoint ||
-         plan.kind == Plan::Kind::empty;
-}
-
 }  // namespace
-
-Error AbortedTransaction() {
-  return {"25P02",
-          "current transaction is aborted, commands ignored until end of transaction block",
-          "Send ROLLBACK first.",
-          "protocol.aborted",
-          {},
-          0};
-}
 
 void Session::PushText(char type) {
   Reply reply;
@@ -72,39 +58,8 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
   for (size_t i = 0; i < message.types.size(); ++i) prepared.types.push_back(message.types[i]);
   std::string name(message.name);
   if (Status adopted = AdoptAtRest(); !adopted) co_return Fatal(adopted.error());
-  if (!name.empty() && statements_.contains(name)) {
-    co_return co_await RefuseInPlace({"42P05",
-                                      fmt::format("prepared statement \"{}\" already exists", name),
-                                      "Close it first, or give the new one another name.",
-                                      "protocol.statement",
-                                      {},
-                                      0},
-                                     nullptr);
-  }
-  if (statements_.size() >= limits::kPreparedPerSession && !statements_.contains(name)) {
-    co_return co_await RefuseInPlace(
-        {"53400",
-         fmt::format("a session has at most {} prepared statements", limits::kPreparedPerSession),
-         "Close those that are no longer used.",
-         "protocol.statement-count",
-         {},
-         0},
-        nullptr);
-  }
-  if (prepared.text.size() >= limits::kLongMessage) {
-    size_t bytes = prepared.text.size();
-    for (const auto& [known, statement] : statements_) bytes += statement.text.size();
-    if (bytes > limits::kPreparedBytes) {
-      co_return co_await RefuseInPlace(
-          {"53400",
-           fmt::format("the texts of a session's prepared statements have at most {} bytes", limits::kPreparedBytes),
-           "Close those that are no longer used.",
-           "protocol.statement-bytes",
-           {},
-           0},
-          nullptr);
-    }
-  }
+  if (Status room = RoomForStatement(name, prepared.text.size()); !room)
+    co_return co_await RefuseInPlace(room.error(), nullptr);
   if (name.empty()) statements_.erase(name);
   // A plan depends on settings that statements still in the queue may change.
   if (settings_pending_) co_await Drain(true);
@@ -129,6 +84,25 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
     sent_ = true;
   }
   queue_.push_back(std::move(reply));
+}
+
+Status Session::RoomForStatement(const std::string& name, size_t bytes) const {
+  if (!name.empty() && statements_.contains(name)) {
+    return Fail("42P05", fmt::format("prepared statement \"{}\" already exists", name),
+                "Close or DEALLOCATE it first, or give the new one another name.", "protocol.statement");
+  }
+  if (statements_.size() >= limits::kPreparedPerSession && !statements_.contains(name)) {
+    return Fail(sqlstate::kProgramLimit,
+                fmt::format("a session has at most {} prepared statements", limits::kPreparedPerSession),
+                "Close or DEALLOCATE those that are no longer used.", "protocol.statement-count");
+  }
+  if (bytes < limits::kLongMessage) return {};
+  for (const auto& [known, statement] : statements_)
+    bytes += std::max(statement.text.size(), statement.plan->sql.size());
+  if (bytes <= limits::kPreparedBytes) return {};
+  return Fail(sqlstate::kProgramLimit,
+              fmt::format("the texts of a session's prepared statements have at most {} bytes", limits::kPreparedBytes),
+              "Close or DEALLOCATE those that are no longer used.", "protocol.statement-bytes");
 }
 
 // A statement whose policy has been replaced is planned again under the new one.
@@ -172,7 +146,7 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
                                      nullptr);
   }
   if (portals_.size() >= limits::kPortalsPerSession) {
-    co_return co_await RefuseInPlace({"53400",
+    co_return co_await RefuseInPlace({std::string(sqlstate::kProgramLimit),
                                       fmt::format("a session has at most {} portals", limits::kPortalsPerSession),
                                       "Close those that are no longer used.",
                                       "protocol.portal-count",
@@ -185,7 +159,7 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
     for (const auto& [name, bound] : portals_) bytes += bound->bind.size();
     if (bytes > limits::kPortalBytes) {
       co_return co_await RefuseInPlace(
-          {"53400",
+          {std::string(sqlstate::kProgramLimit),
            fmt::format("the values that a session's portals are bound to have at most {} bytes", limits::kPortalBytes),
            "Close those that are no longer used.",
            "protocol.portal-bytes",
@@ -208,18 +182,20 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   }
   if (status_ == 'E' && !EndsTransaction(plan)) co_return co_await RefuseInPlace(AbortedTransaction(), portal->plan);
   Status open = co_await OpenPortal(portal, message, true);
-  if (failed_ || ended_) co_return;
+  if (failed_ || ended_) co_return KeepUnfinished(std::move(portal));
   if (!open) co_return co_await RefusePortal(std::move(portal), open.error());
   DropPortal(portal->name);
   portals_[portal->name] = std::move(portal);
-  if (unfinished_.size() >= limits::kUnfinishedPortals || frame.payload.size() >= limits::kLongMessage)
-    co_await CloseDeliveries();
+  if (unfinished_.size() >= limits::kUnfinishedPortals || frame.payload.size() >= limits::kLongMessage) {
+    co_await Drain(true);  // those that are still being answered end by themselves
+    if (!failed_ && !ended_) co_await CloseDeliveries();
+  }
 }
 
 // A statement that was not let run. Where admission had charged something, its own entry says so.
 awaitable<void> Session::RefusePortal(std::shared_ptr<Portal> portal, Error error) {
   co_await Drain(true);
-  if (failed_ || ended_) co_return;
+  if (failed_ || ended_) co_return KeepUnfinished(std::move(portal));
   if (portal->delivery) {
     Status recorded = co_await portal->delivery->Refuse(error);
     if (!recorded) error = recorded.error();
@@ -262,7 +238,9 @@ awaitable<void> Session::CloseDeliveries() {
   for (const std::shared_ptr<Portal>& portal : unfinished) {
     if (portal->delivery->over()) continue;
     Status written = co_await portal->delivery->Break("closed before its end");
-    if (!written) Log().error("session {}: {}", id_, written.error().message);
+    if (!written)
+      Log().error("session {}: a charge was not written down: {}; {} ({})", id_, written.error().message,
+                  written.error().hint, Printable(written.error().operator_detail));
   }
 }
 

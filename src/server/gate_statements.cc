@@ -223,14 +223,7 @@ awaitable<Status> Session::RunDiscard(const Plan& plan) {
 }
 
 awaitable<Status> Session::RunPrepare(const Plan& plan) {
-  if (statements_.contains(plan.name)) {
-    co_return Fail("42P05", fmt::format("prepared statement \"{}\" already exists", plan.name),
-                   "DEALLOCATE it first, or give the new one another name.", "protocol.statement");
-  }
-  if (statements_.size() >= limits::kPreparedPerSession) {
-    co_return Fail("53400", fmt::format("a session has at most {} prepared statements", limits::kPreparedPerSession),
-                   "DEALLOCATE those that are no longer used.", "protocol.statement-count");
-  }
+  ECLUSE_CO_OK(RoomForStatement(plan.name, plan.inner->sql.size()));
   ECLUSE_CO_OK(co_await EnsureUpstream());
   // PostgreSQL checks it now, as it would have.
   PrepareUpstream(*plan.inner, plan.inner->sql);
@@ -311,17 +304,17 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
       co_return begun;
     }
   }
-  ECLUSE_CO_OK(co_await EnsureUpstream());
-  if (fetch->delivery && !cursor.bind.empty()) {
-    std::string bind = cursor.bind;
-    Status named = co_await ResolvePeople(cursor.inner, &bind, fetch->delivery.get(), true);
-    if (!named) {
-      portal->delivery = std::move(fetch->delivery);
-      co_return named;
-    }
-  }
   std::vector<int16_t> formats;
-  ECLUSE_CO_OK(ResultFormats(*cursor.inner, fetch->formats, &formats));
+  Status ready = co_await EnsureUpstream();
+  if (ready && fetch->delivery && !cursor.bind.empty()) {
+    std::string bind = cursor.bind;
+    ready = co_await ResolvePeople(cursor.inner, &bind, fetch->delivery.get());
+  }
+  if (ready) ready = ResultFormats(*cursor.inner, fetch->formats, &formats);
+  if (!ready) {
+    portal->delivery = std::move(fetch->delivery);
+    co_return ready;
+  }
   std::string_view statement = upstream_->Prepare(plan.sql, {});
   pg::BindMessage none;
   AppendBind(upstream_->out(), fetch->upstream_name, statement, none, formats);

@@ -132,7 +132,7 @@ void Session::Completed(const Plan& plan, std::string_view tag) {
     default:
       break;
   }
-  if (tag.starts_with("INSERT")) residue_ = true;  // a sequence may have been used
+  if (tag.starts_with("INSERT") || plan.draws_sequence) residue_ = true;  // currval() would tell the next of it
 }
 
 // A cursor exists: its inner statement decides what its rows tell.

@@ -66,7 +66,7 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
 awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show) {
   const Plan& plan = *portal->plan;
   if (plan.kind == Plan::Kind::declare && cursors_.size() >= limits::kCursorsPerSession) {
-    co_return Fail("53400", fmt::format("a session has at most {} cursors", limits::kCursorsPerSession),
+    co_return Fail(sqlstate::kProgramLimit, fmt::format("a session has at most {} cursors", limits::kCursorsPerSession),
                    "Close those that are no longer used.", "session.cursor-count");
   }
   if (plan.guarded || (plan.kind == Plan::Kind::declare && plan.inner->guarded)) {
@@ -88,7 +88,7 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   if (!plan.resolve.empty()) {
     co_await Drain(true);
     if (failed_ || ended_) co_return Status();
-    ECLUSE_CO_OK(co_await ResolvePeople(portal->plan, &portal->bind, portal->delivery.get(), true));
+    ECLUSE_CO_OK(co_await ResolvePeople(portal->plan, &portal->bind, portal->delivery.get()));
   }
   std::vector<int16_t> formats;
   ECLUSE_CO_OK(ResultFormats(Shape(plan), portal->formats, &formats));
@@ -112,13 +112,12 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   co_return Status();
 }
 
-// Finds the people that a statement names by a unique column: `first` those that must be charged before it runs, else
-// those whose own row did not come. Nothing may be owed by PostgreSQL.
-awaitable<Status> Session::ResolvePeople(std::shared_ptr<const Plan> plan, const std::string* bind, Delivery* delivery,
-                                         bool first) {
+// Finds the people that a statement names by a unique column, who are charged before it runs. Nothing may be owed by
+// PostgreSQL.
+awaitable<Status> Session::ResolvePeople(std::shared_ptr<const Plan> plan, const std::string* bind,
+                                         Delivery* delivery) {
   std::vector<NamedPerson> people;
   for (const Resolve& resolve : plan->resolve) {
-    if (resolve.needed_when_found != first) continue;
     Result<std::vector<std::string>> ids = co_await FetchIds(&resolve, bind, delivery);
     if (!ids) co_return std::unexpected(std::move(ids).error());
     for (std::string& id : *ids) people.push_back({resolve.table_ref, std::move(id)});
@@ -140,7 +139,8 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
   upstream.WriteClose('P', name);
   upstream.WriteFlush();
   sent_ = true;
-  if (!SendUpstream()) co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost");
+  if (!SendUpstream())
+    co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost", "Connect again.", "upstream.lost");
   std::vector<std::string> ids;
   while (true) {
     Result<pg::Frame> frame = co_await upstream.Next();
@@ -185,13 +185,6 @@ awaitable<void> Session::FinishRun(std::shared_ptr<Portal> portal, char end, std
   Delivery* delivery = portal->delivery.get();
   if (end == 'C' && delivery->admitted().plan().statistic && delivery->FallsShort())
     co_return co_await RunFallback(std::move(portal));
-  if (end == 'C' && delivery->rows_taken() == 0 && !portal->plan->resolve.empty()) {
-    Status resolved = co_await ResolvePeople(portal->plan, &portal->bind, delivery, false);
-    if (!resolved) {
-      Status recorded = co_await delivery->Refuse(resolved.error());
-      co_return Refuse(recorded ? resolved.error() : recorded.error());
-    }
-  }
   const Plan& plan = *portal->plan;
   // A cursor of which more may be fetched has not answered yet whether an arm of it is empty.
   bool complete = plan.kind != Plan::Kind::fetch || plan.count < 0 || delivery->rows_taken() < plan.count;
@@ -240,7 +233,10 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   pg::BindMessage message;
   CHECK(pg::ReadBind(portal->bind, &message));
   std::vector<int16_t> formats;
-  if (Status fits = ResultFormats(*counted->plan, portal->formats, &formats); !fits) co_return Refuse(fits.error());
+  if (Status fits = ResultFormats(*counted->plan, portal->formats, &formats); !fits) {
+    Status recorded = co_await counted->delivery->Refuse(fits.error());
+    co_return Refuse(recorded ? fits.error() : recorded.error());
+  }
   std::string_view statement = PrepareUpstream(*counted->plan, counted->plan->sql);
   AppendBind(upstream_->out(), counted->upstream_name, statement, message, formats);
   pg::WriteExecute(upstream_->out(), counted->upstream_name, 0);

@@ -22,8 +22,7 @@ void RefusalLog::Note(boost::asio::any_io_executor executor, const Caller& calle
                       const Error& error) {
   EntryDraft draft = DraftOf(EntryKind::refusal, caller);
   draft.reason = error.rule + ": " + error.message;
-  // Admission charges a lookup for each of its own refusals.
-  draft.lookups = error.sqlstate == sqlstate::kBudget ? 1 : 0;
+  draft.lookups = Admission::RefusalLookups(error);
   if (plan) {
     draft.fingerprint = plan->fingerprint;
     draft.statement = plan->normalised;

@@ -201,8 +201,9 @@ awaitable<void> Session::HandleSlowly(Step step, pg::Frame frame) {
 Session::Step Session::HandleRow(const pg::Frame& frame, Reply& reply) {
   Portal& portal = *reply.portal;
   if (portal.delivery) {
+    if (portal.delivery->over()) return Step::unexpected;
     if (frame.type == 'C' || frame.type == 's') return Step::release;
-    if (frame.type != 'D' || portal.delivery->over()) return Step::unexpected;
+    if (frame.type != 'D') return Step::unexpected;
     if (Status taken = portal.delivery->Take(frame.payload); !taken) {
       row_error_ = std::move(taken).error();
       return Step::not_as_planned;

@@ -145,6 +145,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // extended_query.cc
   boost::asio::awaitable<void> OnParse(pg::Frame frame);
   boost::asio::awaitable<void> OnBind(pg::Frame frame);
+  // Whether one more prepared statement of so many bytes may be kept under this name.
+  Status RoomForStatement(const std::string& name, size_t bytes) const;
   boost::asio::awaitable<void> OnDescribe(pg::Frame frame);
   boost::asio::awaitable<void> OnExecute(pg::Frame frame);
   boost::asio::awaitable<void> OnClose(pg::Frame frame);
@@ -172,7 +174,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<Status> OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show);
   Status AdmitPortal(Portal* portal, const pg::BindMessage& message);
   boost::asio::awaitable<Status> ResolvePeople(std::shared_ptr<const Plan> plan, const std::string* bind,
-                                               Delivery* delivery, bool first);
+                                               Delivery* delivery);
   boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(const Resolve* resolve, const std::string* bind,
                                                                     Delivery* delivery);
   void ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows);

@@ -5,14 +5,13 @@
 
 #include "base/log.h"
 #include "execute/run.h"
+#include "server/errors.h"
 #include "server/refusals.h"
 #include "server/session.h"
 
 namespace ecluse {
 
 using boost::asio::awaitable;
-
-Error AbortedTransaction();
 
 namespace {
 
@@ -35,11 +34,6 @@ bool Relayable(const PlannedStatement& statement) {
     default:
       return false;
   }
-}
-
-bool RunsInAborted(const Plan& plan) {
-  return plan.kind == Plan::Kind::commit || plan.kind == Plan::Kind::rollback || plan.kind == Plan::Kind::savepoint ||
-         plan.kind == Plan::Kind::empty;
 }
 
 bool ReturnsRows(const Plan& plan) {
@@ -72,11 +66,12 @@ awaitable<void> Session::OnQuery(std::string text) {
     co_return co_await FinishSimple();
   }
   if (planned->size() == 1 && Relayable(planned->front()) &&
-      (status_ != 'E' || RunsInAborted(*planned->front().plan))) {
+      (status_ != 'E' || EndsTransaction(*planned->front().plan))) {
     std::shared_ptr<const Plan> plan = planned->front().plan;
     Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, plan, 0);
     Status ready = admitted ? co_await EnsureUpstream() : std::unexpected(admitted.error());
     if (!ready) {
+      services_.refusals.Note(executor(), *caller_, plan.get(), ready.error());
       Refuse(ready.error());
       co_return co_await FinishSimple();
     }
@@ -94,12 +89,14 @@ awaitable<void> Session::OnQuery(std::string text) {
   for (size_t i = 0; i < planned->size() && !failed_ && !ended_; ++i) {
     bool last = i + 1 == planned->size();
     if (!last && ChangesContext(*(*planned)[i].plan)) {
-      Refuse({std::string(sqlstate::kNotAllowed),
-              "the role and the search_path are set by a statement on its own",
-              "Send it as a text of its own, before the others.",
-              "session.set-in-text",
-              {},
-              0});
+      Error error{std::string(sqlstate::kNotAllowed),
+                  "the role and the search_path are set by a statement on its own",
+                  "Send it as a text of its own, before the others.",
+                  "session.set-in-text",
+                  {},
+                  0};
+      services_.refusals.Note(executor(), *caller_, (*planned)[i].plan.get(), error);
+      Refuse(error);
       break;
     }
     co_await RunSimple(std::move((*planned)[i]), last);
@@ -113,7 +110,7 @@ awaitable<void> Session::RunSimple(PlannedStatement statement, bool last) {
     pg::WriteEmpty(client_->out(), 'I');
     co_return;
   }
-  if (status_ == 'E' && !RunsInAborted(plan)) co_return Refuse(AbortedTransaction());
+  if (status_ == 'E' && !EndsTransaction(plan)) co_return Refuse(AbortedTransaction());
   auto portal = std::make_shared<Portal>();
   portal->plan = statement.plan;
   std::vector<std::optional<std::string_view>> values(statement.lifted.begin(), statement.lifted.end());
@@ -127,7 +124,7 @@ awaitable<void> Session::RunPortal(std::shared_ptr<Portal> portal, bool describe
   pg::BindMessage message;
   CHECK(pg::ReadBind(portal->bind, &message));
   Status open = co_await OpenPortal(portal, message, false);
-  if (failed_ || ended_) co_return;
+  if (failed_ || ended_) co_return KeepUnfinished(std::move(portal));
   if (!open) co_return co_await RefusePortal(std::move(portal), open.error());
   if (GateRuns(plan)) {
     co_await Drain(true);
@@ -138,6 +135,8 @@ awaitable<void> Session::RunPortal(std::shared_ptr<Portal> portal, bool describe
   bool holds = Holds(plan) || wrote_;
   std::string name = portal->upstream_name;
   ExecutePortal(std::move(portal), 0);
+  if (holds) co_await Drain(true);  // it may be run once more, under another name
+  if (failed_ || ended_) co_return;
   if (!last || InTransaction()) CloseUpstreamPortal(name);
   if (last && !holds && simple_) {
     PushSync(true);

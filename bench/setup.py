@@ -20,12 +20,20 @@ gate:
 purposes:
   measuring: {{reference: optional}}
 tables:
-{tables}open_tables: [public.pgbench_accounts, public.pgbench_branches]
+{tables}  bench.visit:
+    subject: person_id
+    columns:
+      visit_id: {{class: key}}
+      person_id: {{class: key}}
+      reason: {{class: identity}}
+      day: {{class: identity}}
+open_tables: [public.pgbench_accounts, public.pgbench_branches]
 roles:
   reader:
     purposes: [measuring]
     read:
-{reads}    budgets:
+{reads}      bench.visit: {{key: clear, identity: clear}}
+    budgets:
       - {{subjects: 100000000, per: 1h}}
       - {{lookups: 1000000000, per: 1h}}
 limits:
@@ -59,10 +67,12 @@ class People:
     """PostgreSQL with a table of fictitious people for each size up to `most`; the gate's role reads it through a view
     that cuts dates, its peers the table itself."""
 
+    VISITS = "bench.visit"
+
     def __init__(self, folder, most):
         self.folder = folder
         self.sizes = [n for n in (100_000, 1_000_000, 10_000_000) if n <= most]
-        self.count = min(most, 1_000_000)
+        self.rows = min(most, 1_000_000)
         self.postgres = pg.Postgres(folder, durable=True)
         self.postgres.create_owner()
         with open(os.path.join(self.postgres.data, "postgresql.conf"), "a") as f:
@@ -91,6 +101,11 @@ class People:
                 c.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (person_id)")
                 c.execute(f"ALTER TABLE {table} OWNER TO owner")
                 c.execute(f"GRANT SELECT ON {table} TO plain, audited")
+            c.execute(f"CREATE TABLE {self.VISITS} (visit_id int PRIMARY KEY, person_id int NOT NULL, reason text, day date)")
+            c.execute(f"INSERT INTO {self.VISITS} SELECT i, 1 + i % {self.rows // 10}, 'Reason' || i % 70, date '2020-01-01' + i % 2000 "
+                      f"FROM generate_series(1, {self.rows}) i")
+            c.execute(f"ALTER TABLE {self.VISITS} OWNER TO owner")
+            c.execute(f"GRANT SELECT ON {self.VISITS} TO plain, audited")
             c.execute("CREATE EXTENSION pgaudit")
             c.execute("ALTER ROLE audited SET pgaudit.log = 'read'")
         subprocess.run([os.path.join(pg.bindir(), "pgbench"), "-i", "-q", "-s", "10"], check=True, capture_output=True,
@@ -201,5 +216,5 @@ def bench_gate(folder, people):
     gate = BenchGate(process, host, int(port), people)
     with psycopg.connect(host=host, port=port, user="reader", password="reader-of-the-bench", dbname="bench", sslmode="disable",
                          options="-c ecluse.purpose=measuring") as c:
-        c.execute(f"SELECT family_name FROM {people.table(people.count)} WHERE person_id = 1").fetchone()
+        c.execute(f"SELECT family_name FROM {people.table(people.rows)} WHERE person_id = 1").fetchone()
     return gate

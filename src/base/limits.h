@@ -22,6 +22,7 @@ inline constexpr size_t kPooledOut = 64 * 1024;        // largest write buffer w
 inline constexpr size_t kWriteHighWater = 256 * 1024;  // flush to the client above this
 inline constexpr size_t kResultColumns = 1'664;        // PostgreSQL's MaxTupleAttributeNumber
 inline constexpr size_t kParameters = 65'535;
+inline constexpr size_t kLiftedLiterals = 64;  // of a simple text, taken for parameters so that texts share a plan
 
 // Before authentication (server/, identity/).
 inline constexpr auto kAuthenticationTime = 15s;

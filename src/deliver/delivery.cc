@@ -248,7 +248,10 @@ awaitable<Result<bool>> Delivery::Record(std::string* out, bool last, bool compl
   ECLUSE_CO_OK(Ready());
   Grant grant = Reserve();
   bool fits = grant.rows == batch_.rows().size();
-  if (fits && last && complete) fits = ReserveEmptyArms(&grant);
+  // Where only the first rows of several arms are wanted, an arm that none of them came from tells of those in it.
+  const bool arms = complete || admitted_.plan().arms > 1;
+  if (fits && last && arms) fits = ReserveEmptyArms(&grant);
+  if (!complete && last && arms) seen_.assign(seen_.size(), true);  // charged once, however many more are fetched
   if (!fits) last = true;
 
   EntryDraft draft = Draft(ReleaseKind());
@@ -306,11 +309,17 @@ awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more
   draft.reason = std::move(reason);
   draft.lookups = more_lookups;
   ECLUSE_CO_OK(AddAsked(&draft));
+  if (released_ > 0 && admitted_.plan().arms > 1) {
+    // As in Record(); what does not fit any more has ended the budget as it is.
+    Grant grant;
+    if (ReserveEmptyArms(&grant)) draft.nameless = grant.nameless;
+    for (Reservation& reservation : grant.reservations) reservation.Commit();
+  }
   if (kind == EntryKind::refusal && admitted_.plan().whole) {
     // That there are so many rows tells of the people in them.
     Grant grant = Reserve();
     ECLUSE_CO_OK(AddReturned(&draft, grant.rows));
-    draft.nameless = grant.nameless;
+    draft.nameless += grant.nameless;
     for (Reservation& reservation : grant.reservations) reservation.Commit();
   }
   for (Reservation& reservation : asked_reservations_) reservation.Commit();

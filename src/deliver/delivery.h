@@ -66,7 +66,8 @@ class Delivery {
   boost::asio::awaitable<Result<bool>> Release(std::string* out);
   // The end of the result: like Release(), and charges one nameless person for each arm that came back empty. When it
   // has returned true the client may hear how the statement ended.
-  // `complete` false: more of the same result may be asked for later (a cursor), so no arm is known to be empty yet.
+  // `complete` false: more of the same result may be asked for later (a cursor), so of one arm alone it is not known
+  // whether it is empty; of several, each that nothing has come from is charged now, and once.
   boost::asio::awaitable<Result<bool>> Finish(std::string* out, bool complete = true);
 
   // Which hidden columns have held somebody, over all runs of one cursor.

@@ -45,6 +45,7 @@ struct Column {
   bool outer_aggregate = false;  // … of one in a row of an enclosing level
   bool pseudonym = false;
   bool readable = true;
+  bool nullable = false;               // on the missing side of an outer join: NULL where the row is not there
   Oid type = 0;                        // 0 where it is not known
   std::vector<ValueSource> constants;  // of a VALUES list
 };
@@ -126,6 +127,8 @@ struct Level {
   Scope* scope = nullptr;
   std::vector<int> nodes;
   bool aggregates = false, windows = false, rankings = false;
+  bool grouping_sets = false;        // NULL among the keys of a group stands for everybody
+  bool set_returning = false;        // a function of its list or order may leave rows out
   bool saw_on_aggregate = false;     // some column told of an aggregate further in
   bool saw_outer_aggregate = false;  // … that is in a row of an enclosing level
   bool named = false;                // every output gets its name in the text
@@ -192,7 +195,7 @@ class Analyzer {
   };
   Known KnownOf(const Scope& scope) const;
   std::unexpected<Error> CutAgain(std::string_view what) const;
-  Status KeepsAll(const pgq::SelectStmt& select, const Scope& scope) const;
+  Status KeepsAll(const pgq::SelectStmt& select, const Level& level) const;
   Status MustBeTied(const Known& known, std::string_view what) const;
   std::set<int> PickedBy(const pgq::SelectStmt& select, const Scope& scope, const Output& output);
   Status Limits(const pgq::SelectStmt& select, Level& level, bool top, bool guarded);
@@ -282,6 +285,8 @@ class Analyzer {
   }
   Status Column_(const pgq::ColumnRef& ref, Level& level, Place place, bool in_aggregate);
   Status Operator(const pgq::A_Expr& expr, Level& level, Place place, bool in_aggregate);
+  // Notes the sub-selects that a condition as a whole depends on by AND: there, unknown is as good as false.
+  void NoteConjuncts(const pgq::Node& condition);
   Status SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate);
   struct Membership;
   Status Members(const pgq::SubLink& link, const Membership* pseudonym, const Output& output) const;
@@ -408,8 +413,10 @@ class Analyzer {
                        // with
     Origin origin;
     const pgq::SelectStmt* select = nullptr;
+    bool conjunct = false;  // else NULL must not stand on either side: whether the other is empty would show
   };
   std::optional<Membership> membership_;
+  std::set<const pgq::SubLink*> conjuncts_;
   std::vector<const Scope*>* levels_seen_ = nullptr;  // while an aggregate is walked: the levels its columns belong to
 };
 

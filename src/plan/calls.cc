@@ -84,7 +84,9 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
   }
   if (allow::WindowFunction(name)) return Refuse(call.location(), "plan.window", name + " needs OVER", {});
   // A function that may return no row decides whether there is one, as a condition does.
-  return Each(call.args(), level, allow::SetReturning(name) ? Place::on : place, in_aggregate);
+  const bool set_returning = builtin && allow::SetReturning(name);
+  level.set_returning |= set_returning || !builtin;
+  return Each(call.args(), level, set_returning ? Place::on : place, in_aggregate);
 }
 
 Status Analyzer::AggregateCall(const pgq::FuncCall& call, Level& level, Place place, const std::string& name) {

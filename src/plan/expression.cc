@@ -190,6 +190,12 @@ Status Analyzer::Members(const pgq::SubLink& link, const Membership* pseudonym, 
   return {};
 }
 
+void Analyzer::NoteConjuncts(const pgq::Node& condition) {
+  if (condition.has_sub_link()) conjuncts_.insert(&condition.sub_link());
+  if (!condition.has_bool_expr() || condition.bool_expr().boolop() != pgq::AND_EXPR) return;
+  for (const pgq::Node& part : condition.bool_expr().args()) NoteConjuncts(part);
+}
+
 Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bool in_aggregate) {
   if (!link.subselect().has_select_stmt())
     return Refuse(link.location(), "plan.sub-select", "this sub-select is not understood", {});
@@ -206,9 +212,11 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
     pseudonym = column && column->column.pseudonym;
     if (!pseudonym) ECLUSE_OK(Expression(link.testexpr(), level, Place::where, in_aggregate));
     const bool equality = link.sub_link_type() == pgq::ANY_SUBLINK && (oper.empty() || oper.back() == "=");
-    if (equality && column && column->column.origin && IsSubject(*column->column.origin) &&
+    const bool conjunct = conjuncts_.contains(&link);
+    if (equality && column && column->column.origin && (conjunct || !column->column.nullable) &&
+        IsSubject(*column->column.origin) &&
         views_[static_cast<size_t>(column->column.origin->table_ref)]->subject.size() == 1) {
-      membership = Membership{*column->column.origin, &select};
+      membership = Membership{*column->column.origin, &select, conjunct};
     }
     if (pseudonym && !membership) {
       return Refuse(link.location(), "plan.pseudonym", "a pseudonym cannot be compared with a sub-select", {});

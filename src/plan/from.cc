@@ -298,6 +298,7 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
   inside.items = {left, right};
   std::vector<std::pair<int, int>> ties;
   if (join.has_quals()) {
+    NoteConjuncts(join.quals());
     Level level;
     level.scope = &inside;
     level.nodes = item->nodes;
@@ -350,6 +351,13 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
   }
 
   const auto hang = [&](const FromItem& missing, const FromItem& counted) {
+    for (const auto& relation : missing.relations) {
+      for (Column& column : relation->columns) column.nullable = true;
+    }
+    for (StarColumn& shown : item->star) {
+      if (std::ranges::find(missing.star, shown.sql, &StarColumn::sql) != missing.star.end())
+        shown.column.nullable = true;
+    }
     for (const int node : missing.nodes) {
       if (!counted.nodes.empty()) item->anchors.emplace(node, counted.nodes.front());
     }
@@ -374,6 +382,10 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
     case pgq::JOIN_FULL:
       ECLUSE_OK(OuterTie(*left, *right, ties, -1));
       ECLUSE_OK(OuterTie(*right, *left, ties, -1));
+      for (const auto& relation : item->relations) {
+        for (Column& column : relation->columns) column.nullable = true;
+      }
+      for (StarColumn& shown : item->star) shown.column.nullable = true;
       return item;
     default:
       return Refuse(-1, "plan.join", "this kind of join is not understood", "Use INNER, LEFT, RIGHT or FULL JOIN.");

@@ -1,5 +1,7 @@
 #include "plan/lexer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/limits.h"
@@ -210,7 +212,14 @@ class Lexer {
   Status Dollar(size_t begin) {
     if (IsDigit(Peek(1))) {
       ++at_;
-      while (IsDigit(Peek())) ++at_;
+      size_t number = 0;
+      for (; IsDigit(Peek()); ++at_)
+        number = std::min(number * 10 + static_cast<size_t>(Peek() - '0'), size_t{1} << 40);
+      if (number == 0 || number > limits::kParameters) {
+        return Fail("42P02",
+                    fmt::format("there is no parameter {}", text_.substr(begin, std::min<size_t>(at_ - begin, 20))),
+                    fmt::format("Parameters are $1 to ${}.", limits::kParameters), "plan.parameter");
+      }
       Add(Token::Kind::parameter, begin);
       return {};
     }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/limits.h"
+
 namespace ecluse {
 namespace {
 
@@ -36,10 +38,11 @@ Lifted LiftLiterals(std::string_view text, const std::vector<Token>& tokens, siz
     return token.kind == Token::Kind::word || token.kind == Token::Kind::quoted_word;
   };
   bool in_where = false;
-  std::vector<std::pair<const Token*, int>> places;
-  std::vector<std::pair<Oid, std::string_view>> distinct;
-  for (auto it = first; it != stop; ++it) {
+  std::vector<const Token*> places;
+  std::vector<std::pair<Oid, std::string_view>> literals;
+  for (auto it = first; it != stop && places.size() < limits::kLiftedLiterals; ++it) {
     if (it->kind == Token::Kind::word) {
+      if (IsWord(text, *it, "between")) break;  // its AND would be read as a conjunction
       if (IsWord(text, *it, "where")) in_where = true;
       if (IsWord(text, *it, "select") || IsWord(text, *it, "group") || IsWord(text, *it, "order") ||
           IsWord(text, *it, "limit") || IsWord(text, *it, "returning") || IsWord(text, *it, "union")) {
@@ -59,26 +62,21 @@ Lifted LiftLiterals(std::string_view text, const std::vector<Token>& tokens, siz
                       IsWord(text, *after, "group") || IsWord(text, *after, "order") || IsWord(text, *after, "limit") ||
                       IsWord(text, *after, "returning") || IsWord(text, *after, "for");
     if (!begins || !ends) continue;
-    // BETWEEN's AND would be read as a conjunction.
-    const auto upto = std::find_if(first, it, [&](const Token& token) { return IsWord(text, token, "between"); });
-    if (upto != it) continue;
     const std::string_view literal = TextOf(text, *it);
     const Oid type = integer ? IntegerType(literal) : kUnknown;
     if (integer && type == 0) continue;
-    const std::pair<Oid, std::string_view> value{type, literal};
-    auto known = std::ranges::find(distinct, value);
-    if (known == distinct.end()) known = distinct.insert(distinct.end(), value);
-    places.emplace_back(&*it, static_cast<int>(known - distinct.begin()) + 1);
+    literals.emplace_back(type, literal);
+    places.push_back(&*it);
   }
   if (places.empty()) return lifted;
-  size_t at = begin;
-  for (const auto& [token, number] : places) {
+  size_t at = begin, lifted_so_far = 0;
+  for (const Token* token : places) {
     lifted.text += text.substr(at, token->begin - at);
-    lifted.text += '$' + std::to_string(number);
+    lifted.text += '$' + std::to_string(1 + lifted_so_far++);
     at = token->end;
   }
   lifted.text += text.substr(at, end - at);
-  for (const auto& [type, literal] : distinct) {
+  for (const auto& [type, literal] : literals) {
     lifted.types.push_back(type);
     std::string value(literal);
     if (type == kUnknown) {

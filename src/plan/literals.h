@@ -19,8 +19,8 @@ struct Lifted {
 // Lifts what is surely the same as a parameter: in a SELECT, UPDATE or DELETE without parameters of its own, a plain
 // integer or plain string that is one whole side of a comparison with a column in WHERE. Everything else (LIMIT,
 // function arguments, casts, select lists, IN lists) keeps its literals, because there a parameter can mean something
-// else. Equal literals of one kind share a parameter, so their pattern of equality is part of the text. [begin, end) is
-// the statement.
+// else; so does what stands behind a BETWEEN, and behind the first limits::kLiftedLiterals. [begin, end) is the
+// statement.
 Lifted LiftLiterals(std::string_view text, const std::vector<Token>& tokens, size_t begin, size_t end);
 
 }  // namespace ecluse

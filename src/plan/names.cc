@@ -107,7 +107,8 @@ Result<Analyzer::Found> Analyzer::Resolve(const pgq::ColumnRef& ref, const Scope
       // The row of a function that returns no composite value is that value.
       if (table->relation->kind == RelationKind::function && table->relation->columns.size() == 1) {
         const Column& value = table->relation->columns.front();
-        return Found{value, QuoteIdentifier(parts[0]) + "." + QuoteIdentifier(value.name), table->outer};
+        if (levels_seen_ != nullptr) levels_seen_->push_back(table->scope);
+        return Found{value, QuoteIdentifier(parts[0]) + "." + QuoteIdentifier(value.name), table->outer, table->scope};
       }
       return Refuse(ref.location(), "plan.whole-row", "a whole row cannot be used as a value",
                     "Name the columns of " + parts[0] + " that you need.");

@@ -43,14 +43,19 @@ std::unexpected<Error> Analyzer::CutAgain(std::string_view what) const {
 
 // What was picked among other people's rows is shown whole: leaving out some of it by another condition would tell who
 // was picked beside those who are counted.
-Status Analyzer::KeepsAll(const pgq::SelectStmt& select, const Scope& scope) const {
-  if (std::ranges::none_of(scope.items, [](const FromItem* item) { return item->cut; })) return {};
+Status Analyzer::KeepsAll(const pgq::SelectStmt& select, const Level& level) const {
+  const bool distinct_on =
+      select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
+  // It runs behind DISTINCT ON.
+  if (distinct_on && level.set_returning) return CutAgain("a function that returns rows");
+  const std::vector<const FromItem*>& items = level.scope->items;
+  if (std::ranges::none_of(items, [](const FromItem* item) { return item->cut; })) return {};
+  if (level.set_returning) return CutAgain("a function that returns rows");
   if (select.has_where_clause()) return CutAgain("WHERE");
   if (select.has_having_clause()) return CutAgain("HAVING");
   if (select.has_limit_count() || select.has_limit_offset()) return CutAgain("a second LIMIT");
-  if (select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET)
-    return CutAgain("DISTINCT ON");
-  if (scope.items.size() > 1) return CutAgain("a join");
+  if (distinct_on) return CutAgain("DISTINCT ON");
+  if (items.size() > 1) return CutAgain("a join");
   return {};
 }
 
@@ -122,13 +127,13 @@ Status Analyzer::Limits(const pgq::SelectStmt& select, Level& level, bool top, b
 // aggregate is not counted where no row is left.
 Status Analyzer::OuterAggregates(const pgq::SelectStmt& select, bool seen, Output& output) const {
   if (!seen && std::ranges::none_of(output.columns, &Column::outer_aggregate)) return {};
-  const bool merges = select.op() == pgq::SETOP_NONE
-                          ? select.distinct_clause_size() > 0 || select.group_clause_size() > 0
-                          : select.op() != pgq::SETOP_UNION || !select.all();
+  const bool merges = select.op() == pgq::SETOP_NONE ? select.distinct_clause_size() > 0 ||
+                                                           select.group_clause_size() > 0 || select.has_having_clause()
+                                                     : select.op() != pgq::SETOP_UNION || !select.all();
   if (merges) {
     return Refuse(
         -1, "plan.aggregate-condition",
-        "DISTINCT, GROUP BY, UNION, INTERSECT and EXCEPT over an aggregate of the query around them would tell "
+        "DISTINCT, GROUP BY, HAVING, UNION, INTERSECT and EXCEPT over an aggregate of the query around them would tell "
         "of people who are not counted",
         "Show the aggregate itself, or use UNION ALL.");
   }

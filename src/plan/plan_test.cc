@@ -1,6 +1,8 @@
 // What passes, what it becomes, and what is refused by which rule.
 #include <gtest/gtest.h>
 
+#include "base/limits.h"
+#include "plan/literals.h"
 #include "plan/parse.h"
 #include "plan/plan_fixture_test.h"
 #include "plan/planner.h"
@@ -338,6 +340,20 @@ TEST_F(PlanTest, SimpleTextsShareAPlan) {
   const auto several = planner_.PlanSimple(context, "BEGIN; SELECT 1; ; COMMIT");
   ASSERT_TRUE(several);
   EXPECT_EQ(several->size(), 3u);
+}
+
+TEST(LiteralsTest, EachIsAParameterOfItsOwnUpToALimit) {
+  const auto lift = [](const std::string& text) {
+    const auto tokens = Lex(text);
+    return LiftLiterals(text, *tokens, 0, text.size());
+  };
+  // PostgreSQL types each by what it is compared with: one parameter for both would have to be both.
+  EXPECT_EQ(lift("SELECT a FROM t WHERE b = '1' AND c <> '1'").text, "SELECT a FROM t WHERE b = $1 AND c <> $2");
+  EXPECT_EQ(lift("SELECT a FROM t WHERE b = 1 AND c BETWEEN 2 AND d = 3").text,
+            "SELECT a FROM t WHERE b = $1 AND c BETWEEN 2 AND d = 3");
+  std::string many = "SELECT a FROM t WHERE b = 0";
+  for (int i = 1; i < 1'000; ++i) many += " OR b = " + std::to_string(i);
+  EXPECT_EQ(lift(many).values.size(), limits::kLiftedLiterals);
 }
 
 TEST_F(PlanTest, SettingsCannotOutrunThePolicy) {

@@ -127,7 +127,14 @@ struct Planner::Impl {
   Result<std::shared_ptr<const Plan>> MakeOnThread(const PlanContext& context, std::string_view text,
                                                    std::span<const Oid> declared) {
     Result<std::shared_ptr<const Plan>> plan;
-    threads.Run([&] { plan = Make(context, text, declared, 0); });
+    threads.Run([&] {
+      try {
+        plan = Make(context, text, declared, 0);
+      } catch (const std::bad_alloc&) {
+        plan = Fail(sqlstate::kTooComplex, "there is not enough memory to plan this statement",
+                    "Send it in smaller statements.", "plan.too-complex");
+      }
+    });
     return plan;
   }
 };

@@ -139,6 +139,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   level.nodes = known.all.nodes;
   const size_t resolves = plan_->resolve.size();
   if (select.has_where_clause()) {
+    NoteConjuncts(select.where_clause());
     ECLUSE_OK(Expression(select.where_clause(), level, Place::where));
     ECLUSE_TRY(const auto ties, Ties(select.where_clause(), scope));
     known.all.equal.insert(known.all.equal.end(), ties.begin(), ties.end());
@@ -165,7 +166,24 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   if (distinct_on) {
     for (const pgq::Node& item : select.distinct_clause()) ECLUSE_OK(SortKey(item, level, output, Place::group));
   }
-  if (membership && !output.columns.empty() && output.columns.front().origin && !distinct_on &&
+  level.grouping_sets = grouping.sets;
+  for (const pgq::Node& window : select.window_clause()) {
+    const pgq::WindowDef& def = window.window_def();
+    if (guarded) {
+      return Refuse(def.location(), "plan.window", "named windows are not available over guarded rows",
+                    "Write the window out: OVER (PARTITION BY … ORDER BY …).");
+    }
+    for (const pgq::Node& part : def.partition_clause()) ECLUSE_OK(Expression(part, level, Place::select_list));
+    for (const pgq::Node& sort : def.order_clause()) {
+      ECLUSE_OK(Expression(sort.sort_by().node(), level, Place::select_list));
+    }
+    if (def.has_start_offset()) ECLUSE_OK(Expression(def.start_offset(), level, Place::select_list));
+    if (def.has_end_offset()) ECLUSE_OK(Expression(def.end_offset(), level, Place::select_list));
+  }
+  ECLUSE_OK(Sort(select, level, output));
+  // What is left out behind the grouping would be left out of somebody else's rows as well.
+  if (membership && !level.windows && !level.set_returning && !output.columns.empty() &&
+      output.columns.front().origin && !distinct_on && (membership->conjunct || !output.columns.front().nullable) &&
       !select.has_limit_count() && !select.has_limit_offset() && !output.columns.front().on_aggregate) {
     const Origin& own = *output.columns.front().origin;
     const bool keyed =
@@ -181,20 +199,6 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
                     "Add the subject column to GROUP BY, or show the aggregate instead of filtering by it.");
     }
   }
-  for (const pgq::Node& window : select.window_clause()) {
-    const pgq::WindowDef& def = window.window_def();
-    if (guarded) {
-      return Refuse(def.location(), "plan.window", "named windows are not available over guarded rows",
-                    "Write the window out: OVER (PARTITION BY … ORDER BY …).");
-    }
-    for (const pgq::Node& part : def.partition_clause()) ECLUSE_OK(Expression(part, level, Place::select_list));
-    for (const pgq::Node& sort : def.order_clause()) {
-      ECLUSE_OK(Expression(sort.sort_by().node(), level, Place::select_list));
-    }
-    if (def.has_start_offset()) ECLUSE_OK(Expression(def.start_offset(), level, Place::select_list));
-    if (def.has_end_offset()) ECLUSE_OK(Expression(def.end_offset(), level, Place::select_list));
-  }
-  ECLUSE_OK(Sort(select, level, output));
   const bool grouped = level.aggregates || select.group_clause_size() > 0 || select.has_having_clause();
   output.touches = guarded;
   output.single = guarded && ((grouped && select.group_clause_size() == 0) || grouping.empty_set);
@@ -209,13 +213,16 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   if (!grouping.sets && known.Covered(KeyNodes(grouping))) {
     for (Column& column : output.columns) column.on_aggregate &= !column.own_aggregate;
   }
-  for (Column& column : output.columns) column.own_aggregate = false;
+  for (Column& column : output.columns) {
+    column.own_aggregate = false;
+    if (grouping.sets) column.origin.reset();  // its NULL stands for everybody
+  }
   if (output.single && !top) ECLUSE_OK(MustBeTied(known, "an aggregate without GROUP BY below the top level"));
   if (carry == Carry::tied) {
     ECLUSE_OK(MustBeTied(known, "a sub-select"));
     return output;
   }
-  ECLUSE_OK(KeepsAll(select, scope));
+  ECLUSE_OK(KeepsAll(select, level));
 
   // An equality on a unique column that is all the statement asks needs no look of its own: the row, or its absence,
   // tells the same. Beside other conditions, whoever it names is looked up first.
@@ -232,6 +239,10 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   leaf.insert_at = clauses_.tokens()[clauses->list_end - 1].end;
   output.leaves.push_back(&leaf);
   if (distinct && !distinct_on) {
+    if (std::ranges::any_of(output.columns, &Column::pseudonym)) {
+      return Refuse(-1, "plan.pseudonym", "DISTINCT over a pseudonym would put rows in the order of what it hides",
+                    "Select it without DISTINCT.");
+    }
     if (grouped || level.windows) {
       return Refuse(-1, "plan.distinct", "DISTINCT over groups or windows cannot be counted",
                     "Put the grouped query into a sub-select and write SELECT DISTINCT around it.");
@@ -245,7 +256,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   }
   ECLUSE_OK(Items(level, known, grouped || (distinct && !distinct_on), leaf, output));
   // Rows cut from one counted person's rows tell of that person alone. What was cut before it was tied stays cut.
-  const bool others = distinct_on && !known.Covered(PickedBy(select, scope, output));
+  const bool others = distinct_on && (grouping.sets || !known.Covered(PickedBy(select, scope, output)));
   const bool limited = (others || select.has_limit_count() || select.has_limit_offset()) && !known.Covered({});
   output.over_cut = std::ranges::any_of(scope.items, [](const FromItem* item) { return item->cut; });
   output.cut = limited || output.over_cut;
@@ -294,7 +305,7 @@ Result<std::string> Analyzer::Ranking(const Level& level, const Known& known, co
     Grouping grouping;
     grouping.keys = std::move(keys);
     // Within one person's rows, a rank tells of that person alone.
-    if (known.Covered(KeyNodes(grouping))) continue;
+    if (!level.grouping_sets && known.Covered(KeyNodes(grouping))) continue;
     const std::string whole = kAggregateSubjects + item + kSeparator + " OVER (" + by + ")";
     all = all.empty() ? whole : "pg_catalog.concat_ws(E'\\x1f', " + all + ", " + whole + ")";
   }

@@ -98,6 +98,10 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   output.cut = output.over_cut || select.has_limit_count() || select.has_limit_offset();
   output.leaves = left.leaves;
   output.leaves.insert(output.leaves.end(), right.leaves.begin(), right.leaves.end());
+  if (!select.all() && std::ranges::any_of(output.columns, &Column::pseudonym)) {
+    return Refuse(-1, "plan.pseudonym", "UNION of pseudonyms would put rows in the order of what they hide",
+                  "Write UNION ALL.");
+  }
   if (!select.all() && !merged_unions_.contains(&select)) ECLUSE_OK(WrapUnion(select, output));
   return output;
 }

@@ -181,7 +181,15 @@ Status Analyzer::Star(const pgq::ColumnRef& ref, Level& level, Output& output) {
     used.outer_aggregate = used.on_aggregate && (outer || used.outer_aggregate);
     output.columns.push_back(std::move(used));
   }
-  if (level.nodes.empty()) return {};
+  if (level.nodes.empty()) {
+    const auto tables = [](const FromItem* item) {
+      return std::ranges::all_of(item->relations, [](const auto& relation) {
+        return relation->kind == RelationKind::open || relation->kind == RelationKind::subquery;
+      });
+    };
+    // Beside people no * is left unwritten; elsewhere PostgreSQL knows best what it stands for.
+    if (views_.empty() || ambiguous || columns.empty() || !std::ranges::all_of(level.scope->items, tables)) return {};
+  }
   if (ambiguous || columns.empty()) {
     return Refuse(ref.location(), "plan.star", "* stands here for columns of the same name",
                   "Name the columns you need.");

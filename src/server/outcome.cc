@@ -138,7 +138,7 @@ void Session::Completed(const Plan& plan, std::string_view tag) {
 // A cursor exists: its inner statement decides what its rows tell.
 void Session::Declared(Portal& portal) {
   const Plan& plan = *portal.plan;
-  Cursor& cursor = cursors_[plan.name];
+  Cursor& cursor = cursors_[plan.name] = Cursor();  // nothing of one that a savepoint took back
   cursor.inner = plan.inner;
   cursor.asked = std::move(portal.asked);
   cursor.literals = std::move(portal.literals);

@@ -167,7 +167,8 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
 // Has PostgreSQL run what is bound. The answer comes through the queue.
 void Session::ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows) {
   const Plan& plan = *portal->plan;
-  if (plan.held()) max_rows = 0;  // judged as a whole
+  // Judged as a whole; and PostgreSQL runs a write to its end at the first row it is asked for.
+  if (plan.held() || IsWrite(plan)) max_rows = 0;
   pg::WriteExecute(upstream_->out(), portal->upstream_name, max_rows);
   sent_ = true;
   wrote_ = wrote_ || IsWrite(plan);

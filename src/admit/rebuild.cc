@@ -224,7 +224,7 @@ Status Admission::Rebuild(Ledger& ledger) {
   return impl_->Fill(ledger);
 }
 
-Status Admission::Reload(std::shared_ptr<const Policy> policy, Ledger& ledger) {
+Status Admission::Reload(std::shared_ptr<const Policy> policy, Ledger& ledger, const std::function<Status()>& record) {
   std::lock_guard one(impl_->filling);
   AllWindows wanted = WindowsOf(*policy);
   AllWindows both = wanted;
@@ -234,12 +234,13 @@ Status Admission::Reload(std::shared_ptr<const Policy> policy, Ledger& ledger) {
       both[static_cast<size_t>(scope)].Add(impl_->books.windows()[static_cast<size_t>(scope)]);
     impl_->books.SetWindows(both);
   }
-  Status filled = impl_->Fill(ledger);
+  Status ready = impl_->Fill(ledger);
+  if (ready) ready = record();
   std::lock_guard lock(impl_->mutex);
-  if (filled) impl_->policy = std::move(policy);
-  impl_->books.SetWindows(filled ? std::move(wanted) : WindowsOf(*impl_->policy));
+  if (ready) impl_->policy = std::move(policy);
+  impl_->books.SetWindows(ready ? std::move(wanted) : WindowsOf(*impl_->policy));
   impl_->filled = impl_->books.windows();
-  return filled;
+  return ready;
 }
 
 }  // namespace ecluse

@@ -259,8 +259,7 @@ Status Gate::Impl::TakePolicy() {
   ECLUSE_OK(CheckFixed(*policy, *next));
   ECLUSE_TRY(StartupOptions greeting, GreetingOf(*next, accounts.get()));
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(next, *keys));
-  ECLUSE_OK(admission->Reload(next, *ledger));
-  ECLUSE_OK(Event(EntryKind::policy, *next, "reload"));
+  ECLUSE_OK(admission->Reload(next, *ledger, [&] { return Event(EntryKind::policy, *next, "reload"); }));
   policy = next;
   doors->SetStartup(std::move(greeting));
   services->Install(snapshot);

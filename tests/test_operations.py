@@ -341,6 +341,40 @@ def test_what_a_running_gate_cannot_take_is_said_in_words(running, change, word)
         running.write_policy(good)
 
 
+def test_the_lock_is_taken_again_as_a_login_that_is_still_there(make_gate, postgres):
+    """It was taken as the first role's; that role goes, and the connection with it."""
+    gate = make_gate("relocked", accounts=ONE, only={"clerk", "counter"})
+
+    def lose_the_lock(*first):
+        before = len(gate.log_text())
+        with postgres.admin(gate.database) as c:
+            for statement in first:
+                c.execute(statement)
+            c.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                      " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+        gate.wait_for(lambda: "the lock on the register is lost" in gate.log_text()[before:])
+        return before
+
+    gate.write_policy(only={"counter"})
+    _, log = reloaded(gate)
+    assert "is in force" in log
+    before = lose_the_lock()
+    gate.wait_for(lambda: "the lock on the register is held again" in gate.log_text()[before:])
+    with gate.wire("counter") as c:
+        assert c.query(ANYBODY).rows == [(b"1001",)]
+    with postgres.admin(gate.database) as c:
+        login, = c.execute("SELECT usename FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
+                           " AND datname = current_database()").fetchone()
+    before = lose_the_lock(f'ALTER ROLE "{login}" NOLOGIN')
+    gate.wait_for(lambda: "not permitted to log in" in gate.log_text()[before:])
+    time.sleep(1.2)  # it asks every half second, and says why not once
+    assert gate.log_text()[before:].count("the lock on the register cannot be taken") == 1
+    with postgres.admin(gate.database) as c:
+        c.execute(f'ALTER ROLE "{login}" LOGIN')
+    gate.wait_for(lambda: "the lock on the register is held again" in gate.log_text()[before:])
+    gate.kill()
+
+
 def certify(folder, name):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout",
                     os.path.join(folder, "gate.key"), "-out", os.path.join(folder, "gate.crt")], check=True, capture_output=True)

@@ -263,6 +263,8 @@ Status Gate::Impl::TakePolicy() {
   policy = next;
   doors->SetStartup(std::move(greeting));
   services->Install(snapshot);
+  asio::post(workers[0]->context(),
+             [this, login = snapshot->logins.begin()->second] { lock->SetLogin(std::move(login)); });
   planner->Forget(snapshot->generation);
   return {};
 }

@@ -208,8 +208,7 @@ awaitable<void> Gate::Impl::Control() {
     timer.expires_after(std::chrono::seconds(2));
     co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
     if (stopping) co_return;
-    if (Status loaded = accounts->ReloadIfChanged(); !loaded)
-      Log().error("the accounts stay as they were: {} {}", loaded.error().message, loaded.error().operator_detail);
+    accounts->ReloadIfChanged();
     RecordAccounts();
     refusals->Sweep(workers[0]->context().get_executor());
   }
@@ -241,8 +240,7 @@ void Gate::Impl::HandleSignals() {
 }
 
 void Gate::Impl::Reload() {
-  if (Status loaded = accounts->Reload(); !loaded)
-    Log().error("the accounts stay as they were: {}", loaded.error().message);
+  (void)accounts->Reload();
   Status taken = TakePolicy();
   if (!taken) {
     Log().error("the policy stays as it was: {} {} {}", taken.error().message, taken.error().hint,

@@ -131,11 +131,11 @@ int RunDemo(const DemoOptions& options) {
   } else {
     PrintWelcome(*demo);
   }
-  (*gate)->Run();
+  Status ran = (*gate)->Run();
   gate->reset();
   std::fprintf(stderr, "The gate is closed; stopping PostgreSQL.\n");
   demo->postgres.Stop();
-  return 0;
+  return ran ? 0 : Complain(ran.error());
 }
 
 }  // namespace

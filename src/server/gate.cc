@@ -314,11 +314,22 @@ std::string Gate::sql_address() const {
   return fmt::format("{}:{}", impl_->policy->sql->address, endpoint.port());
 }
 
-void Gate::Run() {
-  asio::co_spawn(impl_->control, impl_->Accept(), asio::detached);
-  asio::co_spawn(impl_->control, impl_->Control(), asio::detached);
-  impl_->control.run();
+Status Gate::Run() {
+  auto rethrow = [](std::exception_ptr failed) {
+    if (failed) std::rethrow_exception(failed);
+  };
+  asio::co_spawn(impl_->control, impl_->Accept(), rethrow);
+  asio::co_spawn(impl_->control, impl_->Control(), rethrow);
+  Status ran;
+  try {
+    impl_->control.run();
+  } catch (const std::exception& error) {
+    ran = Fail(sqlstate::kInternal, "what accepts connections and watches over accounts failed, so the gate stops",
+               "Start it again; where it was memory, give it more.", "server.control", Printable(error.what()));
+    Log().critical("{} {}", ran.error().message, ran.error().operator_detail);
+  }
   impl_->Shutdown();
+  return ran;
 }
 
 void Gate::Stop() {

@@ -29,8 +29,9 @@ class Gate {
   std::string sql_address() const;
 
   // Serves until Stop() or a signal: then takes no more connections, lets transactions end (at most limits::kDrain),
-  // writes what is left to write, and returns.
-  void Run();
+  // writes what is left to write, and returns. The same where something that must go on for as long as the gate does
+  // fails, which is the Error.
+  Status Run();
   // From any thread.
   void Stop();
   void Reload();

@@ -405,6 +405,27 @@ def test_a_reload_takes_a_renewed_certificate(make_gate, workspace):
     gate.kill()
 
 
+# --- reading the ledger ---
+def test_a_kind_that_there_is_not_is_refused_and_help_names_them_all(running):
+    refused = running.command("ledger", "show", "--kind", "disclosures", check=False)
+    assert refused.returncode == 2 and not refused.stdout and "disclosures" in refused.stderr and "statistic" in refused.stderr
+    told = running.command("ledger", "show", "--help").stdout
+    assert all(kind in told for kind in {e["kind"] for e in running.ledger()} | {"disclosure", "refusal", "lock", "approval", "start"})
+    assert {e["kind"] for e in running.ledger("--kind", "key", "--kind", "lock")} == {"key", "lock"}
+
+
+def test_what_is_shown_without_people_needs_no_root_key(running):
+    assert "no root key" in running.command("ledger", "show", "--help").stdout
+    key = os.path.join(running.folder, "root.key")
+    os.rename(key, key + ".away")
+    try:
+        shown = running.ledger("--subject-free")
+        assert "root key" in running.command("ledger", "show", check=False).stderr
+    finally:
+        os.rename(key + ".away", key)
+    assert len(shown) >= 5 and not any("address" in e for e in shown)
+
+
 # --- names ---
 def test_the_node_is_named_by_an_option(make_gate):
     gate = make_gate("noded", serve=False, accounts=ONE)

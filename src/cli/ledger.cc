@@ -31,6 +31,12 @@ struct ShowOptions {
   bool json = false;
 };
 
+std::vector<std::string> KindNames() {
+  std::vector<std::string> names;
+  for (int i = 0; !EntryKindName(EntryKind{i}).empty(); ++i) names.emplace_back(EntryKindName(EntryKind{i}));
+  return names;
+}
+
 // Microseconds since 1970 of `2024-05-01`, `2024-05-01T12:00:00` or that with `Z`, UTC; or of a time ago: `90s`, `15m`,
 // `2h`, `7d`.
 std::optional<int64_t> ParseSince(const std::string& text) {
@@ -166,10 +172,12 @@ void AddLedger(CommandLine& line) {
   ledger->footer("Example:\n  ecluse ledger show --principal alice --since 2h");
   CLI::App* show = ledger->add_subcommand("show", "Show entries, opened; works while the gate is running");
   show->add_option("--config", options->config, "the policy file")->capture_default_str();
-  show->add_option("--kind", options->kinds, "only entries of this kind; may be repeated");
+  show->add_option("--kind", options->kinds, "only entries of this kind; may be repeated")
+      ->check(CLI::IsMember(KindNames()));
   show->add_option("--principal", options->principal, "only entries of this account");
   show->add_option("--since", options->since, "only entries from then on: 2024-05-01, 2024-05-01T12:00:00Z, 2h, 7d");
-  show->add_flag("--subject-free", options->subject_free, "open nothing: no person, reference or literal is shown");
+  show->add_flag("--subject-free", options->subject_free,
+                 "open nothing: no person, reference or literal is shown, and no root key is needed");
   show->add_flag("--json", options->json, "one JSON object a line (the default where the output is no terminal)");
   show->footer("Example:\n  ecluse ledger show --kind disclosure --since 2024-05-01 --json");
   show->callback([&line, options] { line.exit_status = Show(*options); });

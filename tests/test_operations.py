@@ -75,6 +75,7 @@ def test_a_reload_asked_for_during_the_start_does_not_end_it(make_gate):
     second.signal(signal.SIGHUP)
     _, said = second.process.communicate(timeout=60)
     assert second.process.returncode == 2 and "another gate is guarding this register" in said
+    assert not second.ledger("--kind", "start", "--kind", "session"), "what never started does not stop"
     gate.kill()
 
 
@@ -424,6 +425,27 @@ def test_what_is_shown_without_people_needs_no_root_key(running):
     finally:
         os.rename(key + ".away", key)
     assert len(shown) >= 5 and not any("address" in e for e in shown)
+
+
+# --- a start that fails ---
+def test_a_start_that_fails_late_is_neither_a_start_nor_a_stop(make_gate):
+    gate = make_gate("late", serve=False, accounts=ONE)
+    good = open(gate.config).read()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        gate.write_policy(good.replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+        gate.apply()
+        for _ in range(2):
+            with pytest.raises(RuntimeError) as refused:
+                gate.serve()
+            assert "cannot listen" in str(refused.value)
+    assert gate.ledger("--kind", "key") and not gate.ledger("--kind", "start", "--kind", "session")
+    gate.write_policy(good)
+    gate.apply()
+    gate.serve()
+    assert gate.stop() == 0
+    assert [e["reason"] for e in gate.ledger("--kind", "start", "--kind", "session")] == ["serve", "stop"]
 
 
 # --- names ---

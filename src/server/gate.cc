@@ -96,6 +96,7 @@ struct Gate::Impl {
   asio::ip::tcp::acceptor acceptor{control};
   asio::signal_set signals{control};
   asio::steady_timer timer{control};
+  bool started = false;  // it is written down
   bool stopping = false;
   bool closed = false;  // Shutdown() has run
 };
@@ -148,15 +149,16 @@ Status Gate::Impl::Open() {
                                         services->may_release);
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
-  ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
-  accounts_recorded = accounts->generation();
-  ECLUSE_OK(account_log->Record(*accounts->snapshot(), policy->digest));
   if (options.signals) {
     // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
     for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
     HandleSignals();
   }
-  return OpenDoor();
+  ECLUSE_OK(OpenDoor());  // who knocks already waits for Run()
+  ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
+  started = true;
+  accounts_recorded = accounts->generation();
+  return account_log->Record(*accounts->snapshot(), policy->digest);
 }
 
 Status Gate::Impl::OpenDoor() {
@@ -292,7 +294,7 @@ void Gate::Impl::Shutdown() {
   for (auto& worker : workers) worker->Stop();
   // A last entry behind everything that was appended: when it is durable, so are they, and the ledger has told
   // everybody who waited, while what they waited on is still there.
-  if (ledger && ledger->healthy()) (void)Event(EntryKind::session, *policy, "stop");
+  if (started && ledger->healthy()) (void)Event(EntryKind::session, *policy, "stop");
   lock.reset();  // its connection is one of a worker's
 }
 

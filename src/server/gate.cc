@@ -64,7 +64,6 @@ struct Gate::Impl {
 
   Status Open();
   Status OpenDoor();
-  Status Serve();
   awaitable<void> Accept();
   awaitable<void> Control();
   void HandleSignals();
@@ -113,7 +112,7 @@ Status Gate::Impl::Event(EntryKind kind, const Policy& of, std::string reason) {
 }
 
 Status Gate::Impl::Open() {
-  if (options.signals) signals.add(SIGHUP);  // a reload asked for while the gate starts waits until it runs
+  signals.add(SIGHUP);  // a reload asked for while the gate starts waits until it runs
   RaiseDescriptorLimit();
   ProtectProcessMemory();
   ECLUSE_TRY(policy, ReadPolicy(options.config));
@@ -149,11 +148,9 @@ Status Gate::Impl::Open() {
                                         services->may_release);
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
-  if (options.signals) {
-    // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
-    for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
-    HandleSignals();
-  }
+  // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
+  for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
+  HandleSignals();
   ECLUSE_OK(OpenDoor());  // who knocks already waits for Run()
   ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
   started = true;
@@ -332,17 +329,6 @@ Status Gate::Run() {
   }
   impl_->Shutdown();
   return ran;
-}
-
-void Gate::Stop() {
-  asio::post(impl_->control, [this] {
-    impl_->stopping = true;
-    impl_->control.stop();
-  });
-}
-
-void Gate::Reload() {
-  asio::post(impl_->control, [this] { impl_->Reload(); });
 }
 
 }  // namespace ecluse

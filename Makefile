@@ -16,9 +16,13 @@ export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_fi
 build = cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }; \
         cmake --build build/$(1) --parallel $(JOBS) $(2)
 
-.PHONY: all deps demo test unit e2e sanitized thread bench install format tidy clean
+.PHONY: all program deps demo test unit e2e sanitized thread bench install format tidy clean
 
 all: deps
+	@$(MAKE) --no-print-directory program
+
+# The same without looking for packages.
+program:
 	@mkdir -p build
 	@$(call build,release,--target ecluse)
 
@@ -30,8 +34,6 @@ demo: all
 
 test:
 	@tools/install-deps.sh test
-	@mkdir -p build
-	@$(call build,release,--target ecluse)
 	@$(MAKE) --no-print-directory e2e
 	@$(MAKE) --no-print-directory sanitized
 
@@ -40,7 +42,7 @@ unit:
 	@$(call build,release)
 	@ctest --test-dir build/release --output-on-failure --no-tests=error
 
-e2e:
+e2e: program
 	@$(PYTHON) -m pytest tests
 
 # Address and undefined behaviour: the unit tests and the fuzz targets' corpora.
@@ -61,7 +63,7 @@ bench:
 	@$(PYTHON) bench/run.py
 
 install:
-	@test -x build/release/ecluse || $(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(if $(wildcard build/release/ecluse),program,all)
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(prefix)"
 
 format:

@@ -75,6 +75,7 @@ def test_a_reload_asked_for_during_the_start_does_not_end_it(make_gate):
     second.signal(signal.SIGHUP)
     _, said = second.process.communicate(timeout=60)
     assert second.process.returncode == 2 and "another gate is guarding this register" in said
+    assert not second.ledger("--kind", "start", "--kind", "session"), "what never started does not stop"
     gate.kill()
 
 
@@ -341,6 +342,40 @@ def test_what_a_running_gate_cannot_take_is_said_in_words(running, change, word)
         running.write_policy(good)
 
 
+def test_the_lock_is_taken_again_as_a_login_that_is_still_there(make_gate, postgres):
+    """It was taken as the first role's; that role goes, and the connection with it."""
+    gate = make_gate("relocked", accounts=ONE, only={"clerk", "counter"})
+
+    def lose_the_lock(*first):
+        before = len(gate.log_text())
+        with postgres.admin(gate.database) as c:
+            for statement in first:
+                c.execute(statement)
+            c.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                      " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+        gate.wait_for(lambda: "the lock on the register is lost" in gate.log_text()[before:])
+        return before
+
+    gate.write_policy(only={"counter"})
+    _, log = reloaded(gate)
+    assert "is in force" in log
+    before = lose_the_lock()
+    gate.wait_for(lambda: "the lock on the register is held again" in gate.log_text()[before:])
+    with gate.wire("counter") as c:
+        assert c.query(ANYBODY).rows == [(b"1001",)]
+    with postgres.admin(gate.database) as c:
+        login, = c.execute("SELECT usename FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
+                           " AND datname = current_database()").fetchone()
+    before = lose_the_lock(f'ALTER ROLE "{login}" NOLOGIN')
+    gate.wait_for(lambda: "not permitted to log in" in gate.log_text()[before:])
+    time.sleep(1.2)  # it asks every half second, and says why not once
+    assert gate.log_text()[before:].count("the lock on the register cannot be taken") == 1
+    with postgres.admin(gate.database) as c:
+        c.execute(f'ALTER ROLE "{login}" LOGIN')
+    gate.wait_for(lambda: "the lock on the register is held again" in gate.log_text()[before:])
+    gate.kill()
+
+
 def certify(folder, name):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout",
                     os.path.join(folder, "gate.key"), "-out", os.path.join(folder, "gate.crt")], check=True, capture_output=True)
@@ -369,6 +404,48 @@ def test_a_reload_takes_a_renewed_certificate(make_gate, workspace):
     gate.wait_for(lambda: "the policy stays as it was" in gate.log_text() and "gate.crt" in gate.log_text())
     assert shown() == second
     gate.kill()
+
+
+# --- reading the ledger ---
+def test_a_kind_that_there_is_not_is_refused_and_help_names_them_all(running):
+    refused = running.command("ledger", "show", "--kind", "disclosures", check=False)
+    assert refused.returncode == 2 and not refused.stdout and "disclosures" in refused.stderr and "statistic" in refused.stderr
+    told = running.command("ledger", "show", "--help").stdout
+    assert all(kind in told for kind in {e["kind"] for e in running.ledger()} | {"disclosure", "refusal", "lock", "approval", "start"})
+    assert {e["kind"] for e in running.ledger("--kind", "key", "--kind", "lock")} == {"key", "lock"}
+
+
+def test_what_is_shown_without_people_needs_no_root_key(running):
+    assert "no root key" in running.command("ledger", "show", "--help").stdout
+    key = os.path.join(running.folder, "root.key")
+    os.rename(key, key + ".away")
+    try:
+        shown = running.ledger("--subject-free")
+        assert "root key" in running.command("ledger", "show", check=False).stderr
+    finally:
+        os.rename(key + ".away", key)
+    assert len(shown) >= 5 and not any("address" in e for e in shown)
+
+
+# --- a start that fails ---
+def test_a_start_that_fails_late_is_neither_a_start_nor_a_stop(make_gate):
+    gate = make_gate("late", serve=False, accounts=ONE)
+    good = open(gate.config).read()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        gate.write_policy(good.replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+        gate.apply()
+        for _ in range(2):
+            with pytest.raises(RuntimeError) as refused:
+                gate.serve()
+            assert "cannot listen" in str(refused.value)
+    assert gate.ledger("--kind", "key") and not gate.ledger("--kind", "start", "--kind", "session")
+    gate.write_policy(good)
+    gate.apply()
+    gate.serve()
+    assert gate.stop() == 0
+    assert [e["reason"] for e in gate.ledger("--kind", "start", "--kind", "session")] == ["serve", "stop"]
 
 
 # --- names ---

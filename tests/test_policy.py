@@ -62,7 +62,12 @@ def test_every_mistake_at_once_with_its_place(unserved):
 def test_apply_and_serve_refuse_a_bad_policy(unserved):
     unserved.write_policy(TEN_MISTAKES)
     try:
-        assert unserved.apply(check=False).returncode != 0
+        commands = (["account", "list"], ["keys", "list"], ["ledger", "show"], ["ledger", "accept-clock", "--by", "a", "--by", "b", "--reason", "c"],
+                    ["apply", "--owner", "postgresql://nobody@127.0.0.1:1/none"])
+        for command in commands:
+            done = unserved.command(*command, check=False)
+            assert done.returncode == 2, command
+            assert "ecluse.yaml:6:" in done.stderr and "ecluse.yaml:26:" in done.stderr, (command, done.stderr)
         with pytest.raises(RuntimeError) as refused:
             unserved.serve(timeout=20)
         assert "ecluse.yaml:6:" in str(refused.value)

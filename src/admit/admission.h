@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -78,8 +79,8 @@ class Admission {
   Status Rebuild(Ledger& ledger);
 
   // Takes a new policy while running; what was counted stays. Windows that are new are filled from the ledger first,
-  // while the old limits hold; on failure the old policy stays in force.
-  Status Reload(std::shared_ptr<const Policy> policy, Ledger& ledger);
+  // then `record` is called, both while the old limits hold; where either fails the old policy stays in force.
+  Status Reload(std::shared_ptr<const Policy> policy, Ledger& ledger, const std::function<Status()>& record);
 
   // What a refusal cost the account, for its entry: one lookup where it is one of this class's own, else none.
   static int64_t RefusalLookups(const Error& refusal);

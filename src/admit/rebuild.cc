@@ -100,25 +100,6 @@ Result<Charged> Read(const StoredEntry& entry) {
   return charged;
 }
 
-// The first entry that is not older than `time` (wall clock): entries' times never go back.
-Result<uint64_t> FirstSince(Ledger& ledger, int64_t time) {
-  uint64_t low = 0, high = ledger.size();
-  while (low < high) {
-    uint64_t middle = low + (high - low) / 2;
-    bool older = false;
-    ECLUSE_OK(ledger.Replay(middle, [&](const StoredEntry& entry) {
-      older = entry.time < time;
-      return false;
-    }));
-    if (older) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
 // Applies entries to books, resolving the tokens of many at once.
 class Filler {
  public:
@@ -192,7 +173,7 @@ Status Admission::Impl::Fill(Ledger& ledger) {
   }
   int64_t start = clock.BootMicros();
   int64_t wall = ledger.NowMicros();
-  ECLUSE_TRY(uint64_t first, FirstSince(ledger, wall - LongestOf(fresh.windows())));
+  ECLUSE_TRY(uint64_t first, ledger.FirstSince(wall - LongestOf(fresh.windows())));
   Filler filler(ledger, fresh);
   Status status;
   ECLUSE_OK(ledger.Replay(first, [&](const StoredEntry& entry) {
@@ -224,7 +205,7 @@ Status Admission::Rebuild(Ledger& ledger) {
   return impl_->Fill(ledger);
 }
 
-Status Admission::Reload(std::shared_ptr<const Policy> policy, Ledger& ledger) {
+Status Admission::Reload(std::shared_ptr<const Policy> policy, Ledger& ledger, const std::function<Status()>& record) {
   std::lock_guard one(impl_->filling);
   AllWindows wanted = WindowsOf(*policy);
   AllWindows both = wanted;
@@ -234,12 +215,13 @@ Status Admission::Reload(std::shared_ptr<const Policy> policy, Ledger& ledger) {
       both[static_cast<size_t>(scope)].Add(impl_->books.windows()[static_cast<size_t>(scope)]);
     impl_->books.SetWindows(both);
   }
-  Status filled = impl_->Fill(ledger);
+  Status ready = impl_->Fill(ledger);
+  if (ready) ready = record();
   std::lock_guard lock(impl_->mutex);
-  if (filled) impl_->policy = std::move(policy);
-  impl_->books.SetWindows(filled ? std::move(wanted) : WindowsOf(*impl_->policy));
+  if (ready) impl_->policy = std::move(policy);
+  impl_->books.SetWindows(ready ? std::move(wanted) : WindowsOf(*impl_->policy));
   impl_->filled = impl_->books.windows();
-  return filled;
+  return ready;
 }
 
 }  // namespace ecluse

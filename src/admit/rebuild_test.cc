@@ -202,15 +202,34 @@ TEST_F(RebuildTest, AReloadFillsWindowsThatAreNewFromTheLedger) {
   auto longer = std::make_shared<Policy>();
   longer->roles["officer"].budgets = {People(5, 600), {Window::Counts::lookups, 100, seconds(600)}};
   longer->per_organisation = {People(100, 600)};
-  ASSERT_TRUE(admission.Reload(longer, *ledger));
+  ASSERT_TRUE(admission.Reload(longer, *ledger, [] { return Status(); }));
   auto lines = admission.Budget(kPayers[0]);
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[0].used, 4) << "people from before the longest window of the old policy";
   EXPECT_EQ(lines[1].used, 4) << "the organisation had no window before";
   EXPECT_EQ(lines[2].used, 7);
   EXPECT_EQ(Disclose(admission, *ledger, kPayers[0], {5, 6}), 1u);
-  ASSERT_TRUE(admission.Reload(longer, *ledger));
+  ASSERT_TRUE(admission.Reload(longer, *ledger, [] { return Status(); }));
   EXPECT_EQ(admission.Budget(kPayers[0])[2].used, 8) << "windows that were full are not filled twice";
+}
+
+TEST_F(RebuildTest, AReloadThatCannotBeWrittenDownChangesNothing) {
+  auto ledger = folder_.Open();
+  Admission admission(folder_.clock());
+  admission.Configure(SomePolicy());
+  ASSERT_TRUE(admission.Rebuild(*ledger));
+  EXPECT_EQ(Disclose(admission, *ledger, kPayers[0], {1, 2, 3}), 3u);
+  auto before = Lines(admission);
+  auto other = std::make_shared<Policy>();
+  other->roles["clerk"].budgets = {People(1'000, 600)};
+  Status refused = admission.Reload(other, *ledger, [&]() -> Status {
+    EXPECT_EQ(Lines(admission), before) << "the old limits hold until it is written down";
+    return Fail(sqlstate::kIo, "no space left", "");
+  });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "no space left");
+  EXPECT_EQ(Lines(admission), before);
+  EXPECT_EQ(Disclose(admission, *ledger, kPayers[0], {4, 5, 6, 7, 8, 9}), 5u);
 }
 
 TEST_F(RebuildTest, RefusesWhereThePastCannotBeOpened) {

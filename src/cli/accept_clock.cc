@@ -20,13 +20,6 @@ struct AcceptOptions {
   std::string reason;
 };
 
-int Complain(const Error& error) {
-  std::fprintf(stderr, "ecluse ledger: %s\n", error.message.c_str());
-  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
-  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
-  return 2;
-}
-
 // Two people: two accounts that may log in, each with its password.
 Status AskThem(const AcceptOptions& options, const AccountMap& accounts) {
   if (std::set<std::string>(options.people.begin(), options.people.end()).size() != 2)
@@ -43,23 +36,19 @@ Status AskThem(const AcceptOptions& options, const AccountMap& accounts) {
 }
 
 int Accept(const AcceptOptions& options) {
-  auto policy = LoadPolicy(options.config, nullptr);
-  if (!policy) {
-    for (const PolicyProblem& problem : policy.error())
-      std::fprintf(stderr, "%s\n", ProblemText(options.config, problem).c_str());
-    return 2;
-  }
-  auto accounts = LoadAccounts((*policy)->accounts_file);
-  if (!accounts) return Complain(accounts.error());
-  if (Status agreed = AskThem(options, *accounts); !agreed) return Complain(agreed.error());
-  auto keys = KeyRing::Open((*policy)->root_key_file, (*policy)->data_dir);
-  if (!keys) return Complain(keys.error());
+  auto policy = PolicyOf(options.config);
+  if (!policy) return 2;
+  auto accounts = LoadAccounts(policy->accounts_file);
+  if (!accounts) return Complain("ledger", accounts.error());
+  if (Status agreed = AskThem(options, *accounts); !agreed) return Complain("ledger", agreed.error());
+  auto keys = KeyRing::Open(policy->root_key_file, policy->data_dir);
+  if (!keys) return Complain("ledger", keys.error());
   LedgerOptions ledger;
-  ledger.data_dir = (*policy)->data_dir;
-  ledger.register_name = (*policy)->register_name;
+  ledger.data_dir = policy->data_dir;
+  ledger.register_name = policy->register_name;
   Status accepted = Ledger::AcceptClock(
       ledger, **keys, "by " + options.people[0] + " and " + options.people[1] + ": " + options.reason);
-  if (!accepted) return Complain(accepted.error());
+  if (!accepted) return Complain("ledger", accepted.error());
   std::fprintf(stderr, "accepted and written down; the gate starts, and its entries go on from the last one's time\n");
   return 0;
 }

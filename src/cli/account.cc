@@ -25,24 +25,6 @@ struct AccountOptions {
   bool json = false;
 };
 
-int Complain(const Error& error) {
-  std::fprintf(stderr, "ecluse account: %s\n", error.message.c_str());
-  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
-  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
-  return 2;
-}
-
-Result<std::shared_ptr<const Policy>> PolicyOf(const AccountOptions& options) {
-  auto policy = LoadPolicy(options.config, nullptr);
-  if (policy) return *policy;
-  std::string first = policy.error().empty() ? std::string("it cannot be read")
-                                             : std::to_string(policy.error().front().mark.line) + ":" +
-                                                   std::to_string(policy.error().front().mark.column) + ": " +
-                                                   policy.error().front().message;
-  return Fail(sqlstate::kInvalidParameter, options.config + ":" + first,
-              "Run ecluse check --config " + options.config + " to see every problem of the policy.");
-}
-
 // 20 characters of 32 that cannot be taken for each other: 100 random bits.
 std::string GeneratedPassword() {
   static constexpr std::string_view kLetters = "abcdefghjkmnpqrstuvwxyz23456789A";
@@ -94,17 +76,17 @@ Status CheckNew(const AccountOptions& options, const Policy& policy) {
 }
 
 int Add(const AccountOptions& options) {
-  auto policy = PolicyOf(options);
-  if (!policy) return Complain(policy.error());
-  if (Status good = CheckNew(options, **policy); !good) return Complain(good.error());
-  auto existing = LoadAccounts((*policy)->accounts_file);
-  if (!existing) return Complain(existing.error());
+  auto policy = PolicyOf(options.config);
+  if (!policy) return 2;
+  if (Status good = CheckNew(options, *policy); !good) return Complain("account", good.error());
+  auto existing = LoadAccounts(policy->accounts_file);
+  if (!existing) return Complain("account", existing.error());
   if (existing->contains(options.name)) {
-    return Complain({"", "account \"" + options.name + "\" exists already",
-                     "Remove it first to give it another password or other roles.", "", "", 0});
+    return Complain("account", {"", "account \"" + options.name + "\" exists already",
+                                "Remove it first to give it another password or other roles.", "", "", 0});
   }
   auto password = AskPassword(options.password_stdin);
-  if (!password) return Complain(password.error());
+  if (!password) return Complain("account", password.error());
   std::array<uint8_t, 16> salt;
   RandomBytes(salt);
   Account account;
@@ -114,21 +96,21 @@ int Add(const AccountOptions& options) {
   account.verifier = ScramVerifier::Make(password->text.text(),
                                          std::string_view(reinterpret_cast<const char*>(salt.data()), salt.size()),
                                          limits::kScramIterations);
-  Status changed = ChangeAccounts((*policy)->accounts_file, [&](AccountMap& accounts) -> Status {
+  Status changed = ChangeAccounts(policy->accounts_file, [&](AccountMap& accounts) -> Status {
     if (accounts.emplace(account.name, account).second) return {};
     return Fail(sqlstate::kInvalidParameter, "account \"" + account.name + "\" exists already", "");
   });
-  if (!changed) return Complain(changed.error());
+  if (!changed) return Complain("account", changed.error());
   std::fprintf(stderr, "account %s added; a running gate knows it at its next login\n", options.name.c_str());
   if (password->generated) std::printf("%s\n", std::string(password->text.text()).c_str());
   return 0;
 }
 
 int List(const AccountOptions& options) {
-  auto policy = PolicyOf(options);
-  if (!policy) return Complain(policy.error());
-  auto accounts = LoadAccounts((*policy)->accounts_file);
-  if (!accounts) return Complain(accounts.error());
+  auto policy = PolicyOf(options.config);
+  if (!policy) return 2;
+  auto accounts = LoadAccounts(policy->accounts_file);
+  if (!accounts) return Complain("account", accounts.error());
   boost::json::array array;
   for (const auto& [name, account] : *accounts) {
     std::string roles;
@@ -150,9 +132,9 @@ int List(const AccountOptions& options) {
 // Lock, unlock and remove: one change to one account that must be there.
 int ChangeOne(const AccountOptions& options, const std::function<void(AccountMap&, AccountMap::iterator)>& change,
               const char* done) {
-  auto policy = PolicyOf(options);
-  if (!policy) return Complain(policy.error());
-  Status changed = ChangeAccounts((*policy)->accounts_file, [&](AccountMap& accounts) -> Status {
+  auto policy = PolicyOf(options.config);
+  if (!policy) return 2;
+  Status changed = ChangeAccounts(policy->accounts_file, [&](AccountMap& accounts) -> Status {
     auto found = accounts.find(options.name);
     if (found == accounts.end()) {
       return Fail(sqlstate::kInvalidParameter, "there is no account \"" + options.name + "\"",
@@ -161,7 +143,7 @@ int ChangeOne(const AccountOptions& options, const std::function<void(AccountMap
     change(accounts, found);
     return {};
   });
-  if (!changed) return Complain(changed.error());
+  if (!changed) return Complain("account", changed.error());
   std::fprintf(stderr, "account %s %s\n", options.name.c_str(), done);
   return 0;
 }

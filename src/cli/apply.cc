@@ -22,13 +22,6 @@ struct ApplyOptions {
   bool json = false;
 };
 
-int Complain(const Error& error) {
-  std::fprintf(stderr, "ecluse apply: %s\n", error.message.c_str());
-  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
-  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
-  return 2;
-}
-
 void PrintJson(const ApplyReport& report, const std::vector<std::string>& problems) {
   boost::json::object out;
   out["statements"] = boost::json::array(report.statements.begin(), report.statements.end());
@@ -77,24 +70,23 @@ void TellGate(const Policy& policy) {
 
 int RunApply(const ApplyOptions& options) {
   std::vector<PolicyProblem> warnings;
-  auto policy = LoadPolicy(options.config, &warnings);
-  for (const PolicyProblem& problem : policy ? warnings : policy.error()) {
-    std::fprintf(stderr, "%s\n", ProblemText(options.config, problem).c_str());
-  }
-  if (!policy) return 1;
+  auto policy = PolicyOf(options.config, &warnings);
+  if (!policy) return 2;
+  for (const PolicyProblem& warning : warnings)
+    std::fprintf(stderr, "%s\n", ProblemText(options.config, warning).c_str());
   std::unique_ptr<KeyRing> keys;
   if (!options.dry_run && !options.remove) {
-    auto opened = KeyRing::Open((*policy)->root_key_file, (*policy)->data_dir);
-    if (!opened) return Complain(opened.error());
+    auto opened = KeyRing::Open(policy->root_key_file, policy->data_dir);
+    if (!opened) return Complain("apply", opened.error());
     keys = *std::move(opened);
   }
   auto owner = Database::Connect(options.owner);
-  if (!owner) return Complain(owner.error());
+  if (!owner) return Complain("apply", owner.error());
   const ApplyMode mode = options.remove ? ApplyMode::remove : options.dry_run ? ApplyMode::dry_run : ApplyMode::apply;
-  auto report = Apply(*owner, *policy, keys.get(), mode);
-  if (!report) return Complain(report.error());
+  auto report = Apply(*owner, policy, keys.get(), mode);
+  if (!report) return Complain("apply", report.error());
   int status = Tell(*report, options);
-  if (status == 0 && mode == ApplyMode::apply) TellGate(**policy);
+  if (status == 0 && mode == ApplyMode::apply) TellGate(*policy);
   return status;
 }
 

@@ -53,11 +53,7 @@ int RunCheck(const CheckOptions& options) {
   if (policy && !options.owner.empty()) {
     auto owner = Database::Connect(options.owner);
     auto report = owner ? CheckAgainst(*owner, *policy) : Result<ApplyReport>(std::unexpected(owner.error()));
-    if (!report) {
-      std::fprintf(stderr, "ecluse check: %s\n  %s\n  %s\n", report.error().message.c_str(),
-                   report.error().hint.c_str(), report.error().operator_detail.c_str());
-      return 2;
-    }
+    if (!report) return Complain("check", report.error());
     add(report->problems);
     for (std::string& line : report->refusals) findings.problems.push_back(options.config + ": database: " + line);
     for (std::string& line : report->warnings) findings.warnings.push_back(std::move(line));

@@ -2,9 +2,13 @@
 // 0 success, 1 found what it was asked to look for, 2 bad use.
 #pragma once
 
-#include <string>
-
 #include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/policy.h"
 
 namespace ecluse {
 
@@ -13,13 +17,20 @@ struct CommandLine {
   int exit_status = 0;
 };
 
-void AddCheck(CommandLine& line);    // check.cc
-void AddApply(CommandLine& line);    // apply.cc
-void AddAccount(CommandLine& line);  // account.cc
-void AddKeys(CommandLine& line);     // keys.cc
-void AddLedger(CommandLine& line);   // ledger.cc, and
+// Says on standard error what is wrong with `ecluse <command>` and what to do. 2, the exit status.
+int Complain(const char* command, const Error& error);
+
+// The policy file at `config`. Null where it is not valid: every problem then stands on standard error, and the exit
+// status is 2.
+std::shared_ptr<const Policy> PolicyOf(const std::string& config, std::vector<PolicyProblem>* warnings = nullptr);
+
+void AddCheck(CommandLine& line);                          // check.cc
+void AddApply(CommandLine& line);                          // apply.cc
+void AddAccount(CommandLine& line);                        // account.cc
+void AddKeys(CommandLine& line);                           // keys.cc
+void AddLedger(CommandLine& line);                         // ledger.cc, and
 void AddAcceptClock(CommandLine& line, CLI::App* ledger);  // accept_clock.cc
-void AddServe(CommandLine& line);    // serve.cc
-void AddDemo(CommandLine& line);     // demo.cc
+void AddServe(CommandLine& line);                          // serve.cc
+void AddDemo(CommandLine& line);                           // demo.cc
 
 }  // namespace ecluse

@@ -25,13 +25,6 @@ struct DemoOptions {
   bool json = false;
 };
 
-int Complain(const Error& error) {
-  std::fprintf(stderr, "ecluse demo: %s\n", error.message.c_str());
-  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
-  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
-  return 2;
-}
-
 // A line that is written over on a terminal; elsewhere one line when a step ends.
 class ProgressLine {
  public:
@@ -120,22 +113,22 @@ int RunDemo(const DemoOptions& options) {
   ProgressLine line;
   auto demo = demo::PrepareDemo(
       options.wish, [&line](const std::string& doing, int64_t done, int64_t of) { line.Show(doing, done, of); });
-  if (!demo) return Complain(demo.error());
+  if (!demo) return Complain("demo", demo.error());
   GateOptions gate_options;
   gate_options.config = demo->config;
   gate_options.node = "demo";
   auto gate = Gate::Open(gate_options);
-  if (!gate) return Complain(gate.error());
+  if (!gate) return Complain("demo", gate.error());
   if (options.json) {
     PrintJson(*demo, (*gate)->sql_address());
   } else {
     PrintWelcome(*demo);
   }
-  (*gate)->Run();
+  Status ran = (*gate)->Run();
   gate->reset();
   std::fprintf(stderr, "The gate is closed; stopping PostgreSQL.\n");
   demo->postgres.Stop();
-  return 0;
+  return ran ? 0 : Complain("demo", ran.error());
 }
 
 }  // namespace

@@ -18,26 +18,10 @@ struct KeysOptions {
   bool json = false;
 };
 
-int Complain(const Error& error) {
-  std::fprintf(stderr, "ecluse keys: %s\n", error.message.c_str());
-  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
-  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
-  return 2;
-}
-
-std::shared_ptr<const Policy> PolicyOf(const KeysOptions& options) {
-  auto policy = LoadPolicy(options.config, nullptr);
-  if (policy) return *policy;
-  for (const PolicyProblem& problem : policy.error())
-    std::fprintf(stderr, "%s:%d:%d: %s\n", options.config.c_str(), problem.mark.line, problem.mark.column,
-                 problem.message.c_str());
-  return nullptr;
-}
-
 int Init(const KeysOptions& options) {
-  auto policy = PolicyOf(options);
+  auto policy = PolicyOf(options.config);
   if (!policy) return 2;
-  if (Status made = KeyRing::Init(policy->root_key_file); !made) return Complain(made.error());
+  if (Status made = KeyRing::Init(policy->root_key_file); !made) return Complain("keys", made.error());
   std::fprintf(stderr,
                "made the root key %s\n"
                "Keep a copy in a safe place away from this machine: without it nothing that the gate sealed can be "
@@ -47,12 +31,12 @@ int Init(const KeysOptions& options) {
 }
 
 int List(const KeysOptions& options) {
-  auto policy = PolicyOf(options);
+  auto policy = PolicyOf(options.config);
   if (!policy) return 2;
   auto ring = KeyRing::Open(policy->root_key_file, policy->data_dir);
-  if (!ring) return Complain(ring.error());
+  if (!ring) return Complain("keys", ring.error());
   auto keys = (*ring)->List();
-  if (!keys) return Complain(keys.error());
+  if (!keys) return Complain("keys", keys.error());
   if (!options.json) std::printf("%-6s %-12s %s\n", "kind", "name", "id");
   for (const KeyInfo& key : *keys) {
     if (!options.json) {

@@ -31,11 +31,10 @@ struct ShowOptions {
   bool json = false;
 };
 
-int Complain(const Error& error) {
-  std::fprintf(stderr, "ecluse ledger: %s\n", error.message.c_str());
-  if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
-  if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
-  return 2;
+std::vector<std::string> KindNames() {
+  std::vector<std::string> names;
+  for (int i = 0; !EntryKindName(EntryKind{i}).empty(); ++i) names.emplace_back(EntryKindName(EntryKind{i}));
+  return names;
 }
 
 // Microseconds since 1970 of `2024-05-01`, `2024-05-01T12:00:00` or that with `Z`, UTC; or of a time ago: `90s`, `15m`,
@@ -113,26 +112,12 @@ void PrintColumns(const json::object& entry, int64_t time) {
               Printable(what).c_str());
 }
 
-Result<uint64_t> FirstSince(const LedgerOptions& ledger, int64_t since) {
-  uint64_t first = 0;
-  ECLUSE_OK(Ledger::Read(ledger, nullptr, 0, [&](const StoredEntry& entry) {
-    if (entry.time >= since) return false;
-    first = entry.seq + 1;
-    return true;
-  }));
-  return first;
-}
-
 Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
   LedgerOptions ledger;
   ledger.data_dir = policy.data_dir;
   ledger.register_name = policy.register_name;
-  uint64_t first = 0;
-  if (since > 0) {
-    ECLUSE_TRY(first, FirstSince(ledger, since));
-  }
   // Before the keys are opened: that would make a ring where there is no ledger to read.
-  ECLUSE_OK(Ledger::Read(ledger, nullptr, first, [](const StoredEntry&) { return false; }));
+  ECLUSE_OK(Ledger::Read(ledger, nullptr, since, [](const StoredEntry&) { return false; }));
   std::unique_ptr<KeyRing> keys;
   if (!options.subject_free) {
     ECLUSE_TRY(keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
@@ -141,7 +126,7 @@ Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
   if (columns)
     std::printf("%8s  %-27s  %-10s  %-16s %-12s %6s  %-28s %s\n", "seq", "time", "kind", "principal", "role", "rows",
                 "why", "who or what");
-  return Ledger::Read(ledger, keys.get(), first, [&](const StoredEntry& entry) {
+  return Ledger::Read(ledger, keys.get(), since, [&](const StoredEntry& entry) {
     json::object object = json::parse(entry.json).as_object();
     if (!options.kinds.empty() && !options.kinds.contains(Text(object, "kind"))) return true;
     if (!options.principal.empty() && Text(object, "principal") != options.principal) return true;
@@ -170,15 +155,10 @@ int Show(const ShowOptions& options) {
     }
     since = *parsed;
   }
-  auto policy = LoadPolicy(options.config, nullptr);
-  if (!policy) {
-    for (const PolicyProblem& problem : policy.error())
-      std::fprintf(stderr, "%s:%d:%d: %s\n", options.config.c_str(), problem.mark.line, problem.mark.column,
-                   problem.message.c_str());
-    return 2;
-  }
-  Status done = Print(options, **policy, since);
-  if (!done) return Complain(done.error());
+  auto policy = PolicyOf(options.config);
+  if (!policy) return 2;
+  Status done = Print(options, *policy, since);
+  if (!done) return Complain("ledger", done.error());
   if (std::fflush(stdout) != 0) return 2;
   return 0;
 }
@@ -192,10 +172,12 @@ void AddLedger(CommandLine& line) {
   ledger->footer("Example:\n  ecluse ledger show --principal alice --since 2h");
   CLI::App* show = ledger->add_subcommand("show", "Show entries, opened; works while the gate is running");
   show->add_option("--config", options->config, "the policy file")->capture_default_str();
-  show->add_option("--kind", options->kinds, "only entries of this kind; may be repeated");
+  show->add_option("--kind", options->kinds, "only entries of this kind; may be repeated")
+      ->check(CLI::IsMember(KindNames()));
   show->add_option("--principal", options->principal, "only entries of this account");
   show->add_option("--since", options->since, "only entries from then on: 2024-05-01, 2024-05-01T12:00:00Z, 2h, 7d");
-  show->add_flag("--subject-free", options->subject_free, "open nothing: no person, reference or literal is shown");
+  show->add_flag("--subject-free", options->subject_free,
+                 "open nothing: no person, reference or literal is shown, and no root key is needed");
   show->add_flag("--json", options->json, "one JSON object a line (the default where the output is no terminal)");
   show->footer("Example:\n  ecluse ledger show --kind disclosure --since 2024-05-01 --json");
   show->callback([&line, options] { line.exit_status = Show(*options); });

@@ -11,17 +11,11 @@ namespace {
 
 int Serve(const GateOptions& options) {
   Result<std::unique_ptr<Gate>> gate = Gate::Open(options);
-  if (!gate) {
-    const Error& error = gate.error();
-    std::fprintf(stderr, "ecluse serve: %s\n", error.message.c_str());
-    if (!error.hint.empty()) std::fprintf(stderr, "  %s\n", error.hint.c_str());
-    if (!error.operator_detail.empty()) std::fprintf(stderr, "  (%s)\n", error.operator_detail.c_str());
-    return 2;
-  }
+  if (!gate) return Complain("serve", gate.error());
   std::printf("ready sql=%s\n", (*gate)->sql_address().c_str());
   std::fflush(stdout);
-  (*gate)->Run();
-  return 0;
+  Status ran = (*gate)->Run();
+  return ran ? 0 : Complain("serve", ran.error());
 }
 
 }  // namespace

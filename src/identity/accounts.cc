@@ -1,5 +1,6 @@
 #include "identity/accounts.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -35,28 +36,47 @@ Principal Account::AsPrincipal() const {
 
 Result<std::unique_ptr<Accounts>> Accounts::Open(std::string path, std::string mock_secret, const Clock& clock) {
   std::unique_ptr<Accounts> accounts(new Accounts(std::move(path), std::move(mock_secret), clock));
-  if (Status loaded = accounts->Reload(); !loaded) return std::unexpected(std::move(loaded).error());
+  ECLUSE_OK(accounts->Load(StampOf(accounts->path_)));
   return accounts;
 }
 
-Status Accounts::Reload() {
-  int64_t stamp = StampOf(path_);
-  ECLUSE_TRY(AccountMap loaded, LoadAccounts(path_));
-  auto fresh = std::make_shared<const AccountMap>(std::move(loaded));
-  std::lock_guard lock(mutex_);
-  accounts_ = std::move(fresh);
+// Needs `loading_`. What is newer than `stamp` is seen at the next look.
+Status Accounts::Load(int64_t stamp) {
+  Result<AccountMap> loaded = LoadAccounts(path_);
+  if (!loaded) {
+    // What is wrong stays wrong until it is written again; what could not be read may be readable in a moment.
+    if (loaded.error().sqlstate != sqlstate::kIo) file_stamp_ = stamp;
+    return std::unexpected(std::move(loaded).error());
+  }
+  {
+    std::lock_guard lock(mutex_);
+    accounts_ = std::make_shared<const AccountMap>(std::move(*loaded));
+    generation_.fetch_add(1, std::memory_order_release);
+  }
   file_stamp_ = stamp;
-  generation_.fetch_add(1, std::memory_order_release);
+  complaint_.clear();
   return {};
 }
 
-Status Accounts::ReloadIfChanged() {
+void Accounts::Complain(const Error& error, bool again) {
+  std::string text = Printable(fmt::format("{} {} {}", error.message, error.hint, error.operator_detail));
+  if (again || text != complaint_) Log().error("the accounts stay as they were: {}", text);
+  complaint_ = std::move(text);
+}
+
+Status Accounts::Reload() {
+  std::lock_guard one(loading_);
+  Status loaded = Load(StampOf(path_));
+  if (!loaded) Complain(loaded.error(), true);
+  return loaded;
+}
+
+void Accounts::ReloadIfChanged() {
+  if (StampOf(path_) == file_stamp_) return;
+  std::lock_guard one(loading_);
   int64_t stamp = StampOf(path_);
-  {
-    std::lock_guard lock(mutex_);
-    if (stamp == file_stamp_) return {};
-  }
-  return Reload();
+  if (stamp == file_stamp_) return;  // another thread has read it meanwhile
+  if (Status loaded = Load(stamp); !loaded) Complain(loaded.error(), false);
 }
 
 std::shared_ptr<const AccountMap> Accounts::snapshot() const {
@@ -83,9 +103,7 @@ void Accounts::Count(FailureMap& map, const std::string& key) {
 }
 
 Result<ScramVerifier> Accounts::Begin(const std::string& user, const std::string& address) {
-  // A file that cannot be read now leaves the accounts of before in force: a lock that was asked for is reported, not
-  // lost.
-  if (Status reloaded = ReloadIfChanged(); !reloaded) Log().error("accounts: {}", reloaded.error().message);
+  ReloadIfChanged();
   ScramVerifier mock = ScramVerifier::Mock(user, mock_secret_);
   std::lock_guard lock(mutex_);
   if (LockedOut(by_account_, user, limits::kFailedLoginsPerAccount) ||

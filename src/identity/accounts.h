@@ -56,10 +56,11 @@ class Accounts : public Authenticator {
   // `mock_secret`, which should be the same after a restart.
   static Result<std::unique_ptr<Accounts>> Open(std::string path, std::string mock_secret, const Clock& clock);
 
-  // Takes the file's content of now. On failure what was loaded stays in force.
+  // Takes the file's content of now. On failure what was loaded stays in force, and the log says why.
   Status Reload();
-  // Reloads where the file has changed since; cheap enough to call for every login.
-  Status ReloadIfChanged();
+  // The same where the file has changed since; the log says why not once. Cheap enough to call for every login: one
+  // thread reads, and a file that is wrong is not read again before it is another.
+  void ReloadIfChanged();
 
   std::shared_ptr<const AccountMap> snapshot() const;
 
@@ -82,15 +83,19 @@ class Accounts : public Authenticator {
   using FailureMap = std::unordered_map<std::string, Failures>;
   Accounts(std::string path, std::string mock_secret, const Clock& clock)
       : path_(std::move(path)), mock_secret_(std::move(mock_secret)), clock_(clock) {}
+  Status Load(int64_t stamp);
+  void Complain(const Error& error, bool again);
   bool LockedOut(const FailureMap& map, const std::string& key, int limit) const;
   void Count(FailureMap& map, const std::string& key);
 
   std::string path_;
   std::string mock_secret_;
   const Clock& clock_;
+  std::mutex loading_;  // one thread reads the file; before `mutex_`
+  std::atomic<int64_t> file_stamp_ = 0;
+  std::string complaint_;  // what the log has said of the file; under `loading_`
   mutable std::mutex mutex_;
   std::shared_ptr<const AccountMap> accounts_;
-  int64_t file_stamp_ = 0;
   std::atomic<uint64_t> generation_ = 0;
   FailureMap by_account_, by_address_;
 };

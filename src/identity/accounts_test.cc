@@ -1,6 +1,7 @@
 #include "identity/accounts.h"
 
 #include <gtest/gtest.h>
+#include <spdlog/sinks/basic_file_sink.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <thread>
 
 #include "base/limits.h"
+#include "base/log.h"
 
 namespace ecluse {
 namespace {
@@ -245,10 +247,53 @@ TEST_F(AccountsTest, AChangedFileIsTakenAtTheNextLoginAndABrokenOneIsNot) {
   EXPECT_FALSE(accounts->Reload());
   EXPECT_EQ(accounts->generation(), generation);
   Save({Make("alice")});
-  EXPECT_TRUE(accounts->ReloadIfChanged());
+  accounts->ReloadIfChanged();
   EXPECT_NE(accounts->generation(), generation);
   EXPECT_FALSE(accounts->StillValid("carol", "officer"));
   EXPECT_EQ(accounts->StillValid("carol", "officer").error().sqlstate, "28000");
+}
+
+TEST_F(AccountsTest, AChangedFileIsReadOnceForAllWhoComeAtOnce) {
+  std::vector<Account> many;
+  for (int i = 0; i < 2'000; ++i) many.push_back(Make("account" + std::to_string(i)));
+  Save(many);
+  auto accounts = Open();
+  Save(many);
+  uint64_t generation = accounts->generation();
+  std::vector<std::thread> logins;
+  for (int i = 0; i < 8; ++i)
+    logins.emplace_back([&, i] { EXPECT_TRUE(Login(*accounts, "account" + std::to_string(i), "pencil")); });
+  for (std::thread& login : logins) login.join();
+  EXPECT_EQ(accounts->generation(), generation + 1) << "read once for all who came at once";
+}
+
+TEST_F(AccountsTest, AFileThatCannotBeTakenIsComplainedOfOnceAndTakenAsSoonAsItCan) {
+  Save({Make("alice")});
+  auto accounts = Open();
+  std::string log = folder + "/log";
+  auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(log);
+  Log().sinks().push_back(sink);
+  auto complaints = [&] {
+    sink->flush();
+    std::vector<std::string> lines;
+    std::ifstream in(log);
+    for (std::string line; std::getline(in, line);)
+      if (line.find("the accounts stay as they were") != std::string::npos) lines.push_back(line);
+    return lines;
+  };
+  Write("nonsense: 1");
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(Login(*accounts, "alice", "pencil"));
+  ASSERT_EQ(complaints().size(), 1u);
+  EXPECT_NE(complaints()[0].find("Allowed is accounts."), std::string::npos) << "what to do: " << complaints()[0];
+  EXPECT_FALSE(accounts->Reload());
+  EXPECT_EQ(complaints().size(), 2u) << "whoever asks is answered";
+  Save({Make("carol")});
+  chmod(path.c_str(), 0644);
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(Login(*accounts, "carol", "pencil"));
+  EXPECT_EQ(complaints().size(), 3u);
+  chmod(path.c_str(), 0600);
+  EXPECT_TRUE(Login(*accounts, "carol", "pencil")) << "only its mode has changed";
+  Log().sinks().pop_back();
 }
 
 }  // namespace

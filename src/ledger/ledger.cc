@@ -273,6 +273,8 @@ Status Ledger::Replay(uint64_t first, const std::function<bool(const StoredEntry
   });
 }
 
+Result<uint64_t> Ledger::FirstSince(int64_t time) const { return FirstEntrySince(impl_->folder, size(), time); }
+
 Result<std::vector<std::pair<SubjectToken, SubjectKey>>> Ledger::KeysOf(std::span<const SubjectToken> tokens) {
   return impl_->people->KeysOf(tokens);
 }

@@ -90,13 +90,16 @@ class Ledger {
   // Every entry from `first` on that is durable now, in order, opened where the keys are there; people by their tokens,
   // 22 characters of base64url. Stops when `visit` returns false.
   Status Replay(uint64_t first, const std::function<bool(const StoredEntry&)>& visit);
+  // The first of them that is not older than `time`, microseconds since 1970.
+  Result<uint64_t> FirstSince(int64_t time) const;
   // The SubjectKeys behind tokens, for rebuilding budgets, in any order; erased and unknown ones are left out.
   Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
 
-  // Reading beside or without a running gate: `ecluse ledger show`. Takes no lock and changes nothing. With `keys`,
-  // entries are opened and people shown as `space:id` where their keys are there (an entry of kind `person`:
+  // Reading beside or without a running gate, from the first entry on that is not older than `since`: `ecluse ledger
+  // show`. Takes no lock and changes nothing. With `keys`, entries are opened and people shown as `space:id` where
+  // their keys are there (an entry of kind `person`:
   // {"person":"space:id"}).
-  static Status Read(const LedgerOptions& options, KeyRing* keys, uint64_t first,
+  static Status Read(const LedgerOptions& options, KeyRing* keys, int64_t since,
                      const std::function<bool(const StoredEntry&)>& visit);
 
  private:

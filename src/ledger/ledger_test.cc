@@ -1,11 +1,15 @@
 #include "ledger/ledger.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <thread>
 
 #include "base/file.h"
 #include "base/limits.h"
+#include "ledger/segment.h"
 #include "ledger/testing.h"
 
 namespace ecluse {
@@ -352,6 +356,37 @@ TEST_F(LedgerTest, ReadShowsPeopleByNameBesideARunningGate) {
     return true;
   }));
   EXPECT_TRUE(closed.empty());
+}
+
+TEST_F(LedgerTest, EntriesSinceAMomentAreFoundWithoutReadingThoseBefore) {
+  auto ledger = folder_.Open();
+  EntryDraft draft = SomeDraft();
+  draft.literals.assign(200, std::string(100, 'x'));
+  for (int i = 0; i < 60; ++i) {
+    if (i % 2 == 0) folder_.clock().Advance(1'000'000);  // some have the same time
+    ASSERT_TRUE(ledger->AppendAndWait(draft));
+  }
+  std::vector<StoredEntry> all = All(*ledger);
+  ASSERT_GT(std::filesystem::file_size(folder_.data() + "/ledger/wal-00000004"), 0u) << "it takes several segments";
+  for (int64_t time : {int64_t{0}, all[0].time, all[20].time, all[21].time + 1, all.back().time, all.back().time + 1}) {
+    uint64_t due =
+        std::ranges::find_if(all, [&](const StoredEntry& entry) { return entry.time >= time; }) - all.begin();
+    EXPECT_EQ(ledger->FirstSince(time).value(), due);
+    std::vector<uint64_t> read;
+    ASSERT_TRUE(Ledger::Read(folder_.options(), nullptr, time, [&](const StoredEntry& entry) {
+      read.push_back(entry.seq);
+      return true;
+    }));
+    EXPECT_EQ(read.size(), all.size() - due);
+    if (!read.empty()) EXPECT_EQ(read.front(), due);
+  }
+  std::fstream first(folder_.data() + "/ledger/wal-00000001", std::ios::in | std::ios::out | std::ios::binary);
+  first.seekp(kSegmentHeader + 100'000);
+  first << std::string(1'000, '?');
+  first.close();
+  auto nothing = [](const StoredEntry&) { return true; };
+  EXPECT_FALSE(Ledger::Read(folder_.options(), nullptr, 0, nothing));
+  EXPECT_TRUE(Ledger::Read(folder_.options(), nullptr, all[50].time, nothing));
 }
 
 TEST_F(LedgerTest, ReadWhereThereIsNoneSaysSo) {

@@ -110,7 +110,7 @@ std::string Opened(const Record& record, Names& names, KeyRing& keys) {
 
 }  // namespace
 
-Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, uint64_t first,
+Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, int64_t since,
                     const std::function<bool(const StoredEntry&)>& visit) {
   SegmentFolder folder{options.files != nullptr ? options.files : &RealFiles(), options.data_dir + "/ledger", {}, 0};
   ECLUSE_TRY(auto present, folder.files->Find(folder.path + "/origin"));
@@ -119,6 +119,7 @@ Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, uint64_t first,
                 "ledger.none");
   std::string origin;
   ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
+  ECLUSE_TRY(uint64_t first, FirstEntrySince(folder, UINT64_MAX, since));
   std::optional<Names> names;
   if (keys != nullptr) names.emplace(folder, options.data_dir, *keys);
   return VisitEntries(folder, first, UINT64_MAX, [&](const Record& record, Place place) {

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "ledger/recovery.h"
 
 namespace ecluse {
 namespace {
@@ -220,6 +221,32 @@ Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
   }
   if (end == UINT64_MAX) return {};
   return LedgerDamaged(fmt::format("{} holds fewer than {} entries", folder.path, end));
+}
+
+Result<uint64_t> FirstEntrySince(const SegmentFolder& folder, uint64_t end, int64_t time) {
+  ECLUSE_TRY(auto numbers, ListSegments(folder, false));
+  uint64_t first = 0;
+  size_t low = 0, high = numbers.size();
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    bool older = false;
+    ECLUSE_OK(VisitSegment(folder, numbers[middle], [&](const Record& record, uint64_t) {
+      older = EntryTime(record.entry) < time;
+      if (older) first = record.header.seq;
+      return false;
+    }));
+    if (older) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  ECLUSE_OK(VisitEntries(folder, first, end, [&](const Record& record, Place) {
+    if (EntryTime(record.entry) >= time) return false;
+    first = record.header.seq + 1;
+    return true;
+  }));
+  return first;
 }
 
 }  // namespace ecluse

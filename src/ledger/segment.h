@@ -57,6 +57,10 @@ Result<std::string> ReadPlace(const SegmentFolder& folder, Place place);
 Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
                     const std::function<bool(const Record&, Place)>& visit);
 
+// The first entry before `end` that is not older than `time` (microseconds since 1970), or the number behind those that
+// are: entries' times never go back. Reads one segment, and one record of some others.
+Result<uint64_t> FirstEntrySince(const SegmentFolder& folder, uint64_t end, int64_t time);
+
 // "the ledger is damaged" with what to do; `detail` for the operator.
 std::unexpected<Error> LedgerDamaged(std::string detail);
 

@@ -12,7 +12,7 @@ namespace {
 
 // What the client's first messages asked for.
 struct Asked {
-  std::string user, database;
+  std::string user;
   std::map<std::string, std::string> settings;
   bool negotiate = false;                    // a newer minor or protocol options
   std::vector<std::string> unknown_options;  // `_pq_.*`
@@ -76,7 +76,7 @@ Status TakeParameter(std::string_view name, std::string_view value, Asked& asked
   if (name == "user") {
     asked.user = value;
   } else if (name == "database") {
-    asked.database = value;
+    // The gate stands before one, whatever it is called here.
   } else if (name == "options") {
     return TakeOptions(value, asked.settings);
   } else if (name == "replication") {
@@ -108,7 +108,6 @@ Result<Asked> TakeStartup(const pg::StartupFrame& frame) {
   if (asked.user.size() > limits::kIdentifier) {
     return Fail(sqlstate::kUnknownUser, "the user name is longer than 63 bytes", "Check the name.", "wire.no-user");
   }
-  if (asked.database.empty()) asked.database = asked.user;
   if (auto encoding = asked.settings.find("client_encoding"); encoding != asked.settings.end()) {
     if (!IsUtf8(encoding->second)) {
       return Fail(sqlstate::kInvalidParameter,
@@ -237,7 +236,7 @@ asio::awaitable<Arrival> Greet(Stream* stream, StartupOptions options) {
   if (!principal) co_return co_await Refuse(stream, std::move(principal).error());
   stream->SetDeadline(Stream::kNoDeadline);
   stream->set_frame_cap(limits::kClientMessage);
-  co_return Authenticated{std::move(*principal), std::move(asked->database), std::move(asked->settings)};
+  co_return Authenticated{std::move(*principal), std::move(asked->settings)};
 }
 
 }  // namespace ecluse

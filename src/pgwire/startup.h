@@ -39,7 +39,6 @@ struct StartupOptions {
 // deadline.
 struct Authenticated {
   Principal principal;
-  std::string database;
   // What the client asked for at startup, and through `options` as `-c name=value` or `--name=value`: names in lower
   // case, without user, database, options and replication. Nothing has been done with them; they go through the same
   // gate as SET.

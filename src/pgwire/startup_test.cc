@@ -144,7 +144,6 @@ TEST_F(StartupTest, AGoodPasswordOpensASession) {
   ASSERT_TRUE(arrival && std::holds_alternative<Authenticated>(*arrival));
   const auto& session = std::get<Authenticated>(*arrival);
   EXPECT_EQ(session.principal.name, "alice");
-  EXPECT_EQ(session.database, "reg");
   std::map<std::string, std::string> expected = {{"application_name", "psql"},
                                                  {"client_encoding", "UTF8"},
                                                  {"timezone", "UTC"},
@@ -158,7 +157,7 @@ TEST_F(StartupTest, EveryByteInAPacketOfItsOwn) {
   std::string outcome;
   RunCoroutine(io, Converse(client.get(), StartupBytes("user\0alice\0\0"sv), "pencil", true, &outcome, nullptr));
   EXPECT_EQ(outcome, "ok");
-  EXPECT_EQ(std::get<Authenticated>(*arrival).database, "alice");
+  EXPECT_EQ(std::get<Authenticated>(*arrival).principal.name, "alice");
 }
 
 TEST_F(StartupTest, AWrongPasswordDoesNot) {

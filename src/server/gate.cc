@@ -64,7 +64,6 @@ struct Gate::Impl {
 
   Status Open();
   Status OpenDoor();
-  Status Serve();
   awaitable<void> Accept();
   awaitable<void> Control();
   void HandleSignals();
@@ -96,6 +95,7 @@ struct Gate::Impl {
   asio::ip::tcp::acceptor acceptor{control};
   asio::signal_set signals{control};
   asio::steady_timer timer{control};
+  bool started = false;  // it is written down
   bool stopping = false;
   bool closed = false;  // Shutdown() has run
 };
@@ -112,7 +112,7 @@ Status Gate::Impl::Event(EntryKind kind, const Policy& of, std::string reason) {
 }
 
 Status Gate::Impl::Open() {
-  if (options.signals) signals.add(SIGHUP);  // a reload asked for while the gate starts waits until it runs
+  signals.add(SIGHUP);  // a reload asked for while the gate starts waits until it runs
   RaiseDescriptorLimit();
   ProtectProcessMemory();
   ECLUSE_TRY(policy, ReadPolicy(options.config));
@@ -148,15 +148,14 @@ Status Gate::Impl::Open() {
                                         services->may_release);
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
+  // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
+  for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
+  HandleSignals();
+  ECLUSE_OK(OpenDoor());  // who knocks already waits for Run()
   ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
+  started = true;
   accounts_recorded = accounts->generation();
-  ECLUSE_OK(account_log->Record(*accounts->snapshot(), policy->digest));
-  if (options.signals) {
-    // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
-    for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
-    HandleSignals();
-  }
-  return OpenDoor();
+  return account_log->Record(*accounts->snapshot(), policy->digest);
 }
 
 Status Gate::Impl::OpenDoor() {
@@ -208,8 +207,7 @@ awaitable<void> Gate::Impl::Control() {
     timer.expires_after(std::chrono::seconds(2));
     co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
     if (stopping) co_return;
-    if (Status loaded = accounts->ReloadIfChanged(); !loaded)
-      Log().error("the accounts stay as they were: {} {}", loaded.error().message, loaded.error().operator_detail);
+    accounts->ReloadIfChanged();
     RecordAccounts();
     refusals->Sweep(workers[0]->context().get_executor());
   }
@@ -241,8 +239,7 @@ void Gate::Impl::HandleSignals() {
 }
 
 void Gate::Impl::Reload() {
-  if (Status loaded = accounts->Reload(); !loaded)
-    Log().error("the accounts stay as they were: {}", loaded.error().message);
+  (void)accounts->Reload();
   Status taken = TakePolicy();
   if (!taken) {
     Log().error("the policy stays as it was: {} {} {}", taken.error().message, taken.error().hint,
@@ -259,11 +256,12 @@ Status Gate::Impl::TakePolicy() {
   ECLUSE_OK(CheckFixed(*policy, *next));
   ECLUSE_TRY(StartupOptions greeting, GreetingOf(*next, accounts.get()));
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(next, *keys));
-  ECLUSE_OK(admission->Reload(next, *ledger));
-  ECLUSE_OK(Event(EntryKind::policy, *next, "reload"));
+  ECLUSE_OK(admission->Reload(next, *ledger, [&] { return Event(EntryKind::policy, *next, "reload"); }));
   policy = next;
   doors->SetStartup(std::move(greeting));
   services->Install(snapshot);
+  asio::post(workers[0]->context(),
+             [this, login = snapshot->logins.begin()->second] { lock->SetLogin(std::move(login)); });
   planner->Forget(snapshot->generation);
   return {};
 }
@@ -293,7 +291,7 @@ void Gate::Impl::Shutdown() {
   for (auto& worker : workers) worker->Stop();
   // A last entry behind everything that was appended: when it is durable, so are they, and the ledger has told
   // everybody who waited, while what they waited on is still there.
-  if (ledger && ledger->healthy()) (void)Event(EntryKind::session, *policy, "stop");
+  if (started && ledger->healthy()) (void)Event(EntryKind::session, *policy, "stop");
   lock.reset();  // its connection is one of a worker's
 }
 
@@ -315,22 +313,22 @@ std::string Gate::sql_address() const {
   return fmt::format("{}:{}", impl_->policy->sql->address, endpoint.port());
 }
 
-void Gate::Run() {
-  asio::co_spawn(impl_->control, impl_->Accept(), asio::detached);
-  asio::co_spawn(impl_->control, impl_->Control(), asio::detached);
-  impl_->control.run();
+Status Gate::Run() {
+  auto rethrow = [](std::exception_ptr failed) {
+    if (failed) std::rethrow_exception(failed);
+  };
+  asio::co_spawn(impl_->control, impl_->Accept(), rethrow);
+  asio::co_spawn(impl_->control, impl_->Control(), rethrow);
+  Status ran;
+  try {
+    impl_->control.run();
+  } catch (const std::exception& error) {
+    ran = Fail(sqlstate::kInternal, "what accepts connections and watches over accounts failed, so the gate stops",
+               "Start it again; where it was memory, give it more.", "server.control", Printable(error.what()));
+    Log().critical("{} {}", ran.error().message, ran.error().operator_detail);
+  }
   impl_->Shutdown();
-}
-
-void Gate::Stop() {
-  asio::post(impl_->control, [this] {
-    impl_->stopping = true;
-    impl_->control.stop();
-  });
-}
-
-void Gate::Reload() {
-  asio::post(impl_->control, [this] { impl_->Reload(); });
+  return ran;
 }
 
 }  // namespace ecluse

@@ -11,9 +11,8 @@ namespace ecluse {
 
 struct GateOptions {
   std::string config = "ecluse.yaml";
-  std::string node;     // the gate's name in the ledger's origin, 1 to 255 of `A-Za-z0-9._-`; empty: the machine's
-  int threads = 0;      // io threads; 0: one for each processor
-  bool signals = true;  // SIGTERM and SIGINT stop it, SIGHUP reloads; otherwise Stop() and Reload() do
+  std::string node;  // the gate's name in the ledger's origin, 1 to 255 of `A-Za-z0-9._-`; empty: the machine's
+  int threads = 0;   // io threads; 0: one for each processor
 };
 
 // One in a process.
@@ -28,12 +27,10 @@ class Gate {
   // HOST:PORT of the SQL door, with the port that was found where the policy says 0.
   std::string sql_address() const;
 
-  // Serves until Stop() or a signal: then takes no more connections, lets transactions end (at most limits::kDrain),
-  // writes what is left to write, and returns.
-  void Run();
-  // From any thread.
-  void Stop();
-  void Reload();
+  // Serves until SIGTERM or SIGINT, and takes the policy and the accounts anew at SIGHUP. Then takes no more
+  // connections, lets transactions end (at most limits::kDrain), writes what is left to write, and returns. The same
+  // where something that must go on for as long as the gate does fails, which is the Error.
+  Status Run();
 
  private:
   struct Impl;

@@ -13,15 +13,13 @@ namespace ecluse {
 Result<std::shared_ptr<const Policy>> ReadPolicy(const std::string& config) {
   std::vector<PolicyProblem> warnings;
   auto policy = LoadPolicy(config, &warnings);
-  for (const PolicyProblem& warning : warnings)
-    Log().warn("{}:{}:{}: {}", config, warning.mark.line, warning.mark.column, warning.message);
+  for (const PolicyProblem& warning : warnings) Log().warn("{}", ProblemText(config, warning));
   if (policy && !(*policy)->sql)
     return Fail(sqlstate::kInvalidParameter, "the policy opens no door", "Give it `gate.sql.listen`.",
                 "server.no-door");
   if (policy) return *policy;
   std::string text = "the policy is not valid";
-  for (const PolicyProblem& problem : policy.error())
-    text += fmt::format("\n{}:{}:{}: {}", config, problem.mark.line, problem.mark.column, problem.message);
+  for (const PolicyProblem& problem : policy.error()) text += "\n" + ProblemText(config, problem);
   return Fail(sqlstate::kInvalidParameter, std::move(text), "`ecluse check` says the same; correct the file.",
               "server.policy");
 }

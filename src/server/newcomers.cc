@@ -37,9 +37,4 @@ Newcomers::Place::~Place() {
   items.erase(item);
 }
 
-size_t Newcomers::size() const {
-  std::lock_guard lock(mutex_);
-  return items_.size();
-}
-
 }  // namespace ecluse

@@ -37,7 +37,6 @@ class Newcomers {
   // Takes a place for `stream`, closing the oldest connection (of the same address, or of all) where there is none
   // left.
   std::unique_ptr<Place> Enter(Stream* stream, const std::string& address);
-  size_t size() const;
 
  private:
   struct Item {
@@ -49,7 +48,7 @@ class Newcomers {
   void Evict(Items::iterator item);
 
   size_t overall_, per_address_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   Items items_;  // oldest first
   std::map<std::string, size_t> by_address_;
 };

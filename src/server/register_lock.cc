@@ -26,7 +26,9 @@ awaitable<Status> RegisterLock::TryOnce() {
   Result<std::unique_ptr<Upstream>> connection = co_await Upstream::Connect(target_, login_);
   if (!connection) co_return std::unexpected(std::move(connection).error());
   (*connection)->WriteQuery(fmt::format("SELECT pg_catalog.pg_try_advisory_lock({})", key_));
-  if (co_await (*connection)->Flush() != Io::ok) co_return Fail("08006", "PostgreSQL closed the connection");
+  (*connection)->stream().SetDeadline(std::chrono::steady_clock::now() + limits::kLockWait);
+  if (Io io = co_await (*connection)->Flush(); io != Io::ok)
+    co_return std::unexpected(IoError(io, (*connection)->stream(), "PostgreSQL"));
   bool taken = false;
   while (true) {
     Result<pg::Frame> frame = co_await (*connection)->Next();
@@ -34,7 +36,7 @@ awaitable<Status> RegisterLock::TryOnce() {
     pg::Values values;
     if (frame->type == 'D' && pg::ReadDataRow(frame->payload, &values) && values.size() == 1)
       taken = *values.begin() == std::optional<std::string_view>("t");
-    if (frame->type == 'E') co_return Fail("08006", "PostgreSQL did not answer for the lock");
+    if (frame->type == 'E') co_return std::unexpected(UpstreamError(frame->payload));
     if (frame->type == 'Z') break;
   }
   if (!taken) {
@@ -64,6 +66,7 @@ awaitable<bool> RegisterLock::Answer() {
 }
 
 awaitable<void> RegisterLock::Watch() {
+  std::string reason;  // why it could not be taken last, as the log has said
   while (!stopped_) {
     if (connection_) {
       connection_->stream().SetDeadline(std::chrono::steady_clock::now() + limits::kLockCheck);
@@ -76,10 +79,16 @@ awaitable<void> RegisterLock::Watch() {
       Log().error("the lock on the register is lost: nothing is released until it is held again");
     }
     Status taken = co_await TryOnce();
-    if (taken)
+    if (taken) {
       Log().info("the lock on the register is held again");
-    else if (!stopped_)
+      reason.clear();
+    } else if (!stopped_) {
+      const Error& error = taken.error();
+      std::string now = fmt::format("{} {} {}", error.message, error.hint, Printable(error.operator_detail));
+      if (now != reason) Log().error("the lock on the register cannot be taken: {}", now);
+      reason = std::move(now);
       co_await Pause(std::chrono::milliseconds(500));
+    }
   }
   held_.store(false, std::memory_order_release);
   connection_.reset();

@@ -23,6 +23,9 @@ class RegisterLock {
   // Watches over the lock until Stop(): a connection that breaks, or does not answer within limits::kLockCheck, clears
   // `held`; then it is taken again as soon as that is possible.
   boost::asio::awaitable<void> Watch();
+  // As whom it is taken from now on: a reload may bring another password, or take the role away. What is held stays.
+  // On the executor that Watch() runs on.
+  void SetLogin(std::shared_ptr<const UpstreamLogin> login) { login_ = std::move(login); }
   // Ends Watch() and gives the lock back. On the executor that Watch() runs on.
   void Stop();
 

@@ -10,17 +10,20 @@ namespace ecluse {
 namespace asio = boost::asio;
 using asio::awaitable;
 
-Status SessionCount::Enter(const std::string& address) {
-  std::lock_guard lock(mutex_);
-  size_t& here = by_address_[address];
-  if (all_ >= limits::kSessions || here >= limits::kSessionsPerAddress) {
-    if (here == 0) by_address_.erase(address);
-    return Fail(sqlstate::kTooManyConnections, "sorry, too many clients already",
-                "Close sessions that are not used, and try again.", "server.sessions");
+Result<std::shared_ptr<void>> SessionCount::Enter(const std::string& address) {
+  auto leave = [this, address](void*) { Leave(address); };
+  {
+    std::lock_guard lock(mutex_);
+    size_t& here = by_address_[address];
+    if (all_ >= limits::kSessions || here >= limits::kSessionsPerAddress) {
+      if (here == 0) by_address_.erase(address);
+      return Fail(sqlstate::kTooManyConnections, "sorry, too many clients already",
+                  "Close sessions that are not used, and try again.", "server.sessions");
+    }
+    ++all_;
+    ++here;
   }
-  ++all_;
-  ++here;
-  return {};
+  return std::shared_ptr<void>(nullptr, std::move(leave));
 }
 
 void SessionCount::Leave(const std::string& address) {
@@ -60,7 +63,13 @@ void Worker::Stop() {
 
 void Worker::Welcome(Stream::Socket socket, std::string address) {
   auto stream = std::make_unique<Stream>(std::move(socket));
-  asio::co_spawn(context_, Serve(std::move(stream), std::move(address)), asio::detached);
+  asio::co_spawn(context_, Serve(std::move(stream), address), [address](std::exception_ptr failed) {
+    try {
+      if (failed) std::rethrow_exception(failed);
+    } catch (const std::exception& error) {
+      Log().error("a connection of {} ended by a failure of the gate: {}", Printable(address), Printable(error.what()));
+    }
+  });
 }
 
 awaitable<void> Worker::Serve(std::unique_ptr<Stream> stream, std::string address) {
@@ -90,8 +99,9 @@ awaitable<void> Worker::Serve(std::unique_ptr<Stream> stream, std::string addres
     stream->Close();
     co_return;
   }
-  if (Status entered = doors_.sessions.Enter(address); !entered) {
-    pg::WriteError(stream->out(), "FATAL", entered.error());
+  Result<std::shared_ptr<void>> counted = doors_.sessions.Enter(address);
+  if (!counted) {
+    pg::WriteError(stream->out(), "FATAL", counted.error());
     stream->TryFlush();
     stream->Close();
     co_return;
@@ -100,10 +110,9 @@ awaitable<void> Worker::Serve(std::unique_ptr<Stream> stream, std::string addres
                                            std::move(std::get<Authenticated>(arrival)), address);
   arrival = Arrival();
   auto place = sessions_.insert(sessions_.end(), session);
+  std::shared_ptr<void> listed(nullptr, [this, place](void*) { sessions_.erase(place); });  // also where Run() throws
   if (stopping_) session->RequestEnd({std::string(sqlstate::kShutdown), "the gate is stopping", "", "", {}, 0});
   co_await session->Run();
-  sessions_.erase(place);
-  doors_.sessions.Leave(address);
 }
 
 awaitable<void> Worker::Tick() {

@@ -19,12 +19,12 @@ namespace ecluse {
 // How many sessions there are, overall and by address. Thread-safe.
 class SessionCount {
  public:
-  // Counts one in, or refuses with 53300.
-  Status Enter(const std::string& address);
-  void Leave(const std::string& address);
+  // Counts one in until what this returns is let go, which this must outlive; or refuses with 53300.
+  Result<std::shared_ptr<void>> Enter(const std::string& address);
   size_t size() const;
 
  private:
+  void Leave(const std::string& address);
   mutable std::mutex mutex_;
   size_t all_ = 0;
   std::map<std::string, size_t> by_address_;
@@ -73,10 +73,10 @@ class Worker {
 
   Services& services_;
   Doors& doors_;
+  std::list<std::weak_ptr<Session>> sessions_;  // outlives the context: coroutines that go with it take theirs out
   boost::asio::io_context context_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard_{context_.get_executor()};
   std::unique_ptr<UpstreamPool> pool_;
-  std::list<std::weak_ptr<Session>> sessions_;
   boost::asio::steady_timer timer_{context_};
   bool stopping_ = false;
   std::thread thread_;

@@ -92,7 +92,7 @@ inline constexpr auto kClockCheck = 1s;                  // between looks at the
 inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
 inline constexpr size_t kNodeName = 255;                  // of the gate, in its ledger's origin
-inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks and key operations
+inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks, key operations, alerts and approvals
 
 // Running (server/).
 inline constexpr auto kDrain = 30s;     // transactions may take this long to end when the gate stops

@@ -291,6 +291,13 @@ awaitable<Result<bool>> Delivery::Record(std::string* out, bool last, bool compl
   refusal.reason = refusal_.rule + ": " + refusal_.message;
   refusal.lookups = 1;
   ECLUSE_CO_OK(co_await Append(std::move(refusal)));
+  if (released_ > 0) {
+    // Where among the rows of others it ended tells of those who did not fit: as an error does, and counted as one.
+    services_.admission.Failure(admitted_.caller().payer);
+    EntryDraft failure = Draft(EntryKind::failure);
+    failure.reason = "a budget ended inside a result";
+    ECLUSE_CO_OK(co_await Append(std::move(failure)));
+  }
   co_return false;
 }
 

@@ -75,6 +75,7 @@ struct FromItem {
   std::vector<int> nodes;                  // hidden sources its rows carry
   std::set<int> limited;                   // of these, the ones whose rows were picked among others'
   bool cut = false;                        // by LIMIT or DISTINCT ON, which left people out who are not counted
+  bool ordered = false;                    // its rows stand in the order of an aggregate over other people
   std::set<int> tied;                      // of these, the ones already tied to a counted row
   std::map<int, int> anchors;              // nodes on the missing side of an outer join -> the node they hang on
   std::vector<std::pair<int, int>> equal;  // nodes that its inner conditions equate
@@ -84,6 +85,7 @@ struct FromItem {
 struct Scope {
   const Scope* parent = nullptr;
   std::vector<const FromItem*> items;
+  bool nulled = false;  // grouped by GROUPING SETS: behind the grouping, its columns may be NULL
   // Names of WITH that this level sees.
   struct Cte {
     std::string name;
@@ -115,6 +117,7 @@ struct Output {
   bool guarded() const { return !hidden.empty() || touches; }
   bool cut = false;       // LIMIT or DISTINCT ON left people out who are not counted
   bool over_cut = false;  // reads rows of which that is so: what it shows of them has to be all of them
+  bool ordered = false;   // its rows stand in the order of an aggregate: leaving out some would be a condition on it
   bool touches = false;   // reads guarded rows at all, tied sub-selects included
   bool single = false;    // ungrouped aggregates: a row even where nothing matches
 };
@@ -127,11 +130,12 @@ struct Level {
   Scope* scope = nullptr;
   std::vector<int> nodes;
   bool aggregates = false, windows = false, rankings = false;
-  bool grouping_sets = false;        // NULL among the keys of a group stands for everybody
-  bool set_returning = false;        // a function of its list or order may leave rows out
-  bool saw_on_aggregate = false;     // some column told of an aggregate further in
-  bool saw_outer_aggregate = false;  // … that is in a row of an enclosing level
-  bool named = false;                // every output gets its name in the text
+  bool sorts_own = false, sorts_on_aggregate = false;  // by an aggregate of its own, or of one further in
+  bool grouping_sets = false;                          // NULL among the keys of a group stands for everybody
+  bool set_returning = false;                          // a function of its list or order may leave rows out
+  bool saw_on_aggregate = false;                       // some column told of an aggregate further in
+  bool saw_outer_aggregate = false;                    // … that is in a row of an enclosing level
+  bool named = false;                                  // every output gets its name in the text
   // Bare columns used outside aggregates, for GROUP BY completion.
   struct Bare {
     Origin origin;
@@ -195,6 +199,7 @@ class Analyzer {
   };
   Known KnownOf(const Scope& scope) const;
   std::unexpected<Error> CutAgain(std::string_view what) const;
+  Status KeepsOrdered(const pgq::SelectStmt& select, bool ordered) const;
   Status KeepsAll(const pgq::SelectStmt& select, const Level& level) const;
   Status MustBeTied(const Known& known, std::string_view what) const;
   std::set<int> PickedBy(const pgq::SelectStmt& select, const Scope& scope, const Output& output);
@@ -315,6 +320,8 @@ class Analyzer {
   Status NameList(const pgq::Node& left, const pgq::Node& list, Level& level, const pgq::A_Expr* expr);
   Status NameMembers(const pgq::Node& left, const pgq::SelectStmt& select, Level& level);
   void Ask(const Origin& origin, std::vector<ValueSource> values);
+  // Whoever holds this unique key of several columns.
+  void AskKey(int table_ref, const std::vector<int>& key, const std::map<int, ValueSource>& columns);
   void AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr);
   std::optional<ValueSource> ConstantOf(const pgq::Node& node) const;
   // ConstantOf, where its casts leave the value what it is: nothing where they cut, round or read it anew. `type` is

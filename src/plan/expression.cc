@@ -213,8 +213,8 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
     if (!pseudonym) ECLUSE_OK(Expression(link.testexpr(), level, Place::where, in_aggregate));
     const bool equality = link.sub_link_type() == pgq::ANY_SUBLINK && (oper.empty() || oper.back() == "=");
     const bool conjunct = conjuncts_.contains(&link);
-    if (equality && column && column->column.origin && (conjunct || !column->column.nullable) &&
-        IsSubject(*column->column.origin) &&
+    const bool nullable = column && (column->column.nullable || (column->scope != nullptr && column->scope->nulled));
+    if (equality && column && column->column.origin && (conjunct || !nullable) && IsSubject(*column->column.origin) &&
         views_[static_cast<size_t>(column->column.origin->table_ref)]->subject.size() == 1) {
       membership = Membership{*column->column.origin, &select, conjunct};
     }

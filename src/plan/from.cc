@@ -167,6 +167,7 @@ Result<FromItem*> Analyzer::Derived(const Output& output, std::string alias, con
     relation->nodes.push_back(node);
     if (hidden.limited) item->limited.insert(node);
     item->cut = output.cut;
+    item->ordered = output.ordered;
     if (hidden.tied) item->tied.insert(node);
   }
   for (const Output::Hidden& hidden : output.hidden) {
@@ -286,6 +287,7 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
   item->limited.insert(left->limited.begin(), left->limited.end());
   item->limited.insert(right->limited.begin(), right->limited.end());
   item->cut = left->cut || right->cut;
+  item->ordered = left->ordered || right->ordered;
   item->tied.insert(left->tied.begin(), left->tied.end());
   item->tied.insert(right->tied.begin(), right->tied.end());
   item->anchors.insert(left->anchors.begin(), left->anchors.end());

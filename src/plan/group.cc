@@ -116,6 +116,9 @@ Status Analyzer::SortKey(const pgq::Node& key, Level& level, const Output& outpu
   const auto refuse = [&] {
     return Refuse(-1, "plan.pseudonym", "rows cannot be sorted by what a pseudonym hides", "Sort by another column.");
   };
+  const auto sorted = [&](const Column& column) {
+    (column.own_aggregate ? level.sorts_own : level.sorts_on_aggregate) |= column.on_aggregate;
+  };
   if (IsPosition(key)) {
     const auto position = static_cast<size_t>(key.a_const().ival().ival());
     if (position > output.columns.size()) {
@@ -124,6 +127,7 @@ Status Analyzer::SortKey(const pgq::Node& key, Level& level, const Output& outpu
                            std::to_string(position) + " is not in select list");
     }
     if (position >= 1 && output.columns[position - 1].pseudonym) return refuse();
+    if (position >= 1) sorted(output.columns[position - 1]);
     return {};
   }
   if (key.has_a_const()) return {};
@@ -133,11 +137,19 @@ Status Analyzer::SortKey(const pgq::Node& key, Level& level, const Output& outpu
     for (const Column& column : output.columns) {
       if (column.name != *name) continue;
       if (column.pseudonym) return refuse();
+      sorted(column);
       found = true;
     }
     if (found) return {};
   }
-  return Expression(key, level, place);
+  const bool aggregates = std::exchange(level.aggregates, false);
+  const bool saw = std::exchange(level.saw_on_aggregate, false);
+  ECLUSE_OK(Expression(key, level, place));
+  level.sorts_own |= level.aggregates;
+  level.sorts_on_aggregate |= level.saw_on_aggregate;
+  level.aggregates |= aggregates;
+  level.saw_on_aggregate |= saw;
+  return {};
 }
 
 }  // namespace ecluse

@@ -59,6 +59,16 @@ Status Analyzer::KeepsAll(const pgq::SelectStmt& select, const Level& level) con
   return {};
 }
 
+// Which rows come first would tell of aggregates over people who are not in them.
+Status Analyzer::KeepsOrdered(const pgq::SelectStmt& select, bool ordered) const {
+  const bool distinct_on =
+      select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
+  if (!ordered || (!distinct_on && !select.has_limit_count() && !select.has_limit_offset())) return {};
+  return Refuse(-1, "plan.aggregate-condition",
+                "LIMIT, OFFSET and DISTINCT ON in the order of an aggregate would tell of people who are not counted",
+                "Leave them out, or group by the subject column.");
+}
+
 Status Analyzer::MustBeTied(const Known& known, std::string_view what) const {
   const std::set<int> reached = Closure(known.outer, known.all.equal);
   for (const int node : known.all.nodes) {

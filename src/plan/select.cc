@@ -130,6 +130,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
     before.push_back(item);
   }
   scope.items = before;
+  scope.nulled = std::ranges::any_of(select.group_clause(), &pgq::Node::has_grouping_set);
   Known known = KnownOf(scope);
   ECLUSE_OK(CheckWidth(0, known.all.nodes.size()));
   const bool guarded = !known.all.nodes.empty();
@@ -203,16 +204,20 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   output.touches = guarded;
   output.single = guarded && ((grouped && select.group_clause_size() == 0) || grouping.empty_set);
 
-  ECLUSE_OK(Limits(select, level, top, guarded));
+  ECLUSE_OK(Limits(select, level, top && &select == statement_, guarded));
   if (select.locking_clause_size() > 0) ECLUSE_OK(Locking(select, scope));
   ECLUSE_OK(OuterAggregates(select, level.saw_outer_aggregate, output));
   if (!guarded) return output;
 
   ECLUSE_OK(CompleteGroup(level, clauses, grouping));
   // An aggregate over one person's rows tells of that person alone.
-  if (!grouping.sets && known.Covered(KeyNodes(grouping))) {
+  const bool of_one = !grouping.sets && known.Covered(KeyNodes(grouping));
+  if (of_one) {
     for (Column& column : output.columns) column.on_aggregate &= !column.own_aggregate;
   }
+  output.ordered = level.sorts_on_aggregate || (level.sorts_own && !of_one) ||
+                   std::ranges::any_of(scope.items, [](const FromItem* item) { return item->ordered; });
+  ECLUSE_OK(KeepsOrdered(select, output.ordered));
   for (Column& column : output.columns) {
     column.own_aggregate = false;
     if (grouping.sets) column.origin.reset();  // its NULL stands for everybody

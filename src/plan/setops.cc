@@ -66,7 +66,10 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
     }
   }
   ECLUSE_OK(Sort(select, level, output));
-  ECLUSE_OK(Limits(select, level, top, output.guarded()));
+  ECLUSE_OK(Limits(select, level, top && &select == statement_, output.guarded()));
+  output.ordered = left.ordered || right.ordered || level.sorts_own || level.sorts_on_aggregate;
+  output.single = left.single || right.single;
+  if (output.guarded()) ECLUSE_OK(KeepsOrdered(select, output.ordered || output.single));
   output.over_cut = left.cut || right.cut;
   if (output.over_cut && (select.has_limit_count() || select.has_limit_offset())) return CutAgain("a second LIMIT");
   if (select.locking_clause_size() > 0) return Refuse(-1, "plan.locking", "a UNION cannot lock rows", {});

@@ -116,7 +116,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Rows(const pgq::SelectStmt& select) {
   }
   if (output.guarded() && select.has_limit_offset()) ECLUSE_OK(TopLevelOffset(select));
   ECLUSE_OK(FinishRows(output));
-  plan_->whole = output.over_cut;
+  plan_->whole = output.over_cut || output.ordered || (output.single && select.op() != pgq::SETOP_NONE);
   return plan_;
 }
 
@@ -247,6 +247,8 @@ Result<bool> Analyzer::TopLevelExists(const pgq::SelectStmt& select, Output* out
     output->columns.push_back(std::move(column));
     return true;
   }
+  if (witness.over_cut) return CutAgain("EXISTS");
+  ECLUSE_OK(KeepsOrdered(inner, witness.ordered));
   if (inner.has_limit_count() || inner.has_limit_offset()) {
     return Refuse(target.location(), "plan.exists", "LIMIT inside EXISTS changes nothing and is not understood here",
                   "Leave it out.");

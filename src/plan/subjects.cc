@@ -294,6 +294,26 @@ Status Analyzer::NameMembers(const pgq::Node& left, const pgq::SelectStmt& selec
   return NameList(left, array, level, &no_place);
 }
 
+void Analyzer::AskKey(int table_ref, const std::vector<int>& key, const std::map<int, ValueSource>& columns) {
+  const GuardedView& view = *views_[static_cast<size_t>(table_ref)];
+  struct Resolve resolve;
+  resolve.table_ref = table_ref;
+  resolve.sql =
+      "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) + " WHERE ";
+  for (size_t i = 0; i < key.size(); ++i) {
+    const ValueSource& value = columns.at(key[i]);
+    resolve.sql += (i > 0 ? " AND " : "") + QuoteIdentifier(view.columns[static_cast<size_t>(key[i])].name) + " = ";
+    if (value.kind == ValueSource::Kind::parameter) {
+      resolve.parameters.push_back(value.parameter);
+      resolve.sql += "$" + std::to_string(resolve.parameters.size());
+    } else {
+      resolve.sql += QuoteLiteral(value.constant);
+    }
+  }
+  plan_->resolve.push_back(std::move(resolve));
+  resolve_exprs_.push_back(nullptr);
+}
+
 Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& condition, const Scope& scope) {
   std::vector<const pgq::Node*> parts;
   Flatten(condition, parts);
@@ -342,22 +362,7 @@ Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& conditi
     }
     for (const std::vector<int>& key : view.unique) {
       if (key.size() < 2 || !std::ranges::all_of(key, has)) continue;
-      struct Resolve resolve;
-      resolve.table_ref = reference.second;
-      resolve.sql =
-          "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) + " WHERE ";
-      for (size_t i = 0; i < key.size(); ++i) {
-        const ValueSource& value = columns.at(key[i]);
-        resolve.sql += (i > 0 ? " AND " : "") + QuoteIdentifier(view.columns[static_cast<size_t>(key[i])].name) + " = ";
-        if (value.kind == ValueSource::Kind::parameter) {
-          resolve.parameters.push_back(value.parameter);
-          resolve.sql += "$" + std::to_string(resolve.parameters.size());
-        } else {
-          resolve.sql += QuoteLiteral(value.constant);
-        }
-      }
-      plan_->resolve.push_back(std::move(resolve));
-      resolve_exprs_.push_back(nullptr);
+      AskKey(reference.second, key, columns);
     }
   }
   return ties;

@@ -314,8 +314,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Declare(const pgq::DeclareCursorStmt& st
   if (plan_->inner->whole) {
     return Refuse(
         -1, "plan.cut",
-        "a cursor would show some of the rows that LIMIT or DISTINCT ON had picked among those of other people, "
-        "and so tell of people who are not counted",
+        "a cursor would show some of the rows that LIMIT, DISTINCT ON or the order of an aggregate had picked "
+        "among those of other people, and so tell of people who are not counted",
         "Send the query itself: its rows come together.");
   }
   if (plan_->inner->skip)

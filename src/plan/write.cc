@@ -94,7 +94,16 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
     if (!conflict) continue;
     // ON CONFLICT tells whether the key is taken: whoever holds it is asked for.
     for (const std::vector<int>& key : view.unique) {
-      if (key.size() != 1) continue;
+      if (key.size() != 1) {
+        const bool listed =
+            std::ranges::all_of(key, [&](int column) { return std::ranges::find(columns, column) != columns.end(); });
+        if (!listed) continue;
+        if (!std::ranges::all_of(key, has)) {
+          return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});
+        }
+        AskKey(relation.table_ref, key, named);
+        continue;
+      }
       if (!has(key.front())) {
         if (std::ranges::find(columns, key.front()) == columns.end()) continue;
         return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});

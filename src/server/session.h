@@ -119,7 +119,6 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> Loop();
   boost::asio::awaitable<Next> WaitForClient();
   boost::asio::awaitable<Next> Dispatch(pg::Frame frame);
-  boost::asio::awaitable<void> Close(std::string why);
   boost::asio::awaitable<bool> FlushClient();
   void Fatal(const Error& error);
   void CheckAccount();

@@ -42,7 +42,7 @@ struct Introduction {
 
 struct QueuedEntry {
   RenderedEntry entry;
-  bool reserved = false;  // may use the space kept for locks and key operations
+  bool reserved = false;  // may use the space kept for keys, locks, alerts and approvals
   std::unique_ptr<Introduction> introduces;
   std::string announces;           // id of the key that a `key` entry tells of
   std::unique_ptr<Waiter> waiter;  // null: nobody waits
@@ -74,7 +74,8 @@ class Writer {
   ~Writer();
 
   void Submit(QueuedEntry entry);
-  // True at once where the queue has room; else false, and `waiter` is told (with 0, or the failure) when it has.
+  // True at once where the queue has room or the ledger has failed; else false, and `waiter` is taken, and told (always
+  // with 0) when one of the two is so.
   bool RoomOrWait(std::unique_ptr<Waiter>& waiter);
 
   bool healthy() const { return !failed_.load(std::memory_order_acquire); }

@@ -241,7 +241,7 @@ bool ReadParameterDescription(std::string_view payload, Oids* out);
 bool ReadCopyResponse(std::string_view payload, CopyResponse* out);  // In, Out and Both
 bool ReadNotification(std::string_view payload, Notification* out);
 bool ReadAuthentication(std::string_view payload, AuthenticationMessage* out);
-// The list of mechanisms in the data of AuthenticationSASL; calls `visit` for each.
+// Whether `mechanism` is among those that the data of AuthenticationSASL lists.
 bool HasSaslMechanism(std::string_view data, std::string_view mechanism);
 bool ReadProtocolVersion(std::string_view payload, ProtocolVersionMessage* out);
 

@@ -1,4 +1,5 @@
-// What every session works with, and what is in force: made by lifecycle, shared by all io threads.
+// What every session works with, and what is in force: made by gate.cc (Snapshots by in_force.cc), shared by all io
+// threads.
 #pragma once
 
 #include <atomic>

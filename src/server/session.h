@@ -121,6 +121,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<Next> Dispatch(pg::Frame frame);
   boost::asio::awaitable<bool> FlushClient();
   void Fatal(const Error& error);
+  void Malformed(std::string_view what);
   void CheckAccount();
   void LogSession(EntryKind kind, std::string reason);
 
@@ -133,7 +134,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Result<Settings::Value> CheckedSetting(const std::string& name, const std::string& value);
   boost::asio::awaitable<Status> ApplyStartup();
 
-  // upstream.cc: the borrowed connection
+  // borrowed.cc: the connection to PostgreSQL that is borrowed
   boost::asio::awaitable<Status> EnsureUpstream();
   void MaybeRelease(bool idle);
   void ReleaseUpstream(Residue residue);
@@ -141,7 +142,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> LoseUpstream(std::string why);
   std::string_view PrepareUpstream(const Plan& plan, std::string_view sql);
 
-  // extended_query.cc
+  // extended_query.cc: Parse, Bind, Describe, Execute, Close, Sync
   boost::asio::awaitable<void> OnParse(pg::Frame frame);
   boost::asio::awaitable<void> OnBind(pg::Frame frame);
   // Whether one more prepared statement of so many bytes may be kept under this name.
@@ -160,9 +161,8 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> CloseDeliveries();
   void PushSync(bool show);
   void PushText(char type);
-  void Malformed(std::string_view what);
 
-  // simple_query.cc
+  // simple_query.cc: Query
   boost::asio::awaitable<void> OnQuery(std::string text);
   boost::asio::awaitable<void> RunSimple(PlannedStatement statement, bool last);
   boost::asio::awaitable<void> RunPortal(std::shared_ptr<Portal> portal, bool describe, bool last);
@@ -181,7 +181,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> FinishRun(std::shared_ptr<Portal> portal, char end, std::string tag);
   boost::asio::awaitable<void> RunFallback(std::shared_ptr<Portal> portal);
 
-  // replies.cc: what PostgreSQL answers
+  // replies.cc: what PostgreSQL answers, matched with what was asked
   boost::asio::awaitable<void> Drain(bool flush);
   enum class Step : uint8_t { done, release, error, not_as_planned, commit_failed, unexpected };
   Step Handle(const pg::Frame& frame);
@@ -198,17 +198,19 @@ class Session : public std::enable_shared_from_this<Session> {
   Step HandleQueried(const pg::Frame& frame, Reply& reply);
   Step HandleSynced(const pg::Frame& frame, Reply& reply);
   Step HandleRow(const pg::Frame& frame, Reply& reply);
-  bool Describe(const pg::Frame& frame, Reply& reply);
   boost::asio::awaitable<void> HandleError(std::string payload);
-  void Completed(const Plan& plan, std::string_view tag);
-  void EndOfBatch(char status);
-  void EndCursors(bool committed);
-  void Declared(Portal& portal);
   void Refuse(const Error& error);  // an ErrorResponse of the gate's own, in its place
   void AfterError(bool from_upstream);
   void Pop() { queue_.pop_front(); }
 
-  // gate_statements.cc and its kin: what the gate runs itself
+  // outcome.cc: what a reply means: columns that are shown, settings, cursors, the end of a batch
+  bool Describe(const pg::Frame& frame, Reply& reply);
+  void Completed(const Plan& plan, std::string_view tag);
+  void EndOfBatch(char status);
+  void EndCursors(bool committed);
+  void Declared(Portal& portal);
+
+  // gate_statements.cc: what the gate runs itself
   const Plan& Shape(const Plan& plan) const;  // whose columns the result has
   boost::asio::awaitable<void> RunGate(std::shared_ptr<Portal> portal, bool simple);
   boost::asio::awaitable<void> DescribeGate(std::shared_ptr<const Plan> plan, std::shared_ptr<Portal> portal);
@@ -221,11 +223,13 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<Status> RunDiscard(const Plan& plan);
   boost::asio::awaitable<Status> RunPrepare(const Plan& plan);
   void RunExplain(const Plan& plan, bool simple);
+  void Complete(std::string_view tag) { pg::WriteCommandComplete(client_->out(), tag); }
+
+  // copy.cc: COPY, to and from the client
   boost::asio::awaitable<Status> RunCopyOut(std::shared_ptr<Portal> portal);
   boost::asio::awaitable<Status> RunCopyIn(std::shared_ptr<Portal> portal);
   boost::asio::awaitable<bool> InsertBatch(std::shared_ptr<Portal> portal, std::vector<CopyValues> rows);
   boost::asio::awaitable<std::optional<pg::Frame>> NextCopyFrame();
-  void Complete(std::string_view tag) { pg::WriteCommandComplete(client_->out(), tag); }
 
   Services& services_;
   UpstreamPool& pool_;

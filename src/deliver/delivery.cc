@@ -322,8 +322,8 @@ awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more
     if (ReserveEmptyArms(&grant)) draft.nameless = grant.nameless;
     for (Reservation& reservation : grant.reservations) reservation.Commit();
   }
-  if (kind == EntryKind::refusal && admitted_.plan().whole) {
-    // That there are so many rows tells of the people in them.
+  if (admitted_.plan().whole && !batch_.empty()) {
+    // That there are so many rows, or that it ended behind them, tells of the people in them.
     Grant grant = Reserve();
     ECLUSE_CO_OK(AddReturned(&draft, grant.rows));
     draft.nameless += grant.nameless;

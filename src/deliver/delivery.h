@@ -82,8 +82,8 @@ class Delivery {
   std::unique_ptr<Delivery> FallBack();
 
   // A refusal of the gate's own that ends the run, or PostgreSQL's failure while it ran (which counts against the
-  // failures budget): recorded with the people the statement named, and at a refusal with those of a `whole` plan's
-  // rows, who are charged.
+  // failures budget): recorded with the people the statement named, and with those of a `whole` plan's rows, who are
+  // charged.
   boost::asio::awaitable<Status> Refuse(Error error);
   boost::asio::awaitable<Status> Fail(std::string reason);
   // The client is gone or has cancelled: what was charged and not yet written is.

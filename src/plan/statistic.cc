@@ -33,7 +33,8 @@ bool Analyzer::StatisticCondition(const pgq::Node& node, const Scope& scope, boo
     case pgq::Node::kTypeCast:
       return node.type_cast().arg().has_a_const() || node.type_cast().arg().has_param_ref();
     case pgq::Node::kColumnRef:
-      return StatisticColumn(node, scope, false);
+      // Rows of an open table that a condition picks would weigh some people more than others.
+      return StatisticColumn(node, scope, false) && (join || ColumnOf(node, scope)->column.origin);
     case pgq::Node::kNullTest:
       return StatisticCondition(node.null_test().arg(), scope, join);
     case pgq::Node::kList:
@@ -79,6 +80,19 @@ bool Analyzer::StatisticUsing(const std::string& name, const Scope& scope) const
          });
 }
 
+namespace {
+
+// `a = b AND …` of columns: how often a person is in the join depends on nothing else.
+bool OnlyEqualities(const pgq::Node& node) {
+  if (node.has_bool_expr()) {
+    return node.bool_expr().boolop() == pgq::AND_EXPR && std::ranges::all_of(node.bool_expr().args(), OnlyEqualities);
+  }
+  return node.has_a_expr() && node.a_expr().kind() == pgq::AEXPR_OP && NameParts(node.a_expr().name()).back() == "=" &&
+         node.a_expr().lexpr().has_column_ref() && node.a_expr().rexpr().has_column_ref();
+}
+
+}  // namespace
+
 bool Analyzer::StatisticFrom(const pgq::Node& node, const Scope& scope) {
   if (node.has_range_var()) return true;
   if (!node.has_join_expr() || node.join_expr().jointype() != pgq::JOIN_INNER) return false;
@@ -87,8 +101,12 @@ bool Analyzer::StatisticFrom(const pgq::Node& node, const Scope& scope) {
   for (const std::string& name : NameParts(join.using_clause())) {
     if (!StatisticUsing(name, scope)) return false;
   }
-  const bool joined =
-      join.using_clause_size() > 0 || (join.has_quals() && StatisticCondition(join.quals(), scope, true));
+  const bool open = std::ranges::any_of(scope.items, [](const FromItem* item) {
+    return std::ranges::any_of(item->relations,
+                               [](const auto& relation) { return relation->kind == RelationKind::open; });
+  });
+  const bool joined = join.using_clause_size() > 0 || (join.has_quals() && (!open || OnlyEqualities(join.quals())) &&
+                                                       StatisticCondition(join.quals(), scope, true));
   return joined && StatisticFrom(join.larg(), scope) && StatisticFrom(join.rarg(), scope);
 }
 

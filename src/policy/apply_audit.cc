@@ -101,6 +101,21 @@ Result<std::optional<std::string>> Judge(Database& database, const Policy& polic
   auto write = role.write.find(table);
   if (write == role.write.end()) return std::nullopt;
   ECLUSE_TRY(std::set<std::string> columns, ConditionColumns(database, scratch));
+  // A generated column is written when one that it reads is.
+  ECLUSE_TRY(Rows sources, database.Query(R"(
+    SELECT g.attname, s.attname FROM pg_attrdef d
+    JOIN pg_attribute g ON g.attrelid = d.adrelid AND g.attnum = d.adnum AND g.attgenerated <> ''
+    JOIN pg_depend x ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid AND x.refclassid = 'pg_class'::regclass
+      AND x.refobjid = d.adrelid AND x.refobjsubid NOT IN (0, d.adnum)
+    JOIN pg_attribute s ON s.attrelid = d.adrelid AND s.attnum = x.refobjsubid
+    WHERE d.adrelid = $1::regclass ORDER BY 1, 2)",
+                                          {QuoteTable(table)}));
+  const std::set<std::string> named = columns;
+  for (int i = 0; i < sources.size(); ++i) {
+    if (!named.contains(sources.Text(i, 0))) continue;
+    columns.erase(sources.Text(i, 0));
+    columns.insert(sources.Text(i, 1));
+  }
   bool updated = false;
   std::string unseen;
   for (const std::string& column : columns) {

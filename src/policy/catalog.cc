@@ -31,6 +31,30 @@ WITH wanted AS (
   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f'))
 )";
 
+// `parts`: they and their partitions. `generated`: which columns a generated column reads.
+constexpr std::string_view kReads = R"(
+, parts AS (
+  SELECT w.oid, w.nspname, w.relname, p.relid
+  FROM wanted w CROSS JOIN LATERAL (SELECT w.oid AS relid UNION SELECT t.relid::oid FROM pg_partition_tree(w.oid) t) p)
+, generated AS (
+  SELECT d.adrelid AS rel, d.adnum AS num, y.refobjsubid AS source
+  FROM pg_attrdef d JOIN pg_attribute g ON g.attrelid = d.adrelid AND g.attnum = d.adnum AND g.attgenerated <> ''
+  JOIN pg_depend y ON y.classid = 'pg_attrdef'::regclass AND y.objid = d.oid AND y.refclassid = 'pg_class'::regclass
+    AND y.refobjid = d.adrelid AND y.refobjsubid NOT IN (0, d.adnum))
+, indexes AS (
+  SELECT w.nspname, w.relname, w.relid, w.relid = w.oid AS own, i.relname AS name, x.*,
+         ARRAY(SELECT DISTINCT a.attname::text
+               FROM (SELECT unnest(x.indkey::int2[]) AS num
+                     UNION SELECT y.refobjsubid FROM pg_depend y
+                     WHERE y.classid = 'pg_class'::regclass AND y.objid = x.indexrelid
+                       AND y.refclassid = 'pg_class'::regclass AND y.refobjid = x.indrelid AND y.refobjsubid <> 0) k
+               LEFT JOIN generated e ON e.rel = x.indrelid AND e.num = k.num
+               JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = coalesce(e.source, k.num)
+               ORDER BY 1) AS reads
+  FROM parts w JOIN pg_index x ON x.indrelid = w.relid JOIN pg_class i ON i.oid = x.indexrelid
+  WHERE w.relid = w.oid OR NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = x.indexrelid))
+)";
+
 constexpr std::string_view kTables = "SELECT nspname, relname, oid, relkind FROM wanted";
 
 constexpr std::string_view kColumns = R"(
@@ -51,19 +75,20 @@ LEFT JOIN pg_collation l ON l.oid = a.attcollation
 ORDER BY w.oid, a.attnum)";
 
 constexpr std::string_view kKeys = R"(
-SELECT w.nspname, w.relname, i.relname, x.indisprimary, x.indisunique, x.indpred IS NULL AND x.indexprs IS NULL,
+SELECT x.nspname, x.relname, x.name, x.indisprimary, x.indisunique, x.indpred IS NULL AND x.indexprs IS NULL,
        ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(num, at)
-             JOIN pg_attribute a ON a.attrelid = w.oid AND a.attnum = k.num
-             WHERE k.at <= x.indnkeyatts ORDER BY k.at)
-FROM wanted w JOIN pg_index x ON x.indrelid = w.oid AND (x.indisunique OR x.indisexclusion)
-JOIN pg_class i ON i.oid = x.indexrelid ORDER BY w.oid, i.relname)";
+             JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.num
+             WHERE k.at <= x.indnkeyatts ORDER BY k.at),
+       x.reads, x.own
+FROM indexes x WHERE x.indisunique OR x.indisexclusion ORDER BY x.relid, x.name)";
 
 constexpr std::string_view kForeignKeys = R"(
 SELECT c.conname, fn.nspname, f.relname, tn.nspname, t.relname,
        ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k(num, at)
              JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num ORDER BY k.at),
        ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY AS k(num, at)
-             JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num ORDER BY k.at)
+             JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num ORDER BY k.at),
+       c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd')
 FROM pg_constraint c JOIN pg_class f ON f.oid = c.conrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
 JOIN pg_class t ON t.oid = c.confrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE c.contype = 'f' AND c.conparentid = 0
@@ -71,17 +96,33 @@ WHERE c.contype = 'f' AND c.conparentid = 0
 ORDER BY c.conname, c.oid)";
 
 constexpr std::string_view kChecks = R"(
-SELECT w.nspname, w.relname, c.conname,
-       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = w.oid AND a.attnum = ANY (c.conkey))
-FROM wanted w JOIN pg_constraint c ON c.conrelid = w.oid AND c.contype = 'c' ORDER BY w.oid, c.conname)";
+SELECT w.nspname, w.relname, 'check ' || c.conname,
+       ARRAY(SELECT DISTINCT a.attname::text FROM unnest(c.conkey) AS k(num)
+             LEFT JOIN generated e ON e.rel = w.relid AND e.num = k.num
+             JOIN pg_attribute a ON a.attrelid = w.relid AND a.attnum = coalesce(e.source, k.num) ORDER BY 1)
+FROM parts w JOIN pg_constraint c ON c.conrelid = w.relid AND c.contype = 'c' AND (w.relid = w.oid OR c.conislocal)
+UNION ALL
+SELECT w.nspname, w.relname, 'generated column ' || g.attname,
+       ARRAY(SELECT a.attname::text FROM generated e JOIN pg_attribute a ON a.attrelid = e.rel AND a.attnum = e.source
+             WHERE e.rel = w.oid AND e.num = g.attnum ORDER BY 1)
+FROM wanted w JOIN pg_attribute g ON g.attrelid = w.oid AND g.attgenerated <> '' AND NOT g.attisdropped
+UNION ALL
+SELECT x.nspname, x.relname, 'index ' || x.name, x.reads FROM indexes x
+WHERE x.indexprs IS NOT NULL OR x.indpred IS NOT NULL
+ORDER BY 1, 2, 3)";
 
 // tgtype bits: 4 insert, 8 delete, 16 update (PostgreSQL, catalog/pg_trigger.h).
 constexpr std::string_view kTriggers = R"(
 SELECT w.nspname, w.relname, g.tgname, pn.nspname || '.' || p.proname, l.lanname, p.prosrc, p.prosecdef,
        (g.tgtype & 4) <> 0, (g.tgtype & 16) <> 0, (g.tgtype & 8) <> 0
-FROM wanted w JOIN pg_trigger g ON g.tgrelid = w.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')
+FROM parts w JOIN pg_trigger g ON g.tgrelid = w.relid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')
+  AND (w.relid = w.oid OR g.tgparentid = 0)
 JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace
 JOIN pg_language l ON l.oid = p.prolang ORDER BY w.oid, g.tgname)";
+
+constexpr std::string_view kRules = R"(
+SELECT w.nspname, w.relname, r.rulename FROM parts w JOIN pg_rewrite r ON r.ev_class = w.relid AND r.ev_type <> '1'
+ORDER BY 1, 2, 3)";
 
 constexpr std::string_view kSequences = R"(
 SELECT w.nspname, w.relname, a.attname, sn.nspname, s.relname
@@ -134,20 +175,23 @@ Status ReadColumns(Database& database, const Wanted& wanted, Catalog& catalog) {
 }
 
 Status ReadConstraints(Database& database, const Wanted& wanted, Catalog& catalog) {
-  ECLUSE_TRY(Rows keys, database.Query(std::string(kWanted) + std::string(kKeys), wanted.Parameters()));
+  ECLUSE_TRY(Rows keys,
+             database.Query(std::string(kWanted) + std::string(kReads) + std::string(kKeys), wanted.Parameters()));
   for (int i = 0; i < keys.size(); ++i) {
-    catalog.tables[NameAt(keys, i, 0)].keys.push_back(
-        {keys.Text(i, 2), keys.List(i, 6), keys.True(i, 3), keys.True(i, 4), keys.True(i, 5)});
+    catalog.tables[NameAt(keys, i, 0)].keys.push_back({keys.Text(i, 2), keys.List(i, 6), keys.True(i, 3),
+                                                       keys.True(i, 4), keys.True(i, 5), keys.List(i, 7),
+                                                       keys.True(i, 8)});
   }
   ECLUSE_TRY(Rows foreign, database.Query(std::string(kWanted) + std::string(kForeignKeys), wanted.Parameters()));
   for (int i = 0; i < foreign.size(); ++i) {
-    CatalogForeignKey key{foreign.Text(i, 0), NameAt(foreign, i, 1), NameAt(foreign, i, 3), foreign.List(i, 5),
-                          foreign.List(i, 6)};
+    CatalogForeignKey key{foreign.Text(i, 0), NameAt(foreign, i, 1), NameAt(foreign, i, 3),
+                          foreign.List(i, 5), foreign.List(i, 6),    foreign.True(i, 7)};
     if (auto from = catalog.tables.find(key.from); from != catalog.tables.end())
       from->second.foreign_keys.push_back(key);
     if (auto to = catalog.tables.find(key.to); to != catalog.tables.end()) to->second.referencing.push_back(key);
   }
-  ECLUSE_TRY(Rows checks, database.Query(std::string(kWanted) + std::string(kChecks), wanted.Parameters()));
+  ECLUSE_TRY(Rows checks,
+             database.Query(std::string(kWanted) + std::string(kReads) + std::string(kChecks), wanted.Parameters()));
   for (int i = 0; i < checks.size(); ++i) {
     catalog.tables[NameAt(checks, i, 0)].checks.push_back({checks.Text(i, 2), checks.List(i, 3)});
   }
@@ -155,7 +199,8 @@ Status ReadConstraints(Database& database, const Wanted& wanted, Catalog& catalo
 }
 
 Status ReadBehaviour(Database& database, const Wanted& wanted, Catalog& catalog) {
-  ECLUSE_TRY(Rows triggers, database.Query(std::string(kWanted) + std::string(kTriggers), wanted.Parameters()));
+  ECLUSE_TRY(Rows triggers,
+             database.Query(std::string(kWanted) + std::string(kReads) + std::string(kTriggers), wanted.Parameters()));
   for (int i = 0; i < triggers.size(); ++i) {
     CatalogTrigger trigger;
     trigger.name = triggers.Text(i, 2);
@@ -168,6 +213,9 @@ Status ReadBehaviour(Database& database, const Wanted& wanted, Catalog& catalog)
     trigger.on_delete = triggers.True(i, 9);
     catalog.tables[NameAt(triggers, i, 0)].triggers.push_back(std::move(trigger));
   }
+  ECLUSE_TRY(Rows rules,
+             database.Query(std::string(kWanted) + std::string(kReads) + std::string(kRules), wanted.Parameters()));
+  for (int i = 0; i < rules.size(); ++i) catalog.tables[NameAt(rules, i, 0)].rules.push_back(rules.Text(i, 2));
   ECLUSE_TRY(Rows sequences, database.Query(std::string(kWanted) + std::string(kSequences), wanted.Parameters()));
   for (int i = 0; i < sequences.size(); ++i) {
     catalog.tables[NameAt(sequences, i, 0)].sequences[sequences.Text(i, 2)] = NameAt(sequences, i, 3);

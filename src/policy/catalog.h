@@ -36,16 +36,21 @@ struct CatalogKey {
   std::string name;
   std::vector<std::string> columns;
   bool primary = false;
-  bool unique = true;  // false: an exclusion constraint
-  bool plain = true;   // neither partial nor over expressions
+  bool unique = true;              // false: an exclusion constraint
+  bool plain = true;               // neither partial nor over expressions
+  std::vector<std::string> reads;  // `columns`, and what expressions, predicates and generated columns read for it
+  bool own = true;                 // false: of a partition alone, and so not of every row
 };
 
 struct CatalogForeignKey {
   std::string name;
   TableName from, to;
   std::vector<std::string> from_columns, to_columns;
+  bool changes_rows = false;  // ON DELETE or ON UPDATE does more than refuse
 };
 
+// A check, a generated column, or an index over expressions or rows that meet a condition: computed, and refused with
+// an error that depends on the values of these columns.
 struct CatalogCheck {
   std::string name;
   std::vector<std::string> columns;
@@ -76,7 +81,8 @@ struct CatalogTable {
   std::vector<CatalogForeignKey> foreign_keys;  // from this table
   std::vector<CatalogForeignKey> referencing;   // to this table
   std::vector<CatalogCheck> checks;
-  std::vector<CatalogTrigger> triggers;        // enabled, not internal
+  std::vector<CatalogTrigger> triggers;        // enabled, not internal; those of partitions too
+  std::vector<std::string> rules;              // CREATE RULE
   std::map<std::string, TableName> sequences;  // column -> the sequence its default draws from (identity columns not)
 
   const CatalogColumn* Find(const std::string& column) const;

@@ -137,6 +137,7 @@ GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable&
     return at >= 0 && view.columns[at].mask.kind == Mask::Kind::clear;
   };
   for (const CatalogKey& key : real.keys) {
+    if (!key.own) continue;
     if (!key.unique || !key.plain || key.columns.empty() || !std::ranges::all_of(key.columns, clear)) continue;
     std::vector<int> columns;
     for (const std::string& name : key.columns) columns.push_back(view.Find(name));

@@ -57,11 +57,11 @@ void CheckKeys(const Written& written) {
   for (const CatalogKey& key : written.real.keys) {
     const bool touched =
         key.columns.empty() || !key.plain ||
-        std::ranges::any_of(key.columns, [&](const std::string& column) { return written.Writes(column); });
+        std::ranges::any_of(key.reads, [&](const std::string& column) { return written.Writes(column); });
     const bool writes = !written.right.insert_columns.empty() || !written.right.update_columns.empty();
     if (!touched || !writes) continue;
-    if (key.plain && SeesAll(written.compiler, written.role, written.table.name, key.columns)) continue;
-    written.Existence("the unique key " + key.name + " (" + List(key.columns) +
+    if (key.plain && SeesAll(written.compiler, written.role, written.table.name, key.reads)) continue;
+    written.Existence("the unique key " + key.name + " (" + List(key.reads) +
                       ") covers rows or columns the role cannot see, and refusing a duplicate would tell of them");
   }
 }
@@ -76,6 +76,12 @@ void CheckForeignKeys(const Written& written) {
   }
   for (const CatalogForeignKey& key : written.real.referencing) {
     const bool touched = written.right.may_delete || AnyOf(key.to_columns, written.right.update_columns);
+    if (touched && key.changes_rows) {
+      written.compiler.Problem(written.role.mark,
+                               written.What() + ": the foreign key " + key.name + " of " + key.from.Text() +
+                                   " changes or deletes rows there (CASCADE, SET NULL, SET DEFAULT), of people nobody "
+                                   "would be charged for; take the right away, or make the key refuse");
+    }
     if (!touched || SeesAll(written.compiler, written.role, key.from, key.from_columns)) continue;
     written.Existence("the foreign key " + key.name + " points here from rows or columns of " + key.from.Text() +
                       " the role cannot see, and would tell whether they exist");
@@ -92,7 +98,7 @@ void CheckChecks(const Written& written) {
       if (clear || check.columns.size() == 1) continue;
       written.compiler.Problem(
           written.role.mark,
-          written.What() + ": the check " + check.name + " compares an updated column with " + column +
+          written.What() + ": the " + check.name + " puts an updated column together with " + column +
               ", which the role does not read clear: trying values would find it out; take the right "
               "away, or let the role read " +
               column);
@@ -101,39 +107,54 @@ void CheckChecks(const Written& written) {
   }
 }
 
-// Words of a trigger function that reach beyond the row it was called for.
-bool ReachesOut(const CatalogTrigger& trigger) {
+// Words of a trigger function that reach beyond the row it was called for, or read a column of it that `clear` does not
+// hold. Assigning to one is no reading.
+bool ReachesOut(const CatalogTrigger& trigger, const std::set<std::string>& clear) {
   if (trigger.language != "plpgsql") return true;
-  std::string word;
+  std::string word, before;
+  auto reads_hidden = [&](std::string_view rest) {
+    if (before != "new." && before != "old.") return false;
+    const size_t next = rest.find_first_not_of(" \t\r\n");
+    const bool assigned = next != std::string_view::npos && rest.substr(next).starts_with(":=");
+    return !assigned && !clear.contains(word);
+  };
   auto reaches = [&] {
     constexpr std::array<std::string_view, 12> kWords{"select", "insert", "update", "delete", "perform", "execute",
                                                       "raise",  "merge",  "notify", "call",   "copy",    "query"};
     return std::ranges::find(kWords, word) != kWords.end();
   };
-  for (char c : trigger.source) {
+  const std::string_view source = trigger.source;
+  for (size_t i = 0; i <= source.size(); ++i) {
+    const char c = i < source.size() ? source[i] : ' ';
     if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_') {
       word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    } else {
-      if (reaches()) return true;
-      word.clear();
+      continue;
     }
+    if (!word.empty() && (reaches() || reads_hidden(source.substr(std::min(i, source.size()))))) return true;
+    before = c == '.' ? word + "." : "";
+    word.clear();
   }
-  return reaches();
+  return false;
 }
 
 void CheckTriggers(const Written& written) {
+  std::set<std::string> clear;
+  for (const auto& [column, mask] : written.role.read.at(written.table.name)) {
+    if (mask.kind == Mask::Kind::clear) clear.insert(column);
+  }
   for (const CatalogTrigger& trigger : written.real.triggers) {
     const bool fires = (trigger.on_insert && !written.right.insert_columns.empty()) ||
                        (trigger.on_update && !written.right.update_columns.empty()) ||
                        (trigger.on_delete && written.right.may_delete);
     if (!fires || written.compiler.policy->functions.contains(trigger.function)) continue;
-    if (!trigger.definer && !ReachesOut(trigger)) continue;
+    if (!trigger.definer && !ReachesOut(trigger, clear)) continue;
     written.compiler.Problem(
         written.role.mark,
         written.What() + ": the trigger " + trigger.name + " runs " + trigger.function +
             (trigger.definer
                  ? ", which has its owner's rights and may tell of what the role cannot see"
-                 : ", which does more than set the row's own columns and would fail, or tell, under the role's login") +
+                 : ", which does more than set columns from those that the role reads clear and would fail, or tell, "
+                   "under the role's login") +
             "; take the right away, or, when you have read it, list " + trigger.function + " under `functions`");
   }
 }
@@ -144,6 +165,12 @@ void CheckColumns(const Written& written) {
     written.compiler.Problem(written.role.mark,
                              written.What() + " names " + column.name +
                                  ", which PostgreSQL computes itself (GENERATED ALWAYS); leave it out");
+  }
+  for (const std::string& rule : written.real.rules) {
+    written.compiler.Problem(written.role.mark,
+                             written.What() + ": the rule " + rule +
+                                 " does something else, or more, than the statement says, and nobody "
+                                 "would be charged for it; take the right away, or drop the rule");
   }
   if (written.real.kind == 'f') {
     written.compiler.Warn(written.role.mark,

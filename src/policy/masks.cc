@@ -66,10 +66,10 @@ std::string Rounded(const CatalogColumn& column, int64_t step, const std::string
     case oid::kInt8:
       return least("-9223372036854775808");
     case oid::kNumeric:
-      return "(" + exact + ")::numeric";
+      return "trim_scale(" + exact + ")";  // the digits behind the point would tell
     case oid::kFloat4:
     case oid::kFloat8:
-      return "(floor(" + name + "::double precision / " + n + ") * " + n + ")::" + column.base_type_name;
+      return "(floor(" + name + "::double precision / " + n + ") * " + n + " + 0)::" + column.base_type_name;  // not -0
     default:
       return "";
   }
@@ -83,10 +83,14 @@ std::string Truncated(const CatalogColumn& column, const std::string& unit, cons
       return "CASE WHEN " + name + " BETWEEN '4713-01-01 BC'::date AND '294276-12-31'::date OR NOT isfinite(" + name +
              ") THEN date_trunc('" + unit + "', " + name + "::timestamp without time zone)::date END";
     case oid::kTimestamp:
-      return "date_trunc('" + unit + "', " + name + ")";
+      return "CASE WHEN " + name + " >= '4713-01-01 BC'::timestamp without time zone OR NOT isfinite(" + name +
+             ") THEN date_trunc('" + unit + "', " + name + ") END";
     case oid::kTimestamptz:
-      return "timezone(" + QuoteText(zone) + ", date_trunc('" + unit + "', timezone(" + QuoteText(zone) + ", " + name +
-             ")))";
+      return "CASE WHEN " + name +
+             " BETWEEN '4713-01-03 00:00:00+00 BC'::timestamp with time zone AND '294276-12-29 00:00:00+00'::timestamp "
+             "with time zone OR NOT isfinite(" +
+             name + ") THEN timezone(" + QuoteText(zone) + ", date_trunc('" + unit + "', timezone(" + QuoteText(zone) +
+             ", " + name + "))) END";
     default:
       return "";
   }

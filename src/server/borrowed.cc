@@ -66,7 +66,8 @@ awaitable<void> Session::LoseUpstream(std::string why) {
   Log().warn("session {}: lost PostgreSQL: {}", id_, Printable(why));
   for (Reply& reply : queue_) {
     if (reply.portal && reply.portal->delivery && !reply.portal->delivery->over())
-      (void)co_await reply.portal->delivery->Break("the connection to PostgreSQL was lost");
+      // A row may be what ended it: an error like any other, and counted as one.
+      (void)co_await reply.portal->delivery->Fail("the connection to PostgreSQL was lost");
   }
   queue_.clear();
   if (upstream_) {

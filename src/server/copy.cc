@@ -85,6 +85,14 @@ awaitable<std::optional<pg::Frame>> Session::NextCopyFrame() {
   }
 }
 
+// The first `count` of `rows`.
+awaitable<bool> Session::InsertRows(std::shared_ptr<Portal> portal, std::vector<CopyValues>* rows, size_t count) {
+  const auto end = rows->begin() + static_cast<std::ptrdiff_t>(count);
+  std::vector<CopyValues> some(std::make_move_iterator(rows->begin()), std::make_move_iterator(end));
+  rows->erase(rows->begin(), end);
+  co_return co_await InsertBatch(std::move(portal), std::move(some));
+}
+
 awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   const Plan& plan = *portal->plan;
   const Plan::Copy& copy = *plan.copy;
@@ -105,7 +113,15 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
     if (!frame) co_return Status();
     if (frame->type == 'H' || frame->type == 'S') continue;  // no reply inside a COPY
     if (frame->type == 'd') {
-      status = reader.Take(frame->payload, &rows);
+      // In pieces: rows of a few bytes take many times as much once they are read.
+      const std::string data(frame->payload);
+      for (size_t at = 0; at < data.size() && status; at += limits::kReleaseBatchBytes) {
+        status = reader.Take(std::string_view(data).substr(at, limits::kReleaseBatchBytes), &rows);
+        while (status && rows.size() >= batch) {
+          if (!co_await InsertRows(portal, &rows, batch)) co_return Status();
+          stored += static_cast<int64_t>(batch);
+        }
+      }
     } else if (frame->type == 'c') {
       status = reader.Finish(&rows);
       done = true;
@@ -120,10 +136,7 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
     if (!status) co_return status;
     while (rows.size() >= batch || (done && !rows.empty())) {
       size_t take = std::min(batch, rows.size());
-      std::vector<CopyValues> some(std::make_move_iterator(rows.begin()),
-                                   std::make_move_iterator(rows.begin() + static_cast<long>(take)));
-      rows.erase(rows.begin(), rows.begin() + static_cast<long>(take));
-      if (!co_await InsertBatch(portal, std::move(some))) co_return Status();
+      if (!co_await InsertRows(portal, &rows, take)) co_return Status();
       stored += static_cast<int64_t>(take);
     }
   }

@@ -201,7 +201,7 @@ awaitable<void> Session::FinishRun(std::shared_ptr<Portal> portal, char end, std
     co_return Refuse(delivery->refusal());
   }
   if (cancelled_ && end != 'C') {
-    (void)co_await delivery->Break("cancelled");
+    (void)co_await delivery->Fail("cancelled behind its first rows");
     co_return Refuse({"57014", "canceling statement due to user request", "", "protocol.cancel", {}, 0});
   }
   if (end == 'D') co_return;

@@ -331,8 +331,10 @@ awaitable<void> Session::HandleError(std::string payload) {
     Error error = GuardedError(fields, at_parse, context_.schema->login);
     if (portal && portal->delivery && !portal->delivery->over()) {
       std::string code(fields.code());
-      Status recorded = cancelled_ && code == "57014" ? co_await portal->delivery->Break("cancelled")
-                                                      : co_await portal->delivery->Fail("SQLSTATE " + code);
+      // Behind rows that have left, where it was cancelled tells what an error there would.
+      const bool at_once = cancelled_ && code == "57014" && portal->delivery->rows_released() == 0;
+      Status recorded =
+          at_once ? co_await portal->delivery->Break("cancelled") : co_await portal->delivery->Fail("SQLSTATE " + code);
       if (!recorded) error = recorded.error();
     } else if (portal && portal->plan->kind == Plan::Kind::commit) {
       if (Status recorded = co_await RecordFailure(std::string(fields.code())); !recorded) error = recorded.error();

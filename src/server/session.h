@@ -229,6 +229,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<Status> RunCopyOut(std::shared_ptr<Portal> portal);
   boost::asio::awaitable<Status> RunCopyIn(std::shared_ptr<Portal> portal);
   boost::asio::awaitable<bool> InsertBatch(std::shared_ptr<Portal> portal, std::vector<CopyValues> rows);
+  boost::asio::awaitable<bool> InsertRows(std::shared_ptr<Portal> portal, std::vector<CopyValues>* rows, size_t count);
   boost::asio::awaitable<std::optional<pg::Frame>> NextCopyFrame();
 
   Services& services_;

@@ -24,10 +24,8 @@ struct Token {
 // gate pins.
 Result<std::vector<Token>> Lex(std::string_view text);
 
-// The statement, byte for byte as long, with its block comments made harmless: blanks where they are ASCII, else
-// without operator characters inside. PostgreSQL's scanner reads a run of operator characters again from every comment
-// that starts in it, so that a megabyte of `/**/` would hold a parser for minutes.
-std::string QuietComments(std::string_view text, const std::vector<Token>& tokens);
+// Characters that operators are made of.
+inline bool IsOperatorChar(char c) { return std::string_view("~!@#^&|`?+-*/%<>=").contains(c); }
 
 // The token's text.
 inline std::string_view TextOf(std::string_view statement, const Token& token) {
@@ -38,6 +36,13 @@ inline std::string_view TextOf(std::string_view statement, const Token& token) {
 bool IsWord(std::string_view statement, const Token& token, std::string_view lower);
 // True for punctuation or operator `symbol`.
 bool IsSymbol(std::string_view statement, const Token& token, std::string_view symbol);
+
+// ---- tokens.cc ----
+
+// The statement, byte for byte as long, with its block comments made harmless: blanks where they are ASCII, else
+// without operator characters inside. PostgreSQL's scanner reads a run of operator characters again from every comment
+// that starts in it, so that a megabyte of `/**/` would hold a parser for minutes.
+std::string QuietComments(std::string_view text, const std::vector<Token>& tokens);
 
 // Byte ranges of the statements of a simple-protocol text, split at semicolons outside parentheses; empty ones left
 // out.

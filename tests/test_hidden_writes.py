@@ -154,6 +154,18 @@ def test_a_right_to_try_a_hidden_column_is_refused(make_gate, case):
     assert SAYS[case] in str(refused.value), refused.value
 
 
+# A partition that is altered afterwards can bring the same back.
+@pytest.mark.parametrize("change", ["ALTER TABLE x.leafkey1 ADD CHECK (points < 5000)", "CREATE UNIQUE INDEX ON x.leafkey1 (id, points)",
+                                    "CREATE TABLE x.leafkey2 PARTITION OF x.leafkey FOR VALUES IN (77)"], ids=["check", "index", "partition"])
+def test_a_partition_altered_afterwards_is_drift(make_gate, change):
+    gate = build(make_gate, ("drift" + change.split()[1] + change.split()[2][-1]).lower(), writer("writer", "x.leafkey"), {"writer": "writer"}).prepare()
+    with gate.postgres.owner(gate.database) as c:
+        c.execute(change)
+    with pytest.raises(RuntimeError) as refused:
+        gate.serve(timeout=20)
+    assert "ecluse apply" in str(refused.value)
+
+
 # 3. ON DELETE CASCADE, and a rule, take rows of other people along, in a table the role may not write.
 @pytest.mark.parametrize("roles,who,says", [(DELETER, "deleter", "child_parent_id_fkey"),
                                             (writer("writer", "x.ruled", "{delete: true}"), "writer", "the rule r")], ids=["cascade", "rule"])

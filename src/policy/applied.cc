@@ -28,8 +28,15 @@ constexpr std::string_view kTableState = R"(
 WITH wanted AS (
   SELECT c.*, n.nspname FROM unnest($1::text[], $2::text[]) AS w(s, t)
   JOIN pg_namespace n ON n.nspname = w.s JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.t)
+, parts AS (
+  SELECT w.nspname, w.relname, p.oid
+  FROM wanted w CROSS JOIN LATERAL (SELECT w.oid UNION SELECT t.relid::oid FROM pg_partition_tree(w.oid) t) p(oid))
 SELECT 'table ' || nspname || '.' || relname, concat_ws('|', 'relation', relkind, relrowsecurity, relforcerowsecurity)
 FROM wanted
+UNION ALL
+SELECT 'table ' || w.nspname || '.' || w.relname,
+       concat_ws('|', 'partition', c.oid::regclass, c.relkind, pg_get_expr(c.relpartbound, c.oid))
+FROM parts w JOIN pg_class c ON c.oid = w.oid AND c.relispartition
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname,
        concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
@@ -39,17 +46,18 @@ LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_attrdef d ON d.a
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'constraint', c.conname, c.conrelid::regclass,
        pg_get_constraintdef(c.oid))
-FROM wanted w JOIN pg_constraint c ON w.oid IN (c.conrelid, c.confrelid) AND c.conparentid = 0
+FROM parts w JOIN pg_constraint c ON w.oid IN (c.conrelid, c.confrelid) AND c.conparentid = 0
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'index', pg_get_indexdef(x.indexrelid))
-FROM wanted w JOIN pg_index x ON x.indrelid = w.oid AND (x.indisunique OR x.indisexclusion)
+FROM parts w JOIN pg_index x ON x.indrelid = w.oid
+  AND (x.indisunique OR x.indisexclusion OR x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'trigger', g.tgenabled, pg_get_triggerdef(g.oid),
        p.prosecdef, p.prosrc)
-FROM wanted w JOIN pg_trigger g ON g.tgrelid = w.oid AND NOT g.tgisinternal JOIN pg_proc p ON p.oid = g.tgfoid
+FROM parts w JOIN pg_trigger g ON g.tgrelid = w.oid AND NOT g.tgisinternal JOIN pg_proc p ON p.oid = g.tgfoid
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'rule', pg_get_ruledef(r.oid))
-FROM wanted w JOIN pg_rewrite r ON r.ev_class = w.oid
+FROM parts w JOIN pg_rewrite r ON r.ev_class = w.oid
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'public', x.privilege_type)
 FROM wanted w, aclexplode(w.relacl) x WHERE x.grantee = 0

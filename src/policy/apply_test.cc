@@ -286,7 +286,7 @@ TEST_F(ApplyTest, WritesThatTellOfTheUnseenAreRefused) {
   PrivatePostgres& server = PrivatePostgres::Get();
   server.Run("owner", database_,
              "ALTER TABLE taj.person ADD CONSTRAINT odd CHECK (birth_date > '1000-01-01' OR height > 100)");
-  ExpectProblem(std::string(kPolicy), "the check odd compares");
+  ExpectProblem(std::string(kPolicy), "the check odd puts an updated column together with birth_date");
   server.Run("owner", database_, "ALTER TABLE taj.person DROP CONSTRAINT odd");
   server.Run("owner", database_, "CREATE TABLE taj.secret (involvement_id bigint REFERENCES taj.involvement)");
   ExpectProblem(std::string(kPolicy), "points here from rows or columns of taj.secret");
@@ -302,6 +302,21 @@ TEST_F(ApplyTest, TriggersThatReachOutAreRefused) {
     CREATE FUNCTION taj.audit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''%'', NEW; RETURN NEW; END';
     CREATE TRIGGER audit BEFORE UPDATE ON taj.person FOR EACH ROW EXECUTE FUNCTION taj.audit())");
   ExpectProblem(std::string(kPolicy), "the trigger audit runs taj.audit");
+  // A hidden column beside another: what the trigger makes of both tells of it, however it is written.
+  for (const char* body : {"NEW.height := NEW.height + length(NEW.photo)", "NEW . height = new.\"photo\" || NEW.height",
+                           "IF NEW IS DISTINCT FROM OLD THEN NEW.height := 1; END IF",
+                           "NEW.height := /* NEW.x */ length(NEW::text)", "NEW.height := (row(OLD.*) IS NULL)::int"}) {
+    server.Run("owner", database_,
+               std::string("CREATE OR REPLACE FUNCTION taj.audit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ") +
+                   body + "; RETURN NEW; END$$");
+    ExpectProblem(std::string(kPolicy), "the trigger audit runs taj.audit");
+  }
+  for (const char* body : {"NEW.photo := lower(NEW.photo)", "NEW.changed = now(); NEW.height := 1 -- SELECT NEW\n"}) {
+    server.Run("owner", database_,
+               std::string("CREATE OR REPLACE FUNCTION taj.audit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ") +
+                   body + "; RETURN NEW; END$$");
+    Applied();
+  }
   Applied(std::string(kPolicy) + "functions: [taj.audit]\n");
 }
 

@@ -2,6 +2,7 @@
 #include <array>
 #include <cctype>
 
+#include "base/bytes.h"
 #include "policy/compile_parts.h"
 
 namespace ecluse {
@@ -107,34 +108,58 @@ void CheckChecks(const Written& written) {
   }
 }
 
-// Words of a trigger function that reach beyond the row it was called for, or read a column of it that `clear` does not
-// hold. Assigning to one is no reading.
+// Words and signs of a plpgsql text in lower case, quoted names as they are; comments and strings left out.
+std::vector<std::string> WordsOf(std::string_view source) {
+  std::vector<std::string> words;
+  auto part = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  for (size_t at = 0; at < source.size();) {
+    const std::string_view rest = source.substr(at);
+    size_t end = 1;
+    if (rest.starts_with("--")) {
+      at += std::min(rest.find('\n'), rest.size());
+    } else if (rest.starts_with("/*")) {
+      const size_t close = rest.find("*/", 2);
+      at += close == std::string_view::npos ? rest.size() : close + 2;
+    } else if (rest[0] == '\'' || rest[0] == '"') {
+      end = std::min(rest.find(rest[0], 1), rest.size() - 1);
+      if (rest[0] == '"') words.emplace_back(rest.substr(1, end - 1));
+      at += end + 1;
+    } else if (part(rest[0])) {
+      while (end < rest.size() && part(rest[end])) ++end;
+      words.push_back(AsciiLower(rest.substr(0, end)));
+      at += end;
+    } else {
+      if (rest.starts_with(":=")) end = 2;
+      if (std::isspace(static_cast<unsigned char>(rest[0])) == 0) words.emplace_back(rest.substr(0, end));
+      at += end;
+    }
+  }
+  return words;
+}
+
+// Whether a trigger's function reaches beyond the row it was called for, or puts a column of it that `clear` does not
+// hold together with another: an error, or what it stores, would then tell of the hidden one. One column by itself
+// tells nothing that trying other values could find out.
 bool ReachesOut(const CatalogTrigger& trigger, const std::set<std::string>& clear) {
   if (trigger.language != "plpgsql") return true;
-  std::string word, before;
-  auto reads_hidden = [&](std::string_view rest) {
-    if (before != "new." && before != "old.") return false;
-    const size_t next = rest.find_first_not_of(" \t\r\n");
-    const bool assigned = next != std::string_view::npos && rest.substr(next).starts_with(":=");
-    return !assigned && !clear.contains(word);
-  };
-  auto reaches = [&] {
-    constexpr std::array<std::string_view, 12> kWords{"select", "insert", "update", "delete", "perform", "execute",
-                                                      "raise",  "merge",  "notify", "call",   "copy",    "query"};
-    return std::ranges::find(kWords, word) != kWords.end();
-  };
-  const std::string_view source = trigger.source;
-  for (size_t i = 0; i <= source.size(); ++i) {
-    const char c = i < source.size() ? source[i] : ' ';
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_') {
-      word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-      continue;
+  constexpr std::array<std::string_view, 12> kReaching{"select", "insert", "update", "delete", "perform", "execute",
+                                                       "raise",  "merge",  "notify", "call",   "copy",    "query"};
+  constexpr std::array<std::string_view, 6> kBeginning{";", "begin", "then", "else", "loop", ">"};
+  const std::vector<std::string> words = WordsOf(trigger.source);
+  auto at = [&](size_t i) { return i < words.size() ? std::string_view(words[i]) : std::string_view(); };
+  std::set<std::string> reads;
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (std::ranges::find(kReaching, at(i)) != kReaching.end()) return true;
+    if (at(i) != "new" && at(i) != "old") continue;
+    if (at(i + 1) != "." || at(i + 2) == "*") {
+      if (i > 0 && at(i - 1) == "return") continue;
+      return true;  // the whole row
     }
-    if (!word.empty() && (reaches() || reads_hidden(source.substr(std::min(i, source.size()))))) return true;
-    before = c == '.' ? word + "." : "";
-    word.clear();
+    const bool begins = i == 0 || std::ranges::find(kBeginning, at(i - 1)) != kBeginning.end();
+    const bool assigned = begins && (at(i + 3) == ":=" || at(i + 3) == "=");
+    if (!assigned) reads.insert(words[i + 2]);
   }
-  return false;
+  return reads.size() > 1 && std::ranges::any_of(reads, [&](const auto& column) { return !clear.contains(column); });
 }
 
 void CheckTriggers(const Written& written) {

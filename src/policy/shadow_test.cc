@@ -100,11 +100,10 @@ TEST_F(ShadowTest, TablesAppearUnderTheirOwnNames) {
   EXPECT_EQ(Ask(officer, "SELECT table_schema, table_name, table_type FROM " + View("information_schema.tables") +
                              " ORDER BY 2"),
             "taj|case|BASE TABLE;taj|involvement|BASE TABLE;ref|offence|BASE TABLE;taj|person|BASE TABLE");
-  EXPECT_EQ(
-      Ask(officer, "SELECT column_name, data_type, is_nullable, character_maximum_length, udt_name FROM " +
-                       View("information_schema.columns") +
-                       " WHERE table_name = 'person' ORDER BY ordinal_position LIMIT 3"),
-      "person_id|integer|NO|NULL|int4;nir|text|YES|NULL|text;family_name|character varying|YES|40|varchar");
+  EXPECT_EQ(Ask(officer, "SELECT column_name, data_type, is_nullable, character_maximum_length, udt_name FROM " +
+                             View("information_schema.columns") +
+                             " WHERE table_name = 'person' ORDER BY ordinal_position LIMIT 3"),
+            "person_id|integer|NO|NULL|int4;nir|text|YES|NULL|text;family_name|character varying|YES|40|varchar");
 }
 
 TEST_F(ShadowTest, KeysAppearWhereTheirColumnsAreReadClear) {

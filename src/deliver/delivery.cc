@@ -98,7 +98,7 @@ std::unique_ptr<Delivery> Delivery::FallBack() {
   return delivery;
 }
 
-int64_t Delivery::EmptyArms() const {
+int64_t Delivery::EmptyArms(int64_t nameless_rows) const {
   const Plan& plan = admitted_.plan();
   int64_t empty = 0;
   for (int arm = 0; arm < std::max(plan.arms, 1); ++arm) {
@@ -112,7 +112,7 @@ int64_t Delivery::EmptyArms() const {
     if (plan.statistic || !any_column) found = taken_ > 0;
     if (!found) ++empty;
   }
-  return std::max<int64_t>(empty - nameless_rows_, 0);
+  return std::max<int64_t>(empty - nameless_rows, 0);
 }
 
 // Sets aside what rows before `rows` cost beside people with names. False, with `cut` at the first row that does not
@@ -162,7 +162,7 @@ Delivery::Grant Delivery::Reserve() {
 }
 
 bool Delivery::ReserveEmptyArms(Grant* grant) {
-  int64_t empty = EmptyArms();
+  int64_t empty = EmptyArms(nameless_rows_ + grant->nameless);
   if (empty == 0) return true;
   Result<Reservation> reservation = services_.admission.ReserveNameless(admitted_.caller().payer, empty);
   if (!reservation) {

@@ -106,7 +106,8 @@ class Delivery {
   bool ReserveOthers(size_t rows, Grant* grant, size_t* cut);
   bool ReserveEmptyArms(Grant* grant);
   bool IsStatistic(const RowBatch::Row& row) const;
-  int64_t EmptyArms() const;
+  // Arms that came back empty, less the rows that told of nobody: each has been charged as one.
+  int64_t EmptyArms(int64_t nameless_rows) const;
   boost::asio::awaitable<Result<bool>> Record(std::string* out, bool last, bool complete);
   EntryDraft Draft(EntryKind kind) const;
   EntryKind ReleaseKind() const;

@@ -105,4 +105,10 @@ std::string Base64UrlEncode(std::span<const uint8_t> bytes) { return Encode(byte
 
 std::optional<std::vector<uint8_t>> Base64UrlDecode(std::string_view text) { return Decode(text, kUrl); }
 
+std::string AsciiLower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return out;
+}
+
 }  // namespace ecluse

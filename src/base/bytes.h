@@ -1,4 +1,4 @@
-// Reading and writing big-endian integers, hex and base64url, without ever reading past an end.
+// Reading and writing big-endian integers, hex and base64url, without ever reading past an end; ASCII letters.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,9 @@
 #include <vector>
 
 namespace ecluse {
+
+// ASCII letters in lower case, other bytes as they are.
+std::string AsciiLower(std::string_view text);
 
 inline uint16_t LoadU16(const char* p) {
   uint16_t v;

@@ -86,6 +86,7 @@ inline constexpr size_t kEntryMember = 1'024;       // who, why, reference: each
 inline constexpr size_t kEntryLiterals = 8 * 1024;  // literals kept in one entry; the rest is hashed
 inline constexpr size_t kEntrySealed = 28 * 1024;   // subjects and literals of one entry, as written before sealing
 inline constexpr size_t kLedgerGroup = 8 * 1024 * 1024;  // bytes of one write and sync
+inline constexpr size_t kNamesShown = 20'000;            // of people, kept while a ledger is read
 inline constexpr size_t kPeopleCache = 1 << 20;          // people whose token is kept in memory
 inline constexpr auto kClockDivergence = 5s;             // of the wall clock from the boot clock, before release stops
 inline constexpr auto kClockCheck = 1s;                  // between looks at the clocks while nothing is written

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "ledger/json.h"
 #include "ledger/ledger.h"
 #include "ledger/open_entry.h"
@@ -13,33 +14,6 @@
 
 namespace ecluse {
 namespace {
-
-// A bounded map that forgets what was not asked for lately: two generations, the older dropped when the younger is
-// full.
-template <typename Key, typename Value>
-class RecentMap {
- public:
-  explicit RecentMap(size_t most) : half_(most / 2) {}
-  void Put(const Key& key, const Value& value) {
-    if (young_.size() >= half_) {
-      old_ = std::move(young_);
-      young_.clear();
-    }
-    young_.insert_or_assign(key, value);
-  }
-  std::optional<Value> Find(const Key& key) {
-    if (auto it = young_.find(key); it != young_.end()) return it->second;
-    auto it = old_.find(key);
-    if (it == old_.end()) return std::nullopt;
-    Value value = it->second;
-    Put(key, value);
-    return value;
-  }
-
- private:
-  size_t half_;
-  std::unordered_map<Key, Value, SubjectKeyHash> young_, old_;
-};
 
 // Names of people as `space:id`: through the index where it knows them, else through introductions read on the way.
 class Names {
@@ -59,13 +33,14 @@ class Names {
   }
 
   std::optional<std::string> NameOf(const SubjectToken& token) {
-    if (auto known = recent_.Find(token)) return *known;
+    if (auto known = recent_.find(token); known != recent_.end()) return known->second;
     std::optional<Place> place = PlaceOf(token);
     if (!place) return std::nullopt;
     auto json = ReadPlace(folder_, *place);
     if (!json) return std::nullopt;
     auto name = NameIn(*json);
-    if (name) recent_.Put(token, *name);
+    if (recent_.size() >= limits::kNamesShown) recent_.clear();
+    if (name) recent_.emplace(token, *name);
     return name;
   }
 
@@ -94,7 +69,7 @@ class Names {
   std::unique_ptr<Store> persons_, index_;
   uint64_t indexed_ = 0;
   std::unordered_map<SubjectToken, Place, SubjectKeyHash> seen_;
-  RecentMap<SubjectToken, std::string> recent_{20'000};
+  std::unordered_map<SubjectToken, std::string, SubjectKeyHash> recent_;
 };
 
 std::string Opened(const Record& record, Names& names, KeyRing& keys) {

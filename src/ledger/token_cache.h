@@ -11,13 +11,14 @@
 
 namespace ecluse {
 
-// Holds up to `kBuckets * kWays` people in buckets that their key chooses; a full bucket forgets the one least
-// deserving: whoever is asked for again moves up, newcomers take the last place, so that reading a whole register once
-// does not drive out those who are asked for often. Memory is taken as buckets are first used. Not thread-safe.
+// Holds people, 32 bytes each, in buckets that their key chooses; a full bucket forgets the one least deserving:
+// whoever is asked for again moves up, newcomers take the last place, so that reading a whole register once does not
+// drive out those who are asked for often. Memory is taken as buckets are first used. Not thread-safe.
 class TokenCache {
  public:
   static constexpr size_t kWays = 4;
 
+  // For this many people at most, a power of two.
   explicit TokenCache(size_t people) : mask_(std::bit_ceil(people / kWays) - 1) {
     // Zeroed pages that the kernel hands out when they are touched; no key and no token is all zeros.
     buckets_.reset(static_cast<Bucket*>(std::calloc(mask_ + 1, sizeof(Bucket))));

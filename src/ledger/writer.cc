@@ -59,16 +59,18 @@ std::optional<Error> Writer::failure() const {
 }
 
 void Writer::Submit(QueuedEntry entry) {
+  bool taken = false, first = false;
   {
     std::lock_guard lock(mutex_);
     if (!failure_) {
       queue_bytes_ += RecordBound(entry);
       queue_.push_back(std::move(entry));
-      if (queue_.size() == 1) queued_.notify_one();
-      return;
+      first = queue_.size() == 1;
+      taken = true;
     }
   }
-  if (entry.waiter) entry.waiter->Done(std::unexpected(*failure_));  // set once, never changed
+  if (first) queued_.notify_one();  // outside the lock, which the thread that wakes takes at once
+  if (!taken && entry.waiter) entry.waiter->Done(std::unexpected(*failure_));  // set once, never changed
 }
 
 bool Writer::RoomOrWait(std::unique_ptr<Waiter>& waiter) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/bytes.h"
 #include "pgwire/codec.h"
 
 namespace ecluse {
@@ -17,12 +18,6 @@ struct Asked {
   bool negotiate = false;                    // a newer minor or protocol options
   std::vector<std::string> unknown_options;  // `_pq_.*`
 };
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
 
 // Splits `options` at spaces, a backslash keeping the next character as it is (PostgreSQL manual, "options").
 std::vector<std::string> SplitOptions(std::string_view options) {
@@ -56,7 +51,7 @@ Status TakeOptions(std::string_view options, std::map<std::string, std::string>&
       return Fail(sqlstate::kInvalidParameter, "the gate does not take the startup option \"" + words[i] + "\"",
                   "Options are settings, written -c name=value.", "wire.options");
     }
-    std::string name = Lower(setting.substr(0, equals));
+    std::string name = AsciiLower(setting.substr(0, equals));
     std::replace(name.begin(), name.end(), '-', '_');
     settings[name] = setting.substr(equals + 1);
   }
@@ -66,7 +61,7 @@ Status TakeOptions(std::string_view options, std::map<std::string, std::string>&
 // PostgreSQL compares encoding names by their letters and digits alone.
 bool IsUtf8(std::string_view encoding) {
   std::string plain;
-  for (char c : Lower(encoding)) {
+  for (char c : AsciiLower(encoding)) {
     if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) plain.push_back(c);
   }
   return plain == "utf8" || plain == "unicode" || plain == "sqlascii";
@@ -80,7 +75,7 @@ Status TakeParameter(std::string_view name, std::string_view value, Asked& asked
   } else if (name == "options") {
     return TakeOptions(value, asked.settings);
   } else if (name == "replication") {
-    std::string text = Lower(value);
+    std::string text = AsciiLower(value);
     if (text == "false" || text == "off" || text == "no" || text == "0") return {};
     return Fail(sqlstate::kNotAllowed, "replication does not pass the gate",
                 "It copies whole tables without saying about whom. Query the tables instead.", "wire.replication");
@@ -88,7 +83,7 @@ Status TakeParameter(std::string_view name, std::string_view value, Asked& asked
     asked.negotiate = true;
     asked.unknown_options.emplace_back(name);
   } else {
-    asked.settings[Lower(name)] = value;
+    asked.settings[AsciiLower(name)] = value;
   }
   return {};
 }

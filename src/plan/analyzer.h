@@ -81,6 +81,11 @@ struct FromItem {
   std::vector<std::pair<int, int>> equal;  // nodes that its inner conditions equate
 };
 
+// DISTINCT ON (…); plain DISTINCT has one empty element.
+inline bool IsDistinctOn(const pgq::SelectStmt& select) {
+  return select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
+}
+
 // A query level: what names mean inside it.
 struct Scope {
   const Scope* parent = nullptr;
@@ -131,7 +136,6 @@ struct Level {
   std::vector<int> nodes;
   bool aggregates = false, windows = false, rankings = false;
   bool sorts_own = false, sorts_on_aggregate = false;  // by an aggregate of its own, or of one further in
-  bool grouping_sets = false;                          // NULL among the keys of a group stands for everybody
   bool set_returning = false;                          // a function of its list or order may leave rows out
   bool saw_on_aggregate = false;                       // some column told of an aggregate further in
   bool saw_outer_aggregate = false;                    // … that is in a row of an enclosing level
@@ -192,10 +196,10 @@ class Analyzer {
   // picking.cc
   // The ties of a level as a whole, with what the levels around it have counted.
   struct Known {
-    FromItem all;                                   // everything in FROM together
-    std::set<int> outer;                            // counted nodes of enclosing levels
-    bool AllTied() const;                           // every node that hangs on no other is tied to an outer one
-    bool Covered(const std::set<int>& keys) const;  // … or to one of `keys`
+    FromItem all;         // everything in FROM together
+    std::set<int> outer;  // counted nodes of enclosing levels
+    // Every node that hangs on no other is tied to an outer one, or to one of `keys`.
+    bool Covered(const std::set<int>& keys) const;
   };
   Known KnownOf(const Scope& scope) const;
   std::unexpected<Error> CutAgain(std::string_view what) const;

@@ -1,6 +1,7 @@
 // Function calls: aggregates, window functions, the session's own, stand-ins of catalog functions, sequences.
 #include <algorithm>
 
+#include "base/bytes.h"
 #include "plan/allow.h"
 #include "plan/analyzer.h"
 #include "policy/database.h"
@@ -31,10 +32,7 @@ bool ReadableSetting(std::string_view name) {
                                                 "lc_ctype",
                                                 "max_identifier_length",
                                                 "block_size"};
-  std::string lower(name);
-  std::ranges::transform(lower, lower.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return std::ranges::find(kNames, lower) != std::end(kNames);
+  return std::ranges::find(kNames, AsciiLower(name)) != std::end(kNames);
 }
 
 }  // namespace

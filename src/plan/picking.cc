@@ -31,8 +31,6 @@ bool Analyzer::Known::Covered(const std::set<int>& keys) const {
   });
 }
 
-bool Analyzer::Known::AllTied() const { return !all.nodes.empty() && Covered({}); }
-
 std::unexpected<Error> Analyzer::CutAgain(std::string_view what) const {
   return Refuse(-1, "plan.cut",
                 std::string(what) +
@@ -44,8 +42,7 @@ std::unexpected<Error> Analyzer::CutAgain(std::string_view what) const {
 // What was picked among other people's rows is shown whole: leaving out some of it by another condition would tell who
 // was picked beside those who are counted.
 Status Analyzer::KeepsAll(const pgq::SelectStmt& select, const Level& level) const {
-  const bool distinct_on =
-      select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
+  const bool distinct_on = IsDistinctOn(select);
   // It runs behind DISTINCT ON.
   if (distinct_on && level.set_returning) return CutAgain("a function that returns rows");
   const std::vector<const FromItem*>& items = level.scope->items;
@@ -61,9 +58,7 @@ Status Analyzer::KeepsAll(const pgq::SelectStmt& select, const Level& level) con
 
 // Which rows come first would tell of aggregates over people who are not in them.
 Status Analyzer::KeepsOrdered(const pgq::SelectStmt& select, bool ordered) const {
-  const bool distinct_on =
-      select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
-  if (!ordered || (!distinct_on && !select.has_limit_count() && !select.has_limit_offset())) return {};
+  if (!ordered || (!IsDistinctOn(select) && !select.has_limit_count() && !select.has_limit_offset())) return {};
   return Refuse(-1, "plan.aggregate-condition",
                 "LIMIT, OFFSET and DISTINCT ON in the order of an aggregate would tell of people who are not counted",
                 "Leave them out, or group by the subject column.");

@@ -113,8 +113,8 @@ struct Plan {
   // falls short nothing is released and `fallback` is run instead: the same statement counted by person, a row of which
   // is a statistic where every `subjects` column holds, and every `people` column says, at least `min_subjects` people.
   bool statistic = false;
-  // Reads rows that LIMIT or DISTINCT ON had picked among those of other people: shown whole or not at all
-  // (docs/decisions/cut-rows.md).
+  // Reads rows that LIMIT or DISTINCT ON had picked among those of other people, or in the order of an aggregate over
+  // them: shown whole or not at all (docs/decisions/cut-rows.md).
   bool whole = false;
   bool held() const { return statistic || whole; }  // no row of it leaves before all have come
   bool read_only_catalog = false;                   // touches system relations only

@@ -122,6 +122,7 @@ Result<Output> Analyzer::Values(const pgq::SelectStmt& select, Scope& scope) {
 }
 
 Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope, Carry carry, bool top) {
+  const bool whole = top && &select == statement_;  // else an arm of a UNION, or further in
   const std::optional<Membership> membership =
       membership_ && membership_->select == &select ? std::exchange(membership_, std::nullopt) : std::nullopt;
   std::vector<const FromItem*> before;
@@ -155,11 +156,10 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
 
   Output output;
   const bool distinct = select.distinct_clause_size() > 0;
-  const bool distinct_on = distinct && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
-  level.named =
-      !top || &select != statement_ || distinct_on || std::ranges::any_of(select.sort_clause(), [](const auto& n) {
-        return n.sort_by().node().has_column_ref() && n.sort_by().node().column_ref().fields_size() == 1;
-      });
+  const bool distinct_on = IsDistinctOn(select);
+  level.named = !whole || distinct_on || std::ranges::any_of(select.sort_clause(), [](const auto& n) {
+    return n.sort_by().node().has_column_ref() && n.sort_by().node().column_ref().fields_size() == 1;
+  });
   ECLUSE_OK(Targets(select.target_list(), clauses == nullptr ? Clauses::npos : clauses->list_end, level,
                     carry == Carry::hidden || membership.has_value(), output));
   Grouping grouping;
@@ -167,7 +167,6 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   if (distinct_on) {
     for (const pgq::Node& item : select.distinct_clause()) ECLUSE_OK(SortKey(item, level, output, Place::group));
   }
-  level.grouping_sets = grouping.sets;
   for (const pgq::Node& window : select.window_clause()) {
     const pgq::WindowDef& def = window.window_def();
     if (guarded) {
@@ -204,7 +203,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   output.touches = guarded;
   output.single = guarded && ((grouped && select.group_clause_size() == 0) || grouping.empty_set);
 
-  ECLUSE_OK(Limits(select, level, top && &select == statement_, guarded));
+  ECLUSE_OK(Limits(select, level, whole, guarded));
   if (select.locking_clause_size() > 0) ECLUSE_OK(Locking(select, scope));
   ECLUSE_OK(OuterAggregates(select, level.saw_outer_aggregate, output));
   if (!guarded) return output;
@@ -231,7 +230,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
 
   // An equality on a unique column that is all the statement asks needs no look of its own: the row, or its absence,
   // tells the same. Beside other conditions, whoever it names is looked up first.
-  const bool alone = top && select.from_clause_size() == 1 && select.from_clause(0).has_range_var() && !grouped &&
+  const bool alone = whole && select.from_clause_size() == 1 && select.from_clause(0).has_range_var() && !grouped &&
                      !select.has_limit_count() && !select.has_limit_offset() && select.where_clause().has_a_expr() &&
                      select.where_clause().a_expr().kind() == pgq::AEXPR_OP;
   if (alone && plan_->resolve.size() == resolves + 1 && resolve_exprs_.back() == &select.where_clause().a_expr()) {
@@ -310,7 +309,7 @@ Result<std::string> Analyzer::Ranking(const Level& level, const Known& known, co
     Grouping grouping;
     grouping.keys = std::move(keys);
     // Within one person's rows, a rank tells of that person alone.
-    if (!level.grouping_sets && known.Covered(KeyNodes(grouping))) continue;
+    if (!level.scope->nulled && known.Covered(KeyNodes(grouping))) continue;
     const std::string whole = kAggregateSubjects + item + kSeparator + " OVER (" + by + ")";
     all = all.empty() ? whole : "pg_catalog.concat_ws(E'\\x1f', " + all + ", " + whole + ")";
   }

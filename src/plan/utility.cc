@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/bytes.h"
 #include "plan/analyzer.h"
 
 namespace ecluse {
@@ -37,12 +38,6 @@ constexpr std::array<std::string_view, 3> kOwnShowable{"ecluse.budget", "ecluse.
 
 bool In(std::span<const std::string_view> names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
-}
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  return out;
 }
 
 // As PostgreSQL shows the elements of a list.
@@ -159,7 +154,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Transaction(const pgq::TransactionStmt& 
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statement) {
-  const std::string name = Lower(statement.name());
+  const std::string name = AsciiLower(statement.name());
   plan_->kind = Plan::Kind::set;
   plan_->command_tag = "SET";
   plan_->setting.name = name;
@@ -203,7 +198,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statemen
 Status Analyzer::SettingValue() {
   const std::string& name = plan_->setting.name;
   const auto is = [&](std::initializer_list<std::string_view> allowed) {
-    return !plan_->setting.value || std::ranges::find(allowed, Lower(*plan_->setting.value)) != allowed.end();
+    return !plan_->setting.value || std::ranges::find(allowed, AsciiLower(*plan_->setting.value)) != allowed.end();
   };
   if (name == "client_encoding" && !is({"utf8", "utf-8", "unicode", "sql_ascii"})) {
     return Refuse(-1, "plan.setting", "client_encoding can only be UTF8 here", "Set client_encoding to UTF8.");
@@ -233,16 +228,16 @@ Result<std::shared_ptr<Plan>> Analyzer::SetConfig(const pgq::FuncCall& call, con
     const auto source = ConstantOf(argument);
     if (source && source->kind == ValueSource::Kind::constant) values.push_back(source->constant);
   }
-  const bool local = values.size() == 3 && Lower(values[2]).starts_with('t');
-  if (values.size() != 3 || call.args_size() != 3 || !In(kSettable, Lower(values[0])) ||
-      !In(kBooleans, Lower(values[2]))) {
+  const bool local = values.size() == 3 && AsciiLower(values[2]).starts_with('t');
+  if (values.size() != 3 || call.args_size() != 3 || !In(kSettable, AsciiLower(values[0])) ||
+      !In(kBooleans, AsciiLower(values[2]))) {
     return Forbid(call.location(), "plan.setting",
                   "set_config takes constants here, and one of the settings of PostgreSQL's that SET may change",
                   "The gate's own settings, and search_path, are set by SET.");
   }
   plan_->kind = Plan::Kind::set;
   plan_->command_tag = "SELECT";
-  plan_->setting = {Lower(values[0]), values[1], local};
+  plan_->setting = {AsciiLower(values[0]), values[1], local};
   ECLUSE_OK(SettingValue());
   plan_->sql = "SELECT pg_catalog.set_config(" + QuoteLiteral(plan_->setting.name) + ", " + QuoteLiteral(values[1]) +
                (local ? ", true)" : ", false)") + " AS " + QuoteIdentifier(alias);
@@ -250,7 +245,7 @@ Result<std::shared_ptr<Plan>> Analyzer::SetConfig(const pgq::FuncCall& call, con
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Show(const pgq::VariableShowStmt& statement) {
-  const std::string name = Lower(statement.name());
+  const std::string name = AsciiLower(statement.name());
   plan_->kind = Plan::Kind::show;
   plan_->command_tag = "SHOW";
   plan_->setting.name = name;

@@ -1,6 +1,7 @@
 // Who asks, why, and under which policy: what of a session decides how its statements are read and charged.
 #include <fmt/format.h>
 
+#include "base/bytes.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "server/session.h"
@@ -16,11 +17,6 @@ bool IsNameCharacter(char c) {
 }
 
 // Settings are kept, and looked for, under names in lower case.
-std::string Lower(std::string name) {
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-  return name;
-}
-
 }  // namespace
 
 // Moves to the policy in force, between transactions only.
@@ -124,7 +120,7 @@ awaitable<Status> Session::ApplyStartup() {
     }
     Result<Settings::Value> setting = CheckedSetting(name, value);
     if (!setting) co_return std::unexpected(std::move(setting).error());
-    if (!setting->sql.empty()) settings_.Set(Lower(name), std::move(*setting), false);
+    if (!setting->sql.empty()) settings_.Set(AsciiLower(name), std::move(*setting), false);
   }
   startup_.clear();
   settings_.Commit();

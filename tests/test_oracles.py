@@ -10,23 +10,13 @@ ROLES = """  five:
     read:
       taj.person: {key: clear, identity: clear, assessment: clear}
     budgets: [{subjects: 5, per: 1h}, {lookups: 1000, per: 1h}, {failures: 1000, per: 1h}]
-  keyed:
-    purposes: [permit-control]
-    read:
-      sia.owner: {key: clear, permit: clear}
-      sia.permit: {key: clear, permit: clear, internal: clear}
-    write:
-      sia.permit:
-        insert: [owner_id, kind, status, valid_until, points, remark, serial_no]
-        update: [kind, status, valid_until, points, remark]
-    budgets: [{subjects: 1000, per: 1h}, {lookups: 1000, per: 1h}, {failures: 1000, per: 1h}]
 """
 STRANGER = "person:1004"
 
 
 @pytest.fixture(scope="module")
 def g(make_gate):
-    gate = make_gate("ten", roles=ROLES, accounts={"five": "five", "keyed": "keyed", "counter": "counter"}, serve=False, prepare=False)
+    gate = make_gate("ten", roles=ROLES + gates.writing_role("keyed", 1000, permit="permit: clear, internal: clear", more=", serial_no"), accounts={"five": "five", "keyed": "keyed", "counter": "counter"}, serve=False, prepare=False)
     with gate.postgres.owner(gate.database) as c:
         c.execute("CREATE UNIQUE INDEX ON sia.permit (kind, remark)")
     gate.prepare()

@@ -4,29 +4,17 @@ import pytest
 from harness import gate as gates
 from harness import wire
 
-PETTY = """  petty:
-    purposes: [permit-control]
-    read:
-      sia.owner: {key: clear, permit: clear}
-      sia.permit: {key: clear, permit: clear, valid_until: clear}
-    write:
-      sia.permit:
-        insert: [owner_id, kind, status, valid_until, points, remark]
-        update: [kind, status, valid_until, points, remark]
-        delete: true
-    budgets: [{subjects: 3, per: 1h}, {lookups: 1000, per: 1h}, {failures: 1000, per: 1h}]
-"""
-
 
 @pytest.fixture(scope="module")
 def g(make_gate):
-    return make_gate("nine", roles=PETTY, accounts={"petty": "petty", "counter": "counter", "prober": "prober"})
+    return make_gate("nine", roles=gates.writing_role("petty", 3), accounts={"petty": "petty", "counter": "counter", "prober": "prober"})
 
 
 def ask(g, ref, sql, account="counter"):
     with g.wire(account, reference=ref) as c:
         o = c.query(sql)
     return o, g.entries(ref)
+
 
 NULLED = "FROM taj.person p LEFT JOIN taj.involvement i ON i.person_id = p.person_id AND false WHERE p.person_id = 1001"
 

@@ -73,12 +73,12 @@ class RebuildTest : public testing::Test {
       EXPECT_TRUE(ledger.AppendAndWait(draft));
     }
     fit.reservation.Commit();
-    if (fit.rows < rows.size()) WriteRefusal(ledger, payer);
+    if (fit.rows < rows.size()) WriteRefusal(ledger, payer, fit.refusal);
     return fit.rows;
   }
-  void WriteRefusal(Ledger& ledger, const Payer& payer) {
+  void WriteRefusal(Ledger& ledger, const Payer& payer, const Error& refusal) {
     EntryDraft draft = Draft(payer, EntryKind::refusal);
-    draft.lookups = 1;
+    draft.lookups = Admission::RefusalLookups(refusal);
     EXPECT_TRUE(ledger.AppendAndWait(draft));
   }
   EntryDraft Draft(const Payer& payer, EntryKind kind) {
@@ -110,16 +110,19 @@ TEST_F(RebuildTest, ARestartedGateCountsWhatTheStoppedOneDid) {
           folder_.clock().Advance(static_cast<int64_t>(random() % 12) * kSecond + 1);
           break;
         case 1: {
-          bool admitted = admission->Lookups(payer, 3).has_value();
-          EntryDraft draft = Draft(payer, admitted ? EntryKind::lookup : EntryKind::refusal);
-          draft.lookups = admitted ? 3 : 1;
+          if (Status admitted = admission->Lookups(payer, 3); !admitted) {
+            WriteRefusal(*ledger, payer, admitted.error());
+            break;
+          }
+          EntryDraft draft = Draft(payer, EntryKind::lookup);
+          draft.lookups = 3;
           ASSERT_TRUE(ledger->AppendAndWait(draft));
           break;
         }
         case 2: {
           auto nobody = admission->ReserveNameless(payer, 1);
           if (!nobody) {
-            WriteRefusal(*ledger, payer);
+            WriteRefusal(*ledger, payer, nobody.error());
             break;
           }
           EntryDraft draft = Draft(payer, EntryKind::lookup);
@@ -136,7 +139,7 @@ TEST_F(RebuildTest, ARestartedGateCountsWhatTheStoppedOneDid) {
         case 4: {
           auto rows = admission->ReserveStatistics(payer, 4);
           if (!rows) {
-            WriteRefusal(*ledger, payer);
+            WriteRefusal(*ledger, payer, rows.error());
             break;
           }
           EntryDraft draft = Draft(payer, EntryKind::statistic);

@@ -4,30 +4,19 @@
 #include "base/limits.h"
 #include "plan/literals.h"
 #include "plan/parse.h"
-#include "plan/plan_fixture_test.h"
-#include "plan/planner.h"
+#include "plan/planner_test.h"
 #include "plan/verify.h"
 
 namespace ecluse {
 namespace {
 
-class PlanTest : public testing::Test {
+class PlanTest : public PlannerTest {
  protected:
-  Result<std::shared_ptr<const Plan>> Make(std::string_view sql, std::vector<Oid> types = {}) {
-    return planner_.PlanExtended({FixtureSchema(), {"taj", "ref"}}, sql, types);
-  }
-  // The rule that refuses `sql`, or "passes: " and what it became.
-  std::string Rule(std::string_view sql) {
-    const auto plan = Make(sql);
-    return plan ? "passes: " + (*plan)->sql : plan.error().rule;
-  }
-  std::string Sql(std::string_view sql) {
+  static std::string Sql(std::string_view sql) {
     const auto plan = Make(sql);
     return plan ? (*plan)->sql : plan.error().rule + ": " + plan.error().message + " " + plan.error().operator_detail;
   }
-  static Planner planner_;
 };
-Planner PlanTest::planner_;
 
 const std::string kPerson = "\"ecluse_test_officer\".\"taj.person\"";
 const std::string kInvolvement = "\"ecluse_test_officer\".\"taj.involvement\"";

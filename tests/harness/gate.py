@@ -63,6 +63,23 @@ def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, li
     return text
 
 
+def writing_role(name, subjects, failures=1000, permit="permit: clear, valid_until: clear", more=""):
+    """Policy text of a role that reads owners and writes permits, and is told of so many people."""
+    return f"""
+  {name}:
+    purposes: [permit-control]
+    read:
+      sia.owner: {{key: clear, permit: clear}}
+      sia.permit: {{key: clear, {permit}}}
+    write:
+      sia.permit:
+        insert: [owner_id, kind, status, valid_until, points, remark{more}]
+        update: [kind, status, valid_until, points, remark]
+        delete: true
+    budgets: [{{subjects: {subjects}, per: 1h}}, {{lookups: 100000, per: 1h}}, {{failures: {failures}, per: 1h}}]
+"""
+
+
 class CommandFailed(Exception):
     def __init__(self, done):
         super().__init__(f"{' '.join(done.args[1:3])} exited {done.returncode}: {done.stderr[-2000:]} {done.stdout[-500:]}")

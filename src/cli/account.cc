@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "cli/ask.h"
 #include "cli/commands.h"
@@ -63,6 +64,10 @@ Status CheckNew(const AccountOptions& options, const Policy& policy) {
     return Fail(sqlstate::kInvalidParameter, "\"" + options.name + "\" cannot be an account's name",
                 "1 to 63 of letters, digits and ._@-.");
   }
+  if (Printable(options.organisation) != options.organisation) {
+    return Fail(sqlstate::kInvalidParameter, "the organisation has characters that cannot be printed",
+                "Leave them out.");
+  }
   if (options.organisation.empty()) {
     return Fail(sqlstate::kInvalidParameter, "the organisation is empty", "Name whom the account works for.");
   }
@@ -116,8 +121,8 @@ int List(const AccountOptions& options) {
     std::string roles;
     for (const std::string& role : account.roles) roles += (roles.empty() ? "" : ",") + role;
     if (!options.json) {
-      std::printf("%-24s %-24s %-24s %s\n", name.c_str(), account.organisation.c_str(), roles.c_str(),
-                  account.locked ? ("locked: " + account.lock_reason).c_str() : "");
+      std::printf("%-24s %-24s %-24s %s\n", name.c_str(), Printable(account.organisation).c_str(), roles.c_str(),
+                  account.locked ? ("locked: " + Printable(account.lock_reason)).c_str() : "");
       continue;
     }
     boost::json::object object{{"name", name}, {"organisation", account.organisation}, {"locked", account.locked}};

@@ -105,7 +105,10 @@ void PrintColumns(const json::object& entry, int64_t time) {
   std::string why = Text(entry, "purpose");
   if (std::string reference = Text(entry, "reference"); !reference.empty()) why += " " + reference;
   std::string what = PeopleOf(entry);
-  if (what.empty()) what = Text(entry, "reason");
+  if (what.empty()) {
+    what = Text(entry, "reason");
+    if (std::string message = Text(entry, "message"); !message.empty()) what += ": " + message;
+  }
   std::printf("%8lld  %s  %-10s  %-16s %-12s %6lld  %-28s %s\n", static_cast<long long>(entry.at("seq").as_int64()),
               TimeText(time).c_str(), Text(entry, "kind").c_str(), Printable(Text(entry, "principal")).c_str(),
               Printable(Text(entry, "role")).c_str(), static_cast<long long>(rows), Printable(why).c_str(),

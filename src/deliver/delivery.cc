@@ -288,7 +288,8 @@ awaitable<Result<bool>> Delivery::Record(std::string* out, bool last, bool compl
   if (fits) co_return true;
   // The budget's refusal costs a lookup, which admission has charged; written down so that a restart knows it too.
   EntryDraft refusal = Draft(EntryKind::refusal);
-  refusal.reason = refusal_.rule + ": " + refusal_.message;
+  refusal.reason = refusal_.rule;
+  refusal.message = refusal_.message;
   refusal.lookups = 1;
   ECLUSE_CO_OK(co_await Append(std::move(refusal)));
   if (released_ > 0) {
@@ -306,7 +307,7 @@ awaitable<Result<bool>> Delivery::Release(std::string* out) { return Record(out,
 awaitable<Result<bool>> Delivery::Finish(std::string* out, bool complete) { return Record(out, true, complete); }
 
 // The last entry of a run that releases nothing more.
-awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more_lookups) {
+awaitable<Status> Delivery::End(EntryKind kind, std::string reason, std::string message, int64_t more_lookups) {
   if (over_) co_return Status();
   over_ = true;
   bool parts = recorded_;
@@ -314,6 +315,7 @@ awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more
   draft.part = parts ? EntryPart::last : EntryPart::whole;
   draft.rows = released_;
   draft.reason = std::move(reason);
+  draft.message = std::move(message);
   draft.lookups = more_lookups;
   ECLUSE_CO_OK(AddAsked(&draft));
   if (released_ > 0 && admitted_.plan().arms > 1) {
@@ -331,25 +333,25 @@ awaitable<Status> Delivery::End(EntryKind kind, std::string reason, int64_t more
   }
   for (Reservation& reservation : asked_reservations_) reservation.Commit();
   asked_reservations_.clear();
-  std::string said = draft.reason;
+  EntryDraft why = Draft(kind);
+  why.reason = draft.reason;
+  why.message = draft.message;
   ECLUSE_CO_OK(co_await Append(std::move(draft)));
   if (!parts) co_return Status();
   // A result that broke off after its first rows: its last part says how much there was, this says why it ended.
-  EntryDraft why = Draft(kind);
-  why.reason = std::move(said);
   co_return co_await Append(std::move(why));
 }
 
 awaitable<Status> Delivery::Refuse(Error error) {
   int64_t lookups = Admission::RefusalLookups(error);
-  return End(EntryKind::refusal, error.rule + ": " + error.message, lookups);
+  return End(EntryKind::refusal, std::move(error.rule), std::move(error.message), lookups);
 }
 
 awaitable<Status> Delivery::Fail(std::string reason) {
   if (!over_) services_.admission.Failure(admitted_.caller().payer);
-  return End(EntryKind::failure, std::move(reason), 0);
+  return End(EntryKind::failure, std::move(reason), {}, 0);
 }
 
-awaitable<Status> Delivery::Break(std::string reason) { return End(EntryKind::lookup, std::move(reason), 0); }
+awaitable<Status> Delivery::Break(std::string reason) { return End(EntryKind::lookup, std::move(reason), {}, 0); }
 
 }  // namespace ecluse

@@ -114,7 +114,7 @@ class Delivery {
   Status AddAsked(EntryDraft* draft);
   Status AddReturned(EntryDraft* draft, size_t rows);
   boost::asio::awaitable<Status> Append(EntryDraft draft);
-  boost::asio::awaitable<Status> End(EntryKind kind, std::string reason, int64_t more_lookups);
+  boost::asio::awaitable<Status> End(EntryKind kind, std::string reason, std::string message, int64_t more_lookups);
   Status Ready() const;
 
   DeliveryServices services_;

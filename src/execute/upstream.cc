@@ -119,6 +119,16 @@ asio::awaitable<Io> Upstream::Flush() {
 // ---- Receiving ----
 
 // Takes note of a message. False: it does not fit the conversation.
+std::string Upstream::ReadingOf() const {
+  std::string text;
+  for (std::string_view name : {"DateStyle", "IntervalStyle", "TimeZone"}) {
+    const auto found = parameters_.find(name);
+    if (found != parameters_.end()) text += found->second;
+    text += ';';
+  }
+  return HexEncode(AsBytes(text));
+}
+
 bool Upstream::Note(const pg::Frame& frame, bool* hide) {
   switch (frame.type) {
     case 'D':
@@ -149,6 +159,8 @@ bool Upstream::Note(const pg::Frame& frame, bool* hide) {
       std::string_view name, value;
       if (!pg::ReadParameterStatus(frame.payload, &name, &value)) return false;
       parameters_[std::string(name)] = std::string(value);
+      reading_ = ReadingOf();
+      if (reading_ == first_reading_) reading_.clear();
       return true;
     }
     case 'N':

@@ -108,6 +108,9 @@ class Upstream {
     return owed_ == 0 && !flushed_ && expected_.empty() && status_ == 'I' && !stream_->has_output() && !broken();
   }
   const std::map<std::string, std::string, std::less<>>& parameters() const { return parameters_; }
+  // Under which settings PostgreSQL reads the literals of what is prepared now, as of the last ReadyForQuery: empty
+  // where they are those it connected with, else a text that differs with them.
+  const std::string& reading() const { return reading_; }
   const std::string& user() const { return login_->user; }
   size_t prepared() const { return statements_.size(); }
 
@@ -147,11 +150,13 @@ class Upstream {
   void Abandon();
   void CloseOurs(const std::string& name);
   void Forget(const std::string& key);
+  std::string ReadingOf() const;
 
   std::shared_ptr<const UpstreamTarget> target_;
   std::shared_ptr<const UpstreamLogin> login_;
   std::unique_ptr<Stream> stream_;
   std::map<std::string, std::string, std::less<>> parameters_;
+  std::string reading_, first_reading_;
   uint32_t process_ = 0;
   std::string cancel_key_;
   char status_ = 'I';

@@ -31,7 +31,11 @@ std::unexpected<Error> WrongPassword(const std::string& user) {
 }  // namespace
 
 Principal Account::AsPrincipal() const {
-  return {name, organisation, {roles.begin(), roles.end()}, roles.empty() ? std::string() : roles.front()};
+  return {name,
+          organisation,
+          {roles.begin(), roles.end()},
+          roles.empty() ? std::string() : roles.front(),
+          std::string(verifier.stored_key.begin(), verifier.stored_key.end())};
 }
 
 Result<std::unique_ptr<Accounts>> Accounts::Open(std::string path, std::string mock_secret, const Clock& clock) {
@@ -139,9 +143,9 @@ Result<Principal> Accounts::Finish(const std::string& user, const std::string& a
   return account.AsPrincipal();
 }
 
-Status Accounts::StillValid(const std::string& name, const std::string& role) const {
+Status Accounts::StillValid(const Principal& principal, const std::string& role) const {
   std::lock_guard lock(mutex_);
-  auto found = accounts_->find(name);
+  auto found = accounts_->find(principal.name);
   if (found == accounts_->end()) {
     return Fail(sqlstate::kUnknownUser, "this account no longer exists",
                 "Whoever manages the gate's accounts can say why.", "identity.removed");
@@ -149,6 +153,11 @@ Status Accounts::StillValid(const std::string& name, const std::string& role) co
   if (found->second.locked) {
     return Fail(sqlstate::kUnknownUser, "this account is locked: " + found->second.lock_reason,
                 "Whoever manages the gate's accounts can unlock it.", "identity.locked");
+  }
+  const Principal now = found->second.AsPrincipal();
+  if (now.credential != principal.credential || now.organisation != principal.organisation) {
+    return Fail(sqlstate::kUnknownUser, "this account's password or organisation has changed",
+                "Connect again, with the new password.", "identity.changed");
   }
   const std::vector<std::string>& roles = found->second.roles;
   if (!role.empty() && std::find(roles.begin(), roles.end(), role) == roles.end()) {

@@ -71,9 +71,9 @@ class Accounts : public Authenticator {
   // Changes whenever the accounts do. For sessions that are already open: where it is not what they saw last, they ask
   // StillValid() again.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
-  // Whether `name` may still act, and as `role` where one is given: it exists, is not locked and has the role. 28000
-  // says what changed.
-  Status StillValid(const std::string& name, const std::string& role = {}) const;
+  // Whether `principal` may still act, and as `role`: the account exists, is not locked, has the role, and its password
+  // and organisation are those it came with. 28000 says what changed.
+  Status StillValid(const Principal& principal, const std::string& role) const;
 
  private:
   struct Failures {

@@ -239,8 +239,15 @@ TEST_F(AccountsTest, AChangedFileIsTakenAtTheNextLoginAndABrokenOneIsNot) {
   EXPECT_FALSE(Login(*accounts, "carol", "pencil"));
   Save({Make("alice"), Make("carol")});
   EXPECT_TRUE(Login(*accounts, "carol", "pencil"));
-  EXPECT_TRUE(accounts->StillValid("carol", "officer"));
-  EXPECT_EQ(accounts->StillValid("carol", "admiral").error().rule, "identity.role");
+  const Principal carol = accounts->snapshot()->at("carol").AsPrincipal();
+  EXPECT_TRUE(accounts->StillValid(carol, "officer"));
+  Principal other = carol;
+  other.credential[0] ^= 1;
+  EXPECT_EQ(accounts->StillValid(other, "officer").error().rule, "identity.changed");
+  other = carol;
+  other.organisation = "elsewhere";
+  EXPECT_EQ(accounts->StillValid(other, "officer").error().rule, "identity.changed");
+  EXPECT_EQ(accounts->StillValid(carol, "admiral").error().rule, "identity.role");
   uint64_t generation = accounts->generation();
   Write("nonsense");
   EXPECT_TRUE(Login(*accounts, "carol", "pencil")) << "what was loaded stays in force";
@@ -249,8 +256,8 @@ TEST_F(AccountsTest, AChangedFileIsTakenAtTheNextLoginAndABrokenOneIsNot) {
   Save({Make("alice")});
   accounts->ReloadIfChanged();
   EXPECT_NE(accounts->generation(), generation);
-  EXPECT_FALSE(accounts->StillValid("carol", "officer"));
-  EXPECT_EQ(accounts->StillValid("carol", "officer").error().sqlstate, "28000");
+  EXPECT_FALSE(accounts->StillValid(carol, "officer"));
+  EXPECT_EQ(accounts->StillValid(carol, "officer").error().sqlstate, "28000");
 }
 
 TEST_F(AccountsTest, AChangedFileIsReadOnceForAllWhoComeAtOnce) {

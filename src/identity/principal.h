@@ -11,6 +11,7 @@ struct Principal {
   std::string organisation;
   std::set<std::string> roles;
   std::string default_role;  // the role a session starts in
+  std::string credential;    // what it was authenticated against: the StoredKey of RFC 5802
 };
 
 }  // namespace ecluse

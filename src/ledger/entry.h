@@ -83,6 +83,7 @@ struct EntryDraft {
   // Sealed.
   std::vector<EntrySubjects> subjects;
   std::string reference, address, actor;
+  std::string message;  // of a refusal, as the client was told: it may quote the statement
   std::vector<std::string> literals;
 };
 

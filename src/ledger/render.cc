@@ -190,6 +190,7 @@ std::string SealedPlain(const EntryDraft& draft) {
   TextMember(out, "actor", draft.actor);
   TextMember(out, "address", draft.address);
   AppendLiterals(out, draft);
+  TextMember(out, "message", CutUtf8(draft.message, limits::kEntryMember));
   TextMember(out, "reference", draft.reference);
   AppendSubjects(out, draft);
   if (out.size() == 1) return {};

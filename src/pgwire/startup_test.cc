@@ -26,7 +26,7 @@ class OnlyAlice : public Authenticator {
   }
   Result<Principal> Finish(const std::string& user, const std::string&, const ScramVerifier&, bool proof) override {
     if (!proof || user != "alice") return Fail("28P01", "the name or the password is wrong", "Check both.");
-    return Principal{user, "north", {"officer"}, "officer"};
+    return Principal{user, "north", {"officer"}, "officer", {}};
   }
 };
 

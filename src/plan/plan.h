@@ -81,6 +81,8 @@ struct Setting {
   std::string name;                  // lower case, "ecluse.purpose", "timezone"
   std::optional<std::string> value;  // absent: DEFAULT / RESET
   bool local = false;
+  // Of SET SESSION CHARACTERISTICS: the settings it stands for, with their values.
+  std::vector<std::pair<std::string, std::string>> characteristics;
 };
 
 struct Plan {

@@ -166,7 +166,15 @@ Result<std::shared_ptr<Plan>> Analyzer::Set(const pgq::VariableSetStmt& statemen
   }
   if (statement.kind() == pgq::VAR_RESET) plan_->command_tag = "RESET";
   if (statement.kind() == pgq::VAR_SET_MULTI) {
-    if (name == "transaction" || name == "session characteristics") return plan_;
+    if (name == "transaction") return plan_;
+    if (name == "session characteristics") {
+      for (const pgq::Node& argument : statement.args()) {
+        const auto value = ConstantOf(argument.def_elem().arg());
+        if (!value) return Refuse(-1, "plan.setting", "a setting takes constants", {});
+        plan_->setting.characteristics.emplace_back("default_" + argument.def_elem().defname(), value->constant);
+      }
+      return plan_;
+    }
     return Forbid(-1, "plan.setting", "SET " + statement.name() + " does not pass the gate", {});
   }
   const bool own = In(kOwnSettable, name) || name == "search_path";
@@ -237,7 +245,7 @@ Result<std::shared_ptr<Plan>> Analyzer::SetConfig(const pgq::FuncCall& call, con
   }
   plan_->kind = Plan::Kind::set;
   plan_->command_tag = "SELECT";
-  plan_->setting = {AsciiLower(values[0]), values[1], local};
+  plan_->setting = {AsciiLower(values[0]), values[1], local, {}};
   ECLUSE_OK(SettingValue());
   plan_->sql = "SELECT pg_catalog.set_config(" + QuoteLiteral(plan_->setting.name) + ", " + QuoteLiteral(values[1]) +
                (local ? ", true)" : ", false)") + " AS " + QuoteIdentifier(alias);

@@ -84,9 +84,12 @@ awaitable<void> Session::LoseUpstream(std::string why) {
          0});
 }
 
-std::string_view Session::PrepareUpstream(const Plan& plan, std::string_view sql) {
-  if (flavour_.empty()) return upstream_->Prepare(sql, plan.parameter_types);
-  return upstream_->Prepare(fmt::format("{}{}", sql, flavour_), plan.parameter_types);
+// Statements are shared with later borrowers, so each says under which settings PostgreSQL has read its literals. What
+// they are is known again when the batch has ended; until then a statement is the batch's own.
+std::string_view Session::PrepareUpstream(const std::string& sql, std::span<const Oid> types) {
+  if (unshared_ != 0) return upstream_->Prepare(fmt::format("{}\n/*batch {}*/", sql, unshared_), types);
+  if (upstream_->reading().empty()) return upstream_->Prepare(sql, types);
+  return upstream_->Prepare(fmt::format("{}\n/*{}*/", sql, upstream_->reading()), types);
 }
 
 }  // namespace ecluse

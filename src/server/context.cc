@@ -16,7 +16,6 @@ bool IsNameCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
 }
 
-// Settings are kept, and looked for, under names in lower case.
 }  // namespace
 
 // Moves to the policy in force, between transactions only.
@@ -28,8 +27,9 @@ Status Session::AdoptSnapshot() {
                 "Connect again, or ask whoever runs the gate.", "session.role");
   }
   snapshot_ = std::move(next);
-  // What is prepared on this connection was read under the old policy.
+  // What is prepared on this connection was read under the old policy, and what is bound admitted under it.
   cursors_.clear();
+  DropPortals();
   if (upstream_ && upstream_->at_rest() && !flushing_ && !sent_) upstream_.Release(Residue::settings);
   context_version_ = UINT64_MAX;
   if (!role_.empty()) RefreshContext();
@@ -49,11 +49,10 @@ Status Session::SwitchRole(const std::string& role) {
     return Fail(sqlstate::kNotAllowed, fmt::format("the policy has no role {}", role),
                 "Ask whoever runs the gate which roles there are.", "session.role");
   }
-  ECLUSE_OK(services_.accounts.StillValid(principal_.name, role));
+  ECLUSE_OK(services_.accounts.StillValid(principal_, role));
   role_ = role;
   statements_.clear();
-  for (auto& [name, portal] : portals_) KeepUnfinished(std::move(portal));
-  portals_.clear();
+  DropPortals();
   cursors_.clear();
   ReleaseUpstream(residue_ ? Residue::settings : Residue::none);
   context_version_ = UINT64_MAX;
@@ -77,11 +76,6 @@ void Session::RefreshContext() {
   context_.schema = snapshot_->schemas.at(role_);
   const Settings::Value* path = settings_.Find("search_path");
   context_.search_path = path ? SearchPathNames(path->text) : std::vector<std::string>{"public"};
-  // Statements prepared under other settings may have read their literals differently.
-  std::string script;
-  for (std::string_view name : {"datestyle", "intervalstyle", "timezone"})
-    if (const Settings::Value* value = settings_.Find(name)) script += fmt::format("{}={};", name, value->text);
-  flavour_ = script.empty() ? "" : fmt::format("\n/*{:016x}*/", std::hash<std::string>()(script));
 }
 
 // What a client asked for at startup goes through the same gate as SET.

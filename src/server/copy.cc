@@ -43,7 +43,7 @@ awaitable<bool> Session::InsertBatch(std::shared_ptr<Portal> portal, std::vector
   std::string bind = TextParameters(values);
   pg::BindMessage message;
   CHECK(pg::ReadBind(bind, &message));
-  std::string_view statement = upstream_->Prepare(sql + flavour_, types);
+  std::string_view statement = PrepareUpstream(sql, types);
   std::string name = portal->upstream_name;
   AppendBind(upstream_->out(), name, statement, message, {});
   sent_ = true;

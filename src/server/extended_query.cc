@@ -73,7 +73,7 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
   if (GateRuns(**plan) || (*plan)->kind == Plan::Kind::empty) co_return PushText('1');
   if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), *plan);
   uint64_t before = upstream_->parses_sent();
-  PrepareUpstream(**plan, (*plan)->sql);
+  PrepareUpstream((*plan)->sql, (*plan)->parameter_types);
   Reply reply;
   reply.kind = Reply::Kind::parsed;
   reply.same_text = (*plan)->sql == statements_[name].text;
@@ -229,6 +229,12 @@ void Session::DropPortal(std::string_view name) {
   portals_.erase(found);
 }
 
+// PostgreSQL's have ended, or end with the connection.
+void Session::DropPortals() {
+  for (auto& [name, portal] : portals_) KeepUnfinished(std::move(portal));
+  portals_.clear();
+}
+
 void Session::KeepUnfinished(std::shared_ptr<Portal> portal) {
   if (portal->delivery && !portal->delivery->over()) unfinished_.push_back(std::move(portal));
 }
@@ -278,7 +284,7 @@ awaitable<void> Session::OnDescribe(pg::Frame frame) {
   }
   if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), reply.plan);
   if (message.kind == 'S')
-    pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(plan, plan.sql));
+    pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(plan.sql, plan.parameter_types));
   else
     pg::WriteDescribe(upstream_->out(), 'P', reply.portal->upstream_name);
   sent_ = true;
@@ -288,6 +294,7 @@ awaitable<void> Session::OnDescribe(pg::Frame frame) {
 awaitable<void> Session::OnExecute(pg::Frame frame) {
   pg::ExecuteMessage message;
   if (!pg::ReadExecute(frame.payload, &message)) co_return Malformed("Execute");
+  if (Status adopted = AdoptAtRest(); !adopted) co_return Fatal(adopted.error());
   auto found = portals_.find(message.portal);
   if (found == portals_.end()) co_return co_await RefuseInPlace(NoPortal(message.portal), nullptr);
   std::shared_ptr<Portal> portal = found->second;
@@ -318,9 +325,7 @@ awaitable<void> Session::OnExecute(pg::Frame frame) {
     co_return;
   }
   bool holds = Holds(plan);
-  settings_pending_ = settings_pending_ || plan.kind == Plan::Kind::set || plan.kind == Plan::Kind::reset_all ||
-                      plan.kind == Plan::Kind::commit || plan.kind == Plan::Kind::rollback ||
-                      plan.kind == Plan::Kind::savepoint || plan.kind == Plan::Kind::declare;
+  settings_pending_ = settings_pending_ || MovesSettings(plan) || plan.kind == Plan::Kind::declare;
   ExecutePortal(std::move(portal), message.max_rows);
   if (holds) co_await Drain(true);
 }

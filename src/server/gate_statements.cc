@@ -14,7 +14,7 @@ bool Session::GateRuns(const Plan& plan) {
   switch (plan.kind) {
     case Plan::Kind::set:
     case Plan::Kind::show:
-      return plan.gate_answers || plan.setting.name == "application_name";
+      return plan.gate_answers || (plan.setting.name == "application_name" && plan.command_tag != "SELECT");
     case Plan::Kind::prepare:
     case Plan::Kind::execute:
     case Plan::Kind::deallocate:
@@ -204,6 +204,20 @@ Status Session::RunDeallocate(const Plan& plan) {
   return {};
 }
 
+// Settings of PostgreSQL's go back to what they were at the start, and the client hears of those it keeps track of.
+awaitable<Status> Session::ResetUpstream() {
+  co_await AwaitCancel();
+  if (!upstream_ && !settings_.touches_upstream()) co_return Status();
+  ECLUSE_CO_OK(co_await EnsureUpstream());
+  const auto before = upstream_->parameters();
+  ECLUSE_CO_OK(co_await upstream_->Run("RESET ALL"));
+  for (const auto& [name, value] : upstream_->parameters()) {
+    const auto told = before.find(name);
+    if (told == before.end() || told->second != value) pg::WriteParameterStatus(client_->out(), name, value);
+  }
+  co_return Status();
+}
+
 awaitable<Status> Session::RunDiscard(const Plan& plan) {
   std::string tag = plan.command_tag.empty() ? "DISCARD ALL" : plan.command_tag;
   if (tag == "DISCARD ALL") {
@@ -211,12 +225,16 @@ awaitable<Status> Session::RunDiscard(const Plan& plan) {
       co_return Fail("25001", "DISCARD ALL cannot run inside a transaction block", "Send COMMIT or ROLLBACK first.",
                      "session.discard-in-transaction");
     }
+    if (sent_) {
+      co_return Fail("25001", "DISCARD ALL cannot be executed within a pipeline", "Send Sync first.",
+                     "session.discard-in-pipeline");
+    }
+    ECLUSE_CO_OK(co_await ResetUpstream());
     statements_.clear();
     cursors_.clear();
     settings_.ResetAll();
     RefreshContext();
-    co_await AwaitCancel();
-    if (upstream_ && upstream_->at_rest()) ReleaseUpstream(Residue::settings);
+    ReleaseUpstream(Residue::settings);
   }
   Complete(tag);
   co_return Status();
@@ -226,7 +244,7 @@ awaitable<Status> Session::RunPrepare(const Plan& plan) {
   ECLUSE_CO_OK(RoomForStatement(plan.name, plan.inner->sql.size()));
   ECLUSE_CO_OK(co_await EnsureUpstream());
   // PostgreSQL checks it now, as it would have.
-  PrepareUpstream(*plan.inner, plan.inner->sql);
+  PrepareUpstream(plan.inner->sql, plan.inner->parameter_types);
   sent_ = true;
   Reply reply;
   reply.kind = Reply::Kind::parsed;
@@ -355,7 +373,7 @@ awaitable<void> Session::DescribeGate(std::shared_ptr<const Plan> plan, std::sha
     // A cursor's or a prepared statement's columns: PostgreSQL knows them.
     if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), plan);
     const Plan& asked = plan->kind == Plan::Kind::fetch ? *plan : shape;
-    pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(asked, asked.sql));
+    pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(asked.sql, asked.parameter_types));
     sent_ = true;
     Reply reply;
     reply.kind = Reply::Kind::statement_described;

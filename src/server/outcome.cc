@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "deliver/copy_rows.h"
 #include "execute/run.h"
+#include "plan/lexer.h"
 #include "server/session.h"
 
 namespace ecluse {
@@ -95,6 +96,7 @@ void Session::Completed(const Plan& plan, std::string_view tag) {
       else
         settings_.Rollback();
       EndCursors(tag == "COMMIT");
+      DropPortals();
       block_ = false;
       RefreshContext();
       break;
@@ -108,12 +110,12 @@ void Session::Completed(const Plan& plan, std::string_view tag) {
       RefreshContext();
       break;
     case Plan::Kind::set:
-      if (plan.setting.name == "transaction") break;  // ends with it
+      if (plan.setting.name.starts_with("transaction")) break;  // ends with it
       residue_ = true;
-      if (plan.setting.name == "session characteristics") {
-        settings_.Set(plan.setting.name, Settings::Value{"", plan.sql}, false);
-        break;
+      for (const auto& [name, value] : plan.setting.characteristics) {
+        settings_.Set(name, Settings::Value{value, "SET " + name + " TO " + QuoteLiteral(value)}, false);
       }
+      if (!plan.setting.characteristics.empty()) break;
       settings_.Set(plan.setting.name,
                     plan.setting.value ? std::optional(Settings::Value{*plan.setting.value, plan.sql}) : std::nullopt,
                     plan.setting.local);
@@ -132,7 +134,6 @@ void Session::Completed(const Plan& plan, std::string_view tag) {
     default:
       break;
   }
-  if (tag.starts_with("INSERT") || plan.draws_sequence) residue_ = true;  // currval() would tell the next of it
 }
 
 // A cursor exists: its inner statement decides what its rows tell.
@@ -158,16 +159,27 @@ void Session::EndCursors(bool committed) {
   }
 }
 
+// A SET of it changes one of its two parts, or both: only PostgreSQL knows what came of several.
+void Session::KeepDateStyle() {
+  if (!upstream_ || settings_.Find("datestyle") == nullptr) return;
+  const auto& parameters = upstream_->parameters();
+  const auto style = parameters.find("DateStyle");
+  if (style == parameters.end() || style->second == settings_.Text("datestyle")) return;
+  settings_.Set("datestyle", Settings::Value{style->second, "SET datestyle TO " + QuoteLiteral(style->second)}, false);
+  settings_.Commit();
+}
+
 // ReadyForQuery: the batch is over, and outside a block its transaction with it.
 void Session::EndOfBatch(char status) {
+  unshared_ = 0;
   if (status == 'I') {
     if (failed_)
       settings_.Rollback();
     else
       settings_.Commit();
+    KeepDateStyle();
     EndCursors(!failed_);
-    for (auto& [name, portal] : portals_) KeepUnfinished(std::move(portal));
-    portals_.clear();
+    DropPortals();
     RefreshContext();
   }
   block_ = status != 'I';

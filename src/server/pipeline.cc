@@ -34,7 +34,22 @@ std::vector<std::string> LiteralsOf(const Plan& plan, const BoundValues& values)
   return literals;
 }
 
+std::atomic<uint64_t> g_batches = 0;
+
 }  // namespace
+
+bool Session::MovesSettings(const Plan& plan) {
+  switch (plan.kind) {
+    case Plan::Kind::set:
+    case Plan::Kind::reset_all:
+    case Plan::Kind::commit:
+    case Plan::Kind::rollback:
+    case Plan::Kind::savepoint:
+      return true;
+    default:
+      return false;
+  }
+}
 
 // Results that are decided on as a whole before the transaction may go on: writes, statistics, and statements that name
 // people who have to be found first.
@@ -92,7 +107,7 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   }
   std::vector<int16_t> formats;
   ECLUSE_CO_OK(ResultFormats(Shape(plan), portal->formats, &formats));
-  std::string_view statement = PrepareUpstream(plan, plan.sql);
+  std::string_view statement = PrepareUpstream(plan.sql, plan.parameter_types);
   AppendBind(upstream_->out(), portal->upstream_name, statement, message, formats);
   sent_ = true;
   Reply reply;
@@ -132,7 +147,7 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
   std::string parameters = SelectParameters(message, resolve->parameters);
   CHECK(pg::ReadBind(parameters, &selected));
   Upstream& upstream = *upstream_;
-  std::string_view statement = upstream.Prepare(fmt::format("{}{}", resolve->sql, flavour_), {});
+  std::string_view statement = PrepareUpstream(resolve->sql, {});
   std::string name = NextPortalName();
   AppendBind(upstream.out(), name, statement, selected, {});
   pg::WriteExecute(upstream.out(), name, 0);
@@ -174,6 +189,9 @@ void Session::ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows) {
   wrote_ = wrote_ || IsWrite(plan);
   guarded_pending_ = guarded_pending_ || plan.guarded;
   touched_ = touched_ || plan.guarded;
+  // Whatever becomes of it: currval() would tell the next of what it drew.
+  residue_ = residue_ || plan.draws_sequence || IsWrite(plan) || plan.kind == Plan::Kind::copy_in;
+  if (MovesSettings(plan)) unshared_ = ++g_batches;
   portal->executing = true;
   Reply reply;
   reply.kind = Reply::Kind::executed;
@@ -238,7 +256,7 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
     Status recorded = co_await counted->delivery->Refuse(fits.error());
     co_return Refuse(recorded ? fits.error() : recorded.error());
   }
-  std::string_view statement = PrepareUpstream(*counted->plan, counted->plan->sql);
+  std::string_view statement = PrepareUpstream(counted->plan->sql, counted->plan->parameter_types);
   AppendBind(upstream_->out(), counted->upstream_name, statement, message, formats);
   pg::WriteExecute(upstream_->out(), counted->upstream_name, 0);
   upstream_->WriteClose('P', counted->upstream_name);

@@ -21,7 +21,8 @@ void RefusalLog::Append(boost::asio::any_io_executor executor, EntryDraft draft)
 void RefusalLog::Note(boost::asio::any_io_executor executor, const Caller& caller, const Plan* plan,
                       const Error& error) {
   EntryDraft draft = DraftOf(EntryKind::refusal, caller);
-  draft.reason = error.rule + ": " + error.message;
+  draft.reason = error.rule;
+  draft.message = error.message;
   draft.lookups = Admission::RefusalLookups(error);
   if (plan) {
     draft.fingerprint = plan->fingerprint;

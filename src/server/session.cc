@@ -112,7 +112,7 @@ awaitable<void> Session::Run() {
   for (Reply& reply : queue_) {
     if (reply.portal) KeepUnfinished(reply.portal);
   }
-  for (auto& [name, portal] : portals_) KeepUnfinished(portal);
+  DropPortals();
   co_await CloseDeliveries();
   if (end_ && !ended_) Fatal(*end_);
   client_->TryFlush();
@@ -223,6 +223,7 @@ awaitable<Session::Next> Session::Dispatch(pg::Frame frame) {
       co_return Next::end;
     case 'F': {
       co_await Drain(true);
+      if (ended_ || skip_to_sync_) break;
       Error error{std::string(sqlstate::kNotAllowed),
                   "the function-call message is not accepted",
                   "Call the function in a SELECT.",
@@ -280,12 +281,26 @@ void Session::CheckAccount() {
   uint64_t generation = services_.accounts.generation();
   if (generation == accounts_seen_) return;
   accounts_seen_ = generation;
-  if (Status valid = services_.accounts.StillValid(principal_.name, role_); !valid) RequestEnd(valid.error(), true);
+  if (Status valid = services_.accounts.StillValid(principal_, role_); !valid) RequestEnd(valid.error(), true);
+}
+
+// Where PostgreSQL does not end what the session waits for although it was cancelled, the connection ends: nobody else
+// may be kept out by a session that nobody uses.
+void Session::CutOff() {
+  if (!upstream_wait_ || !(ended_ || end_at_once_)) {
+    over_since_.reset();
+  } else if (!over_since_) {
+    over_since_ = Clock::now();
+  } else if (Clock::now() - *over_since_ > limits::kUpstreamClean) {
+    upstream_->MarkBroken();
+    upstream_->stream().Close();
+  }
 }
 
 void Session::Tick() {
   CheckAccount();
   if (end_at_once_) RequestCancel();  // what still runs is not waited for
+  CutOff();
   if (waiting_) {
     MaybeRelease(true);
     const Role& role = *caller_->role;

@@ -51,6 +51,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Whether the gate itself runs this, between two exchanges with PostgreSQL.
   static bool GateRuns(const Plan& plan);
+  // Whether PostgreSQL's settings may be others behind it: set, or taken back with a transaction.
+  static bool MovesSettings(const Plan& plan);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -123,6 +125,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void Fatal(const Error& error);
   void Malformed(std::string_view what);
   void CheckAccount();
+  void CutOff();
   void LogSession(EntryKind kind, std::string reason);
 
   // context.cc: who, why and under which policy
@@ -140,7 +143,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void ReleaseUpstream(Residue residue);
   boost::asio::awaitable<void> AwaitCancel();
   boost::asio::awaitable<void> LoseUpstream(std::string why);
-  std::string_view PrepareUpstream(const Plan& plan, std::string_view sql);
+  std::string_view PrepareUpstream(const std::string& sql, std::span<const Oid> types);
 
   // extended_query.cc: Parse, Bind, Describe, Execute, Close, Sync
   boost::asio::awaitable<void> OnParse(pg::Frame frame);
@@ -155,6 +158,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> RefusePortal(std::shared_ptr<Portal> portal, Error error);
   Status Refresh(Prepared* prepared);
   void DropPortal(std::string_view name);
+  void DropPortals();
   void KeepUnfinished(std::shared_ptr<Portal> portal);
   std::string NextPortalName();
   void CloseUpstreamPortal(std::string_view name);
@@ -208,6 +212,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void Completed(const Plan& plan, std::string_view tag);
   void EndOfBatch(char status);
   void EndCursors(bool committed);
+  void KeepDateStyle();
   void Declared(Portal& portal);
 
   // gate_statements.cc: what the gate runs itself
@@ -221,6 +226,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<Status> RunFetch(std::shared_ptr<Portal> portal, bool simple);
   Status RunDeallocate(const Plan& plan);
   boost::asio::awaitable<Status> RunDiscard(const Plan& plan);
+  boost::asio::awaitable<Status> ResetUpstream();
   boost::asio::awaitable<Status> RunPrepare(const Plan& plan);
   void RunExplain(const Plan& plan, bool simple);
   void Complete(std::string_view tag) { pg::WriteCommandComplete(client_->out(), tag); }
@@ -250,7 +256,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<const Caller> caller_;
 
   UpstreamLease upstream_;
-  std::string flavour_;  // what settings add to the text of prepared statements, so that none is shared wrongly
+  uint64_t unshared_ = 0;  // settings moved in this batch: what is prepared now is read as nobody else's is
   std::deque<Reply> queue_;
   std::map<std::string, Prepared, std::less<>> statements_;
   std::map<std::string, std::shared_ptr<Portal>, std::less<>> portals_;
@@ -281,6 +287,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool end_at_once_ = false;
   bool copying_ = false;  // waiting for the client's data of COPY FROM
   Clock::time_point last_active_ = Clock::now();
+  std::optional<Clock::time_point> over_since_;  // over, and waiting for PostgreSQL all the same
 };
 
 }  // namespace ecluse

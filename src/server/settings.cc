@@ -5,7 +5,7 @@
 namespace ecluse {
 
 const Settings::Value* Settings::Find(std::string_view name) const {
-  if (auto it = now_.local.find(name); it != now_.local.end()) return &it->second;
+  if (auto it = now_.local.find(name); it != now_.local.end()) return it->second ? &*it->second : nullptr;
   if (auto it = now_.base.find(name); it != now_.base.end()) return &it->second;
   return nullptr;
 }
@@ -22,8 +22,8 @@ void Settings::Begin() {
 
 void Settings::Set(const std::string& name, std::optional<Value> value, bool local) {
   Begin();
-  if (local && value) {
-    now_.local[name] = std::move(*value);
+  if (local) {
+    now_.local[name] = std::move(value);
     return;
   }
   now_.local.erase(name);
@@ -80,9 +80,8 @@ std::string Settings::UpstreamScript() const {
 }
 
 bool Settings::touches_upstream() const {
-  auto upstream = [](const auto& item) { return !item.second.sql.empty(); };
-  return std::any_of(now_.base.begin(), now_.base.end(), upstream) ||
-         std::any_of(now_.local.begin(), now_.local.end(), upstream);
+  return std::ranges::any_of(now_.base, [](const auto& item) { return !item.second.sql.empty(); }) ||
+         std::ranges::any_of(now_.local, [](const auto& item) { return item.second && !item.second->sql.empty(); });
 }
 
 std::vector<std::string> SearchPathNames(std::string_view text) {

@@ -43,7 +43,8 @@ class Settings {
 
  private:
   struct State {
-    Map base, local;
+    Map base;
+    std::map<std::string, std::optional<Value>, std::less<>> local;  // nullopt: the default, until the transaction ends
   };
   struct Mark {
     std::string name;

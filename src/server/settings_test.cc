@@ -19,6 +19,16 @@ TEST(Settings, RollbackRestoresWhatStoodBeforeTheTransaction) {
   EXPECT_EQ(settings.Find("timezone"), nullptr);
 }
 
+TEST(Settings, ALocalDefaultEndsWithTheTransactionToo) {
+  Settings settings;
+  settings.Set("timezone", V("utc"), false);
+  settings.Commit();
+  settings.Set("timezone", std::nullopt, true);
+  EXPECT_EQ(settings.Find("timezone"), nullptr);
+  settings.Commit();
+  EXPECT_EQ(settings.Text("timezone"), "utc");
+}
+
 TEST(Settings, LocalEndsWithTheTransactionEitherWay) {
   Settings settings;
   settings.Set("timezone", V("utc"), false);

@@ -50,8 +50,8 @@ bool ChangesContext(const Plan& plan) {
 
 awaitable<void> Session::OnQuery(std::string text) {
   co_await Drain(true);
-  if (ended_) co_return;
-  skip_to_sync_ = false;
+  // PostgreSQL passes over a Query too, up to the Sync behind what failed.
+  if (ended_ || skip_to_sync_) co_return;
   simple_ = true;
   if (status_ == 'I') {
     if (Status adopted = AdoptSnapshot(); !adopted) co_return Fatal(adopted.error());
@@ -77,6 +77,7 @@ awaitable<void> Session::OnQuery(std::string text) {
     }
     upstream_->WriteQuery(plan->sql);
     sent_ = true;
+    residue_ = residue_ || plan->draws_sequence || IsWrite(*plan);
     Reply reply;
     reply.kind = Reply::Kind::queried;
     reply.same_text = plan->sql == text;

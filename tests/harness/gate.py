@@ -223,7 +223,7 @@ class Gate:
     def ledger(self, *filters):
         """All entries, opened, as `ecluse ledger show --json` prints them; works beside a running gate."""
         done = self.command("ledger", "show", "--json", *filters)
-        return [json.loads(line) for line in done.stdout.splitlines() if line]
+        return [json.loads(line) for line in done.stdout.split("\n") if line]
 
     def entries(self, reference):
         return [e for e in self.ledger() if e.get("reference") == reference]

@@ -63,6 +63,8 @@ std::string_view Upstream::Prepare(std::string_view text, std::span<const uint32
   }
   scratch_key_.assign(reinterpret_cast<const char*>(types.data()), types.size_bytes());
   scratch_key_.push_back('\0');
+  scratch_key_ += moved_ != 0 ? std::to_string(moved_) : reading_;
+  scratch_key_.push_back('\0');
   scratch_key_.append(text);
   if (auto found = statements_.find(scratch_key_); found != statements_.end()) {
     // A Parse that waits behind an earlier Sync may still be passed over because of an error before it.
@@ -118,7 +120,6 @@ asio::awaitable<Io> Upstream::Flush() {
 
 // ---- Receiving ----
 
-// Takes note of a message. False: it does not fit the conversation.
 std::string Upstream::ReadingOf() const {
   std::string text;
   for (std::string_view name : {"DateStyle", "IntervalStyle", "TimeZone"}) {
@@ -126,9 +127,10 @@ std::string Upstream::ReadingOf() const {
     if (found != parameters_.end()) text += found->second;
     text += ';';
   }
-  return HexEncode(AsBytes(text));
+  return text;
 }
 
+// Takes note of a message. False: it does not fit the conversation.
 bool Upstream::Note(const pg::Frame& frame, bool* hide) {
   switch (frame.type) {
     case 'D':
@@ -153,14 +155,16 @@ bool Upstream::Note(const pg::Frame& frame, bool* hide) {
       while (!expected_.empty() && expected_.front().type != 'Z') Abandon();
       if (expected_.empty() || !pg::ReadReady(frame.payload, &status_)) return false;
       expected_.pop_front();
-      if (--owed_ == 0) flushed_ = false;
+      if (--owed_ == 0) {
+        flushed_ = false;
+        moved_ = 0;
+      }
       return true;
     case 'S': {
       std::string_view name, value;
       if (!pg::ReadParameterStatus(frame.payload, &name, &value)) return false;
       parameters_[std::string(name)] = std::string(value);
       reading_ = ReadingOf();
-      if (reading_ == first_reading_) reading_.clear();
       return true;
     }
     case 'N':

@@ -73,7 +73,13 @@ class Upstream {
   // least, above limits::kUpstreamStatements) is appended, and their replies never show in TryNext(). Where the Parse
   // fails its ErrorResponse shows and the statement is forgotten. A text too long to keep is prepared as the unnamed
   // statement. The view lives until the next Prepare().
+  //
+  // A statement is shared with later borrowers under the same DateStyle, IntervalStyle and TimeZone alone, as
+  // PostgreSQL reports them: it has read its literals under them. docs/decisions/pooled-connections.md.
   std::string_view Prepare(std::string_view text, std::span<const uint32_t> types);
+
+  // What is sent now may move these settings: until the next ReadyForQuery says how they are, nothing is shared.
+  void SettingsMayMove() { moved_ = ++moves_; }
 
   // Of the Parse messages that Prepare() appended: how many, and how many of them have been answered, whether by
   // ParseComplete or by the error that passed them over.
@@ -108,9 +114,6 @@ class Upstream {
     return owed_ == 0 && !flushed_ && expected_.empty() && status_ == 'I' && !stream_->has_output() && !broken();
   }
   const std::map<std::string, std::string, std::less<>>& parameters() const { return parameters_; }
-  // Under which settings PostgreSQL reads the literals of what is prepared now, as of the last ReadyForQuery: empty
-  // where they are those it connected with, else a text that differs with them.
-  const std::string& reading() const { return reading_; }
   const std::string& user() const { return login_->user; }
   size_t prepared() const { return statements_.size(); }
 
@@ -156,7 +159,10 @@ class Upstream {
   std::shared_ptr<const UpstreamLogin> login_;
   std::unique_ptr<Stream> stream_;
   std::map<std::string, std::string, std::less<>> parameters_;
-  std::string reading_, first_reading_;
+  // The settings under which PostgreSQL reads the literals of what is prepared, as of the last ReadyForQuery; and, not
+  // 0, that something has been sent since which may have moved them.
+  std::string reading_;
+  uint64_t moved_ = 0, moves_ = 0;
   uint32_t process_ = 0;
   std::string cancel_key_;
   char status_ = 'I';

@@ -194,7 +194,7 @@ struct Upstream::Login {
       }
       case 'Z':
         if (!pg::ReadReady(frame.payload, &upstream->status_) || upstream->status_ != 'I') break;
-        upstream->first_reading_ = upstream->ReadingOf();
+        upstream->reading_ = upstream->ReadingOf();
         return true;
     }
     return Unreachable("PostgreSQL sent a message at login that the gate does not understand");

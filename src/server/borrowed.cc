@@ -1,6 +1,4 @@
 // The connection to PostgreSQL that a session borrows: only while something of it lives there.
-#include <fmt/format.h>
-
 #include "base/limits.h"
 #include "base/log.h"
 #include "server/session.h"
@@ -82,14 +80,6 @@ awaitable<void> Session::LoseUpstream(std::string why) {
          "upstream.lost",
          {},
          0});
-}
-
-// Statements are shared with later borrowers, so each says under which settings PostgreSQL has read its literals. What
-// they are is known again when the batch has ended; until then a statement is the batch's own.
-std::string_view Session::PrepareUpstream(const std::string& sql, std::span<const Oid> types) {
-  if (unshared_ != 0) return upstream_->Prepare(fmt::format("{}\n/*batch {}*/", sql, unshared_), types);
-  if (upstream_->reading().empty()) return upstream_->Prepare(sql, types);
-  return upstream_->Prepare(fmt::format("{}\n/*{}*/", sql, upstream_->reading()), types);
 }
 
 }  // namespace ecluse

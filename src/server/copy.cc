@@ -43,7 +43,7 @@ awaitable<bool> Session::InsertBatch(std::shared_ptr<Portal> portal, std::vector
   std::string bind = TextParameters(values);
   pg::BindMessage message;
   CHECK(pg::ReadBind(bind, &message));
-  std::string_view statement = PrepareUpstream(sql, types);
+  std::string_view statement = upstream_->Prepare(sql, types);
   std::string name = portal->upstream_name;
   AppendBind(upstream_->out(), name, statement, message, {});
   sent_ = true;
@@ -143,7 +143,6 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   Result<bool> finished = co_await portal->delivery->Finish(&client_->out(), stored > 0);
   if (!finished) co_return std::unexpected(std::move(finished).error());
   if (!*finished) co_return std::unexpected(portal->delivery->refusal());
-  residue_ = true;
   Complete(fmt::format("COPY {}", stored));
   co_return Status();
 }

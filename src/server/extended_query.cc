@@ -73,7 +73,7 @@ awaitable<void> Session::OnParse(pg::Frame frame) {
   if (GateRuns(**plan) || (*plan)->kind == Plan::Kind::empty) co_return PushText('1');
   if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), *plan);
   uint64_t before = upstream_->parses_sent();
-  PrepareUpstream((*plan)->sql, (*plan)->parameter_types);
+  upstream_->Prepare((*plan)->sql, (*plan)->parameter_types);
   Reply reply;
   reply.kind = Reply::Kind::parsed;
   reply.same_text = (*plan)->sql == statements_[name].text;
@@ -134,7 +134,8 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   }
   auto portal = std::make_shared<Portal>();
   portal->name = message.portal;
-  if (settings_pending_ && !portal->name.empty()) co_await Drain(true);
+  // COMMIT ends the portals bound before it, and not this one.
+  if (settings_pending_) co_await Drain(true);
   if (failed_ || ended_) co_return;
   if (!portal->name.empty() && (portals_.contains(portal->name) || cursors_.contains(portal->name))) {
     co_return co_await RefuseInPlace({"42P03",
@@ -175,7 +176,7 @@ awaitable<void> Session::OnBind(pg::Frame frame) {
   const Plan& plan = *portal->plan;
   if (Guards(plan) || GateRuns(plan) || plan.kind == Plan::Kind::declare) {
     // What was asked before may change the transaction, and decides whether this may run.
-    if (wrote_ || settings_pending_) co_await Drain(true);
+    if (wrote_) co_await Drain(true);
     if (failed_ || ended_) co_return;
     portal->bind = CopyBind(message);
     CHECK(pg::ReadBind(portal->bind, &message));
@@ -284,7 +285,7 @@ awaitable<void> Session::OnDescribe(pg::Frame frame) {
   }
   if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), reply.plan);
   if (message.kind == 'S')
-    pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(plan.sql, plan.parameter_types));
+    pg::WriteDescribe(upstream_->out(), 'S', upstream_->Prepare(plan.sql, plan.parameter_types));
   else
     pg::WriteDescribe(upstream_->out(), 'P', reply.portal->upstream_name);
   sent_ = true;

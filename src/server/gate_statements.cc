@@ -244,7 +244,7 @@ awaitable<Status> Session::RunPrepare(const Plan& plan) {
   ECLUSE_CO_OK(RoomForStatement(plan.name, plan.inner->sql.size()));
   ECLUSE_CO_OK(co_await EnsureUpstream());
   // PostgreSQL checks it now, as it would have.
-  PrepareUpstream(plan.inner->sql, plan.inner->parameter_types);
+  upstream_->Prepare(plan.inner->sql, plan.inner->parameter_types);
   sent_ = true;
   Reply reply;
   reply.kind = Reply::Kind::parsed;
@@ -373,7 +373,7 @@ awaitable<void> Session::DescribeGate(std::shared_ptr<const Plan> plan, std::sha
     // A cursor's or a prepared statement's columns: PostgreSQL knows them.
     if (Status ready = co_await EnsureUpstream(); !ready) co_return co_await RefuseInPlace(ready.error(), plan);
     const Plan& asked = plan->kind == Plan::Kind::fetch ? *plan : shape;
-    pg::WriteDescribe(upstream_->out(), 'S', PrepareUpstream(asked.sql, asked.parameter_types));
+    pg::WriteDescribe(upstream_->out(), 'S', upstream_->Prepare(asked.sql, asked.parameter_types));
     sent_ = true;
     Reply reply;
     reply.kind = Reply::Kind::statement_described;

@@ -171,7 +171,6 @@ void Session::KeepDateStyle() {
 
 // ReadyForQuery: the batch is over, and outside a block its transaction with it.
 void Session::EndOfBatch(char status) {
-  unshared_ = 0;
   if (status == 'I') {
     if (failed_)
       settings_.Rollback();

@@ -34,8 +34,6 @@ std::vector<std::string> LiteralsOf(const Plan& plan, const BoundValues& values)
   return literals;
 }
 
-std::atomic<uint64_t> g_batches = 0;
-
 }  // namespace
 
 bool Session::MovesSettings(const Plan& plan) {
@@ -107,7 +105,7 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   }
   std::vector<int16_t> formats;
   ECLUSE_CO_OK(ResultFormats(Shape(plan), portal->formats, &formats));
-  std::string_view statement = PrepareUpstream(plan.sql, plan.parameter_types);
+  std::string_view statement = upstream_->Prepare(plan.sql, plan.parameter_types);
   AppendBind(upstream_->out(), portal->upstream_name, statement, message, formats);
   sent_ = true;
   Reply reply;
@@ -147,7 +145,7 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
   std::string parameters = SelectParameters(message, resolve->parameters);
   CHECK(pg::ReadBind(parameters, &selected));
   Upstream& upstream = *upstream_;
-  std::string_view statement = PrepareUpstream(resolve->sql, {});
+  std::string_view statement = upstream.Prepare(resolve->sql, {});
   std::string name = NextPortalName();
   AppendBind(upstream.out(), name, statement, selected, {});
   pg::WriteExecute(upstream.out(), name, 0);
@@ -190,8 +188,8 @@ void Session::ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows) {
   guarded_pending_ = guarded_pending_ || plan.guarded;
   touched_ = touched_ || plan.guarded;
   // Whatever becomes of it: currval() would tell the next of what it drew.
-  residue_ = residue_ || plan.draws_sequence || IsWrite(plan) || plan.kind == Plan::Kind::copy_in;
-  if (MovesSettings(plan)) unshared_ = ++g_batches;
+  residue_ = residue_ || plan.draws_sequence || IsWrite(plan);
+  if (MovesSettings(plan)) upstream_->SettingsMayMove();
   portal->executing = true;
   Reply reply;
   reply.kind = Reply::Kind::executed;
@@ -256,7 +254,7 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
     Status recorded = co_await counted->delivery->Refuse(fits.error());
     co_return Refuse(recorded ? fits.error() : recorded.error());
   }
-  std::string_view statement = PrepareUpstream(counted->plan->sql, counted->plan->parameter_types);
+  std::string_view statement = upstream_->Prepare(counted->plan->sql, counted->plan->parameter_types);
   AppendBind(upstream_->out(), counted->upstream_name, statement, message, formats);
   pg::WriteExecute(upstream_->out(), counted->upstream_name, 0);
   upstream_->WriteClose('P', counted->upstream_name);

@@ -143,7 +143,6 @@ class Session : public std::enable_shared_from_this<Session> {
   void ReleaseUpstream(Residue residue);
   boost::asio::awaitable<void> AwaitCancel();
   boost::asio::awaitable<void> LoseUpstream(std::string why);
-  std::string_view PrepareUpstream(const std::string& sql, std::span<const Oid> types);
 
   // extended_query.cc: Parse, Bind, Describe, Execute, Close, Sync
   boost::asio::awaitable<void> OnParse(pg::Frame frame);
@@ -256,7 +255,6 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<const Caller> caller_;
 
   UpstreamLease upstream_;
-  uint64_t unshared_ = 0;  // settings moved in this batch: what is prepared now is read as nobody else's is
   std::deque<Reply> queue_;
   std::map<std::string, Prepared, std::less<>> statements_;
   std::map<std::string, std::shared_ptr<Portal>, std::less<>> portals_;

@@ -77,7 +77,7 @@ awaitable<void> Session::OnQuery(std::string text) {
     }
     upstream_->WriteQuery(plan->sql);
     sent_ = true;
-    residue_ = residue_ || plan->draws_sequence || IsWrite(*plan);
+    residue_ = residue_ || plan->draws_sequence;  // it writes to nobody, or it would not be relayed
     Reply reply;
     reply.kind = Reply::Kind::queried;
     reply.same_text = plan->sql == text;

@@ -102,10 +102,10 @@ void AppendCharged(std::string& out, const EntryDraft& draft) {
   out += ',';
 }
 
-// The statement's text stops at limits::kStatementText bytes, also as it is written.
-std::string_view StatementStart(std::string_view text) {
-  std::string_view start = CutUtf8(text, limits::kStatementText);
-  while (JsonStringSize(start) > limits::kStatementText + 2) start = CutUtf8(start, start.size() * 3 / 4);
+// As much of a text as takes at most `bytes` also as it is written.
+std::string_view StartOf(std::string_view text, size_t bytes) {
+  std::string_view start = CutUtf8(text, bytes);
+  while (JsonStringSize(start) > bytes + 2) start = CutUtf8(start, start.size() * 3 / 4);
   return start;
 }
 
@@ -113,7 +113,7 @@ void AppendStatement(std::string& out, const EntryDraft& draft) {
   if (draft.fingerprint == 0 && draft.statement.empty()) return;
   Member(out, "statement");
   out += fmt::format("{{\"fingerprint\":\"{:016x}\",", draft.fingerprint);
-  std::string_view start = StatementStart(draft.statement);
+  std::string_view start = StartOf(draft.statement, limits::kStatementText);
   if (start.size() < draft.statement.size()) TextMember(out, "sha256", Sha256Hex(draft.statement));
   TextMember(out, "text", start);
   Close(out, '}');
@@ -190,7 +190,7 @@ std::string SealedPlain(const EntryDraft& draft) {
   TextMember(out, "actor", draft.actor);
   TextMember(out, "address", draft.address);
   AppendLiterals(out, draft);
-  TextMember(out, "message", CutUtf8(draft.message, limits::kEntryMember));
+  TextMember(out, "message", StartOf(draft.message, limits::kEntryMember));
   TextMember(out, "reference", draft.reference);
   AppendSubjects(out, draft);
   if (out.size() == 1) return {};
@@ -298,7 +298,7 @@ Result<RenderedEntry> RenderEntry(const EntryDraft& draft, const EntryOrigin& or
   TextMember(out, "policy", draft.policy);
   TextMember(out, "principal", draft.principal);
   TextMember(out, "purpose", draft.purpose);
-  TextMember(out, "reason", CutUtf8(draft.reason, limits::kEntryMember));
+  TextMember(out, "reason", StartOf(draft.reason, limits::kEntryMember));
   TextMember(out, "register", origin.register_name);
   TextMember(out, "role", draft.role);
   NumberMember(out, "rows", draft.rows);

@@ -303,12 +303,15 @@ TEST_F(ApplyTest, TriggersThatReachOutAreRefused) {
     CREATE TRIGGER audit BEFORE UPDATE ON taj.person FOR EACH ROW EXECUTE FUNCTION taj.audit())");
   ExpectProblem(std::string(kPolicy), "the trigger audit runs taj.audit");
   // A hidden column beside another: what the trigger makes of both tells of it, however it is written.
-  for (const char* body : {"NEW.height := NEW.height + length(NEW.photo)", "NEW . height = new.\"photo\" || NEW.height",
-                           "IF NEW IS DISTINCT FROM OLD THEN NEW.height := 1; END IF",
-                           "NEW.height := /* NEW.x */ length(NEW::text)", "NEW.height := (row(OLD.*) IS NULL)::int"}) {
+  for (const char* body :
+       {"NEW.height := NEW.height + length(NEW.photo)", "NEW . height = new.\"photo\" || NEW.height",
+        "IF NEW IS DISTINCT FROM OLD THEN NEW.height := 1; END IF", "NEW.height := /* NEW.x */ length(NEW::text)",
+        "NEW.height := (row(OLD.*) IS NULL)::int", "NEW.family_name := left(NEW.photo, 9)",
+        "IF length(NEW.photo) > 9 THEN NEW.phone = ''; END IF", "NEW.photo := $$it's$$ || NEW.height || $$'$$",
+        "NEW.photo := E'\\'' || NEW.height || E'\\''"}) {
     server.Run("owner", database_,
-               std::string("CREATE OR REPLACE FUNCTION taj.audit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ") +
-                   body + "; RETURN NEW; END$$");
+               std::string("CREATE OR REPLACE FUNCTION taj.audit() RETURNS trigger LANGUAGE plpgsql AS $body$BEGIN ") +
+                   body + "; RETURN NEW; END$body$");
     ExpectProblem(std::string(kPolicy), "the trigger audit runs taj.audit");
   }
   for (const char* body : {"NEW.photo := lower(NEW.photo)", "NEW.changed = now(); NEW.height := 1 -- SELECT NEW\n"}) {

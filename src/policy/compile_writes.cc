@@ -137,17 +137,24 @@ std::vector<std::string> WordsOf(std::string_view source) {
   return words;
 }
 
-// Whether a trigger's function reaches beyond the row it was called for, or puts a column of it that `clear` does not
-// hold together with another: an error, or what it stores, would then tell of the hidden one. One column by itself
-// tells nothing that trying other values could find out.
-bool ReachesOut(const CatalogTrigger& trigger, const std::set<std::string>& clear) {
-  if (trigger.language != "plpgsql") return true;
+// Whether a trigger's function reaches beyond the row it was called for, or brings a column of it that the role does
+// not read clear together with another that it reads, or that the role may read afterwards: an error, or what it
+// stores, would then tell of the hidden one. A hidden column that is read and set by itself (put into lower case, say)
+// tells of nothing that trying other values could find out.
+bool ReachesOut(const CatalogTrigger& trigger, const std::map<std::string, Mask>& masks) {
+  // What is quoted in ways that are not looked into here may hold anything.
+  if (trigger.language != "plpgsql" || trigger.source.find_first_of("$\\") != std::string::npos) return true;
   constexpr std::array<std::string_view, 12> kReaching{"select", "insert", "update", "delete", "perform", "execute",
                                                        "raise",  "merge",  "notify", "call",   "copy",    "query"};
-  constexpr std::array<std::string_view, 6> kBeginning{";", "begin", "then", "else", "loop", ">"};
+  constexpr std::array<std::string_view, 5> kBeginning{";", "begin", "then", "else", "loop"};
   const std::vector<std::string> words = WordsOf(trigger.source);
   auto at = [&](size_t i) { return i < words.size() ? std::string_view(words[i]) : std::string_view(); };
-  std::set<std::string> reads;
+  auto is = [&](const std::string& column, Mask::Kind kind) {
+    auto mask = masks.find(column);
+    return (mask == masks.end() ? Mask::Kind::hidden : mask->second.kind) == kind;
+  };
+  bool hidden = false;
+  std::set<std::string> told;
   for (size_t i = 0; i < words.size(); ++i) {
     if (std::ranges::find(kReaching, at(i)) != kReaching.end()) return true;
     if (at(i) != "new" && at(i) != "old") continue;
@@ -157,22 +164,21 @@ bool ReachesOut(const CatalogTrigger& trigger, const std::set<std::string>& clea
     }
     const bool begins = i == 0 || std::ranges::find(kBeginning, at(i - 1)) != kBeginning.end();
     const bool assigned = begins && (at(i + 3) == ":=" || at(i + 3) == "=");
-    if (!assigned) reads.insert(words[i + 2]);
+    const std::string column(at(i + 2));
+    hidden = hidden || (!assigned && !is(column, Mask::Kind::clear));
+    if (!assigned || !is(column, Mask::Kind::hidden)) told.insert(column);
   }
-  return reads.size() > 1 && std::ranges::any_of(reads, [&](const auto& column) { return !clear.contains(column); });
+  return hidden && told.size() > 1;
 }
 
 void CheckTriggers(const Written& written) {
-  std::set<std::string> clear;
-  for (const auto& [column, mask] : written.role.read.at(written.table.name)) {
-    if (mask.kind == Mask::Kind::clear) clear.insert(column);
-  }
+  const auto& masks = written.role.read.at(written.table.name);
   for (const CatalogTrigger& trigger : written.real.triggers) {
     const bool fires = (trigger.on_insert && !written.right.insert_columns.empty()) ||
                        (trigger.on_update && !written.right.update_columns.empty()) ||
                        (trigger.on_delete && written.right.may_delete);
     if (!fires || written.compiler.policy->functions.contains(trigger.function)) continue;
-    if (!trigger.definer && !ReachesOut(trigger, clear)) continue;
+    if (!trigger.definer && !ReachesOut(trigger, masks)) continue;
     written.compiler.Problem(
         written.role.mark,
         written.What() + ": the trigger " + trigger.name + " runs " + trigger.function +

@@ -1,5 +1,5 @@
-// Scan, parse, resolve, splice and verify any bytes as a statement. What passes as guarded must carry its people, and its
-// rewritten text must pass the scanner again.
+// Scan, parse, resolve, splice and verify any bytes as a statement. What passes as guarded must carry its people, and
+// its rewritten text must pass the scanner again.
 #include <cstdint>
 #include <string_view>
 

@@ -159,6 +159,8 @@ def test_a_right_to_try_a_hidden_column_is_refused(make_gate, case):
                                     "CREATE TABLE x.leafkey2 PARTITION OF x.leafkey FOR VALUES IN (77)"], ids=["check", "index", "partition"])
 def test_a_partition_altered_afterwards_is_drift(make_gate, change):
     gate = build(make_gate, ("drift" + change.split()[1] + change.split()[2][-1]).lower(), writer("writer", "x.leafkey"), {"writer": "writer"}).prepare()
+    gate.serve()
+    gate.stop()
     with gate.postgres.owner(gate.database) as c:
         c.execute(change)
     with pytest.raises(RuntimeError) as refused:

@@ -113,27 +113,35 @@ def victim(g, sql):
         return said.rows[0][0]
 
 
-def test_one_accounts_datestyle_does_not_reach_another_by_set_local_default(g):
-    sql = AMBIGUOUS.format("a")
+@pytest.mark.parametrize("way", ["set local default", "discard in a pipeline"])
+def test_one_accounts_datestyle_does_not_reach_another(g, way):
+    sql = AMBIGUOUS.format("a" if way == "set local default" else "b")
     with g.wire("prober") as c:
         c.query("SET datestyle = 'ISO, DMY'")
-        c.query("BEGIN")
-        c.query("SET LOCAL datestyle TO DEFAULT")
-        c.query("COMMIT")
+        if way == "set local default":
+            for each in ("BEGIN", "SET LOCAL datestyle TO DEFAULT", "COMMIT"):
+                assert not c.query(each).errors
+        else:
+            c.send(parse("SELECT 1"), bind(), execute(), parse("DISCARD ALL"), bind(), execute(), parse(sql), bind(), execute(), SYNC)
+            assert c.outcome().sqlstate == "25001"
         assert c.extended(sql).rows == [(b"2024-02-01",)]
     time.sleep(0.5)
     assert victim(g, sql) == b"2024-01-02"
 
 
-def test_one_accounts_datestyle_does_not_reach_another_by_discard_in_a_pipeline(g):
-    sql = AMBIGUOUS.format("b")
-    with g.wire("prober") as c:
+def test_no_comment_of_ones_own_passes_for_another_datestyle(g):
+    sql = AMBIGUOUS.format("e")
+    with g.wire("second") as c:
         c.query("SET datestyle = 'ISO, DMY'")
-        c.send(parse("SELECT 1"), bind(), execute(), parse("DISCARD ALL"), bind(), execute(), parse(sql), bind(), execute(), SYNC)
-        assert c.outcome().sqlstate == "25001"
-        assert c.extended(sql).rows == [(b"2024-02-01",)]
+        zone, style = (c.query(f"SHOW {name}").rows[0][0].decode() for name in ("timezone", "intervalstyle"))
+    reading = f"ISO, DMY;{style};{zone};"
+    for mark in (reading, reading.encode().hex()):
+        with g.wire("prober") as c:
+            assert c.extended(f"{sql}\n/*{mark}*/").rows == [(b"2024-01-02",)]
     time.sleep(0.5)
-    assert victim(g, sql) == b"2024-01-02"
+    with g.wire("second") as c:
+        c.query("SET datestyle = 'ISO, DMY'")
+        assert c.extended(sql).rows == [(b"2024-02-01",)]
 
 
 def test_one_accounts_datestyle_does_not_reach_another_by_its_parts(g):
@@ -269,17 +277,25 @@ def raw_ledger(gate):
                                  "SELECT * FROM taj.person WHERE nir = E'\\\\xZanzibarov'::nope",
                                  "SELECT * FROM taj.person -- Zanzibarov\nWHERE nope = 1",
                                  "SELECT * FROM taj.person /* Zanzibarov */ LIMIT 1",
-                                                                  ])
+                                 ])
 def test_no_literal_stands_in_clear_in_the_ledger(g, sql):
-    gate = g
-    before = raw_ledger(gate).lower().count(b"zanzibarov")
-    with gate.wire("prober") as c:
+    entries = len(g.ledger())
+    before = raw_ledger(g).lower().count(b"zanzibarov")
+    with g.wire("prober") as c:
         said = c.query(sql)
     time.sleep(1)
-    data = raw_ledger(gate)
+    data = raw_ledger(g)
     n = data.lower().count(b"zanzibarov") - before
     at = data.lower().rfind(b"zanzibarov")
     assert n == 0, data[max(0, at - 250):at + 60]
+    told = [e["message"] for e in g.ledger()[entries:] if e["kind"] == "refusal" and "count" not in e]
+    assert told in ([], [e["M"] for e in said.errors])  # none: the same rule has refused the same account this minute
+
+
+def test_what_was_refused_is_sealed_in_the_ledger(g):
+    with g.wire("second") as c:
+        assert c.query("SET ecluse.purpose = 'Zanzibarov'").errors
+    g.wait_for(lambda: "the purpose Zanzibarov is not one of role prober" in [e.get("message") for e in g.ledger()])
 
 
 SETTABLE = ["DateStyle", "TimeZone", "IntervalStyle", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
@@ -367,19 +383,57 @@ def test_a_named_portal_ends_with_commit_in_a_pipeline(g):
         assert not said.errors, said.errors
 
 
+def test_a_portal_behind_commit_in_pieces(g):
+    """COMMIT ends the portals bound before it, and not the one bound after it, however the bytes arrive."""
+    with g.wire("prober") as c:
+        c.send(parse("SELECT 1", name="one"), parse("COMMIT"), bind(), execute(), bind(statement="one"), FLUSH)
+        time.sleep(0.3)
+        c.send(execute(), SYNC)
+        said = c.outcome()
+        assert not said.errors, said.errors
+        assert said.rows == [(b"1",)]
+
+
+def test_what_a_session_is_told_to_do_by_default_stays_when_its_connection_changes(g):
+    with g.wire("clerk") as c:
+        c.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        c.query("SET default_transaction_read_only = off")
+        time.sleep(7)
+        assert c.query("SHOW default_transaction_read_only").rows == [(b"off",)]
+        c.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        time.sleep(7)
+        assert c.query("SHOW default_transaction_read_only").rows == [(b"on",)]
+
+
+def test_a_postgresql_that_answers_no_more_holds_nobody(g):
+    """Its client has gone, it does not hear of its cancellation: the gate cuts the connection off."""
+    with g.wire("prober") as c:
+        pid = int(c.query("SELECT pg_backend_pid()").rows[0][0]) if not c.query("BEGIN").errors else 0
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            c.send(message("Q", cstring("SELECT 1")))
+            time.sleep(0.3)
+            c.socket.close()
+            g.wait_for(lambda: "lost PostgreSQL" in g.log_text(), 30)
+            with g.wire("second") as other:
+                assert other.query("SELECT 2").rows == [(b"2",)]
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_modes_of_what_lies_in_the_data_folder(g):
     loose = [os.path.join(f, n) for f, ds, fs in os.walk(g.data) for n in ds + fs if os.lstat(os.path.join(f, n)).st_mode & 0o077]
     assert not loose
 
 
-@pytest.mark.parametrize("args", [["add", "x\ny"], ["add", "../x"], ["add", "x", "--organisation", "a\n\x1b[2Jb"], ["add", "z", "--organisation", "caf\udce9"]])
-def test_odd_accounts(g, args):
-    gate = g
-    more = [] if "--organisation" in args else ["--organisation", "o"]
-    done = subprocess.run([gates.BINARY, "account", *args, *more, "--role", "prober", "--password-stdin", "--config", gate.config], input=b"long password\n", capture_output=True)
-    done = subprocess.run([gates.BINARY, "account", "list", "--config", gate.config], capture_output=True)
-    time.sleep(3)
-    assert b"\x1b" not in done.stdout
-    with gate.wire("prober") as c:
+@pytest.mark.parametrize("name,organisation", [("x\ny", "o"), ("../x", "o"), ("x", "a\n\x1b[2Jb"), ("z", "caf\udce9")])
+def test_odd_accounts(g, name, organisation):
+    done = subprocess.run([gates.BINARY, "account", "add", name, "--organisation", organisation, "--role", "prober",
+                           "--password-stdin", "--config", g.config], input=b"long password\n", capture_output=True)
+    assert done.returncode != 0 and done.stderr, done
+    listed = subprocess.run([gates.BINARY, "account", "list", "--config", g.config], capture_output=True)
+    assert listed.returncode == 0 and b"\x1b" not in listed.stdout
+    with g.wire("prober") as c:
         assert c.query("SELECT 1").rows
-    assert not [e for e in gate.log_text().splitlines() if " error " in e]
+    assert not [line for line in g.log_text().splitlines() if " error " in line]

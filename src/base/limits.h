@@ -93,7 +93,14 @@ inline constexpr auto kClockCheck = 1s;                  // between looks at the
 inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
 inline constexpr size_t kNodeName = 255;                  // of the gate, in its ledger's origin
+inline constexpr auto kCheckpointEveryMax = std::chrono::seconds(3'600);
+inline constexpr size_t kTilesUnsynced = 256;             // open at once before a sync
+inline constexpr uint64_t kTreeRoom = 16 * 1024 * 1024;  // with less of it free, a failed write of tiles is tried again
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks, key operations, alerts and approvals
+
+// Notes, checkpoints and proofs (tlog/).
+inline constexpr size_t kNote = 64 * 1024;
+inline constexpr size_t kNoteSignatures = 64;
 
 // Running (server/).
 inline constexpr auto kDrain = 30s;     // transactions may take this long to end when the gate stops

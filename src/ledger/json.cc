@@ -3,34 +3,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/utf8.h"
+
 namespace ecluse {
 namespace {
-
-struct Character {
-  uint32_t code = 0;  // U+FFFD where the bytes are not well formed
-  size_t size = 1;    // bytes read
-  bool good = false;
-};
-
-// The first character of a text that is not empty (Unicode 15, table 3-7).
-Character Next(std::string_view text) {
-  auto at = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0u; };
-  uint32_t first = at(0);
-  if (first < 0x80) return {first, 1, true};
-  size_t size = first >= 0xC2 && first <= 0xDF   ? 2
-                : first >= 0xE0 && first <= 0xEF ? 3
-                : first >= 0xF0 && first <= 0xF4 ? 4
-                                                 : 0;
-  if (size == 0) return {0xFFFD, 1, false};
-  uint32_t code = first & (0x7Fu >> size);
-  for (size_t i = 1; i < size; ++i) {
-    if ((at(i) & 0xC0) != 0x80) return {0xFFFD, 1, false};
-    code = code << 6 | (at(i) & 0x3F);
-  }
-  bool overlong = (size == 3 && code < 0x800) || (size == 4 && code < 0x10000);
-  if (overlong || (code >= 0xD800 && code < 0xE000) || code > 0x10FFFF) return {0xFFFD, 1, false};
-  return {code, size, true};
-}
 
 // The two-character escape of a byte, or 0.
 char ShortEscape(uint8_t c) {
@@ -67,7 +43,7 @@ void Pieces(std::string_view text, Emit emit) {
     if (run > 0) emit(text.substr(0, run));
     text.remove_prefix(run);
     if (text.empty()) return;
-    Character c = Next(text);
+    Utf8Character c = NextUtf8(text);
     if (!c.good) {
       emit("\xEF\xBF\xBD");
     } else if (c.code >= 0x80) {
@@ -107,7 +83,7 @@ void AppendJsonInteger(std::string& out, int64_t value) {
 
 bool JsonNameLess(std::string_view a, std::string_view b) {
   while (!a.empty() && !b.empty()) {
-    Character x = Next(a), y = Next(b);
+    Utf8Character x = NextUtf8(a), y = NextUtf8(b);
     if (x.code != y.code) {
       // A surrogate pair sorts by its first half, below U+E000 to U+FFFF.
       auto unit = [](uint32_t code) { return code >= 0x10000 ? 0xD7C0 + (code >> 10) : code; };

@@ -121,6 +121,10 @@ class MachineFiles final : public FileSystem {
     if (unlink(path.c_str()) != 0) return Failed("remove", path);
     return {};
   }
+  Status RemoveDirectory(const std::string& path) override {
+    if (rmdir(path.c_str()) != 0) return Failed("remove the folder", path);
+    return {};
+  }
   Status MakeDirectory(const std::string& path) override {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Failed("make the folder", path);
     return {};
@@ -231,8 +235,13 @@ Status ReplaceFile(FileSystem& files, const std::string& path, std::string_view 
 }
 
 Status PreparePrivateFolder(FileSystem& files, const std::string& path) {
-  ECLUSE_OK(files.MakeDirectory(path));
   ECLUSE_TRY(auto info, files.Find(path));
+  if (!info) {
+    ECLUSE_OK(files.MakeDirectory(path));
+    const size_t slash = path.rfind('/');
+    if (slash != std::string::npos) ECLUSE_OK(files.SyncDirectory(slash == 0 ? "/" : path.substr(0, slash)));
+    ECLUSE_TRY(info, files.Find(path));
+  }
   if (!info) return std::unexpected(IoError("look at", path, ENOENT));
   if (!info->directory)
     return Fail(sqlstate::kIo, fmt::format("{} is not a folder", path), "move it away, or correct gate.data_dir",

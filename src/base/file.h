@@ -59,8 +59,9 @@ class FileSystem {
   virtual Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) = 0;
   virtual Status Rename(const std::string& from, const std::string& to) = 0;  // rename(2): replaces `to`
   virtual Status Remove(const std::string& path) = 0;                         // unlink(2)
-  virtual Status MakeDirectory(const std::string& path) = 0;  // mkdir(2), mode 0700; fine where it exists already
-  virtual Status SyncDirectory(const std::string& path) = 0;  // open, fsync(2), close
+  virtual Status MakeDirectory(const std::string& path) = 0;    // mkdir(2), mode 0700; fine where it exists already
+  virtual Status RemoveDirectory(const std::string& path) = 0;  // rmdir(2)
+  virtual Status SyncDirectory(const std::string& path) = 0;    // open, fsync(2), close
   // Names in a folder, sorted, without "." and "..".
   virtual Result<std::vector<std::string>> List(const std::string& path) = 0;
   // stat(2); nullopt where nothing has that name.
@@ -83,7 +84,7 @@ Result<std::string> ReadWholeFile(FileSystem& files, const std::string& path, si
 // path.
 Status ReplaceFile(FileSystem& files, const std::string& path, std::string_view content);
 
-// Makes `path` (mode 0700) where it is missing, and refuses one that group or others may enter.
+// Makes `path` (mode 0700), durably, where it is missing, and refuses one that group or others may enter.
 Status PreparePrivateFolder(FileSystem& files, const std::string& path);
 
 }  // namespace ecluse

@@ -5,6 +5,8 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "ledger/entries.h"
+
 namespace ecluse {
 namespace {
 
@@ -58,8 +60,8 @@ Result<int64_t> AcceptedLag(const SegmentFolder& folder) {
   if (!text.starts_with(kHeader)) return 0;
   auto seq = static_cast<uint64_t>(NumberAt(std::string_view(text).substr(kHeader.size())));
   int64_t lag = 0;
-  ECLUSE_OK(VisitEntries(folder, seq, UINT64_MAX, [&](const Record& record, Place) {
-    lag = LagIn(record.entry);
+  ECLUSE_OK(Entries(folder).Visit(seq, UINT64_MAX, [&](const EntryView& entry) {
+    lag = LagIn(entry.json);
     return false;
   }));
   return lag;

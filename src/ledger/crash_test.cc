@@ -6,6 +6,7 @@
 
 #include "ledger/sim_files.h"
 #include "ledger/testing.h"
+#include "ledger/verify.h"
 
 namespace ecluse {
 namespace {
@@ -86,18 +87,50 @@ class CrashTest : public testing::TestWithParam<std::tuple<SimFault, bool>> {
   spdlog::level::level_enum spdlog_level_{};
 };
 
-LedgerOptions Simulated(LedgerFolder& folder, SimFiles& files) {
+// Checkpoints that the world has been told of.
+struct Published {
+  std::mutex mutex;
+  std::vector<std::string> notes;
+};
+
+LedgerOptions Simulated(LedgerFolder& folder, SimFiles& files, Published* published = nullptr) {
   LedgerOptions options = folder.options();
+  options.checkpoint_every = std::chrono::milliseconds(4);
+  if (published != nullptr) {
+    options.publish = [published](const std::string& note, const Checkpoint&) -> Status {
+      std::lock_guard lock(published->mutex);
+      published->notes.push_back(note);
+      return {};
+    };
+  }
   options.files = &files;
   options.segment_bytes = 128 * 1024;
   return options;
+}
+
+// The tree is whole, covers every entry, and goes on from every checkpoint that the world was ever told of.
+void VerifyTree(LedgerFolder& folder, SimFiles& files, const Published& published) {
+  VerifyOptions options;
+  options.folder.files = &files;
+  options.folder.path = folder.data() + "/ledger";
+  options.threads = 1;
+  options.patience = std::chrono::milliseconds(0);
+  EXPECT_GE(published.notes.size(), 3u);
+  for (const std::string& note : published.notes) {
+    options.from = note;
+    auto verified = VerifyLedger(options);
+    ASSERT_TRUE(verified) << verified.error().message;
+    for (const Finding& one : verified->findings) ADD_FAILURE() << one.entry.value_or(UINT64_MAX) << ": " << one.what;
+    EXPECT_EQ(verified->checkpoint.size, verified->entries);
+  }
 }
 
 // One life with a fault at its Nth call, then another without: false where the fault was never reached.
 bool OneLife(SimFault fault, bool power, uint32_t seed) {
   LedgerFolder folder(true);
   SimFiles files;
-  LedgerOptions options = Simulated(folder, files);
+  Published published;
+  LedgerOptions options = Simulated(folder, files, &published);
   Acknowledged acknowledged;
   {
     auto ledger = Ledger::Open(options, folder.keys());
@@ -123,6 +156,8 @@ bool OneLife(SimFault fault, bool power, uint32_t seed) {
   Work(folder, **ledger, acknowledged, "after");
   EXPECT_GE(acknowledged.by_seq.size(), 12u) << "a ledger that was recovered works";
   Verify(**ledger, acknowledged);
+  ledger->reset();
+  VerifyTree(folder, files, published);
   return hit;
 }
 

@@ -16,9 +16,11 @@ class DamageTest : public testing::Test {
   void SetUp() override { Log().set_level(spdlog::level::off); }
   void TearDown() override { Log().set_level(spdlog::level::info); }
 
-  void Fill(int entries) {
+  void Fill(int entries, bool large = false) {
     auto ledger = folder_.Open();
-    for (int i = 0; i < entries; ++i) ASSERT_TRUE(ledger->AppendAndWait(SomeDraft(std::to_string(i))));
+    EntryDraft draft = SomeDraft();
+    if (large) draft.literals.assign(200, std::string(100, 'x'));
+    for (int i = 0; i < entries; ++i) ASSERT_TRUE(ledger->AppendAndWait(draft));
   }
   void Flip(const std::string& path, size_t at) {
     auto content = ReadWholeFile(RealFiles(), path, 1 << 30).value();
@@ -98,7 +100,7 @@ TEST_F(DamageTest, EveryBitOfAnAcknowledgedRecordCounts) {
   EXPECT_TRUE(folder_.TryOpen()) << "undamaged it opens";
 }
 
-TEST_F(DamageTest, ALostLastEntryIsKnownToTheIndex) {
+TEST_F(DamageTest, ALostLastEntryIsKnownToTheIndexAndTheCheckpoint) {
   Fill(5);
   auto content = ReadWholeFile(RealFiles(), folder_.segment(1), 1 << 30).value();
   size_t last = kSegmentHeader;
@@ -107,13 +109,17 @@ TEST_F(DamageTest, ALostLastEntryIsKnownToTheIndex) {
   }
   Flip(folder_.segment(1), last + 60);
   ExpectRefused("the index knows of one more");
-  // Without the index nothing tells a damaged last entry from one whose write a crash cut short.
   std::filesystem::remove_all(folder_.data() + "/index");
+  ExpectRefused("the checkpoint covers one more");
+  // Without both nothing here tells a damaged last entry from one whose write a crash cut short: checkpoints that have
+  // left the machine do.
+  std::filesystem::remove_all(folder_.data() + "/index");
+  std::filesystem::remove(folder_.data() + "/ledger/checkpoint");
   EXPECT_TRUE(folder_.TryOpen());
 }
 
 TEST_F(DamageTest, MissingSwappedAndShortSegmentsAreRefused) {
-  Fill(600);
+  Fill(60, true);  // too few for a bundle: the segments are all there is
   ASSERT_TRUE(std::filesystem::exists(folder_.segment(3)));
   std::filesystem::rename(folder_.segment(2), folder_.data() + "/away");
   ExpectRefused("missing");
@@ -128,7 +134,7 @@ TEST_F(DamageTest, MissingSwappedAndShortSegmentsAreRefused) {
 }
 
 TEST_F(DamageTest, AFlippedBitInAnOldSegmentIsFoundWhenItIsRead) {
-  Fill(600);
+  Fill(60, true);
   Flip(folder_.segment(1), RecordAt(folder_.segment(1), 5) + 100);
   auto ledger = folder_.Open();
   auto done = ledger->Replay(0, [](const StoredEntry&) { return true; });

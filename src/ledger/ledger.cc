@@ -11,12 +11,14 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "ledger/accepted_clock.h"
+#include "ledger/entries.h"
 #include "ledger/open_entry.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
 #include "ledger/recovery.h"
 #include "ledger/render.h"
 #include "ledger/segment.h"
+#include "ledger/tree_writer.h"
 #include "ledger/writer.h"
 
 namespace ecluse {
@@ -74,10 +76,13 @@ struct Ledger::Impl {
   std::unique_ptr<People> people;
   int64_t ahead = 0;  // of entries' times, from the wall clock
   std::unique_ptr<Writer> writer;
+  std::unique_ptr<TreeWriter> tree;
 
   ~Impl() {
     keys.OnKeyMade(nullptr);
-    writer.reset();  // writes what is queued, and tells `people`
+    if (writer) writer->Stop();  // writes what is queued, and tells `people` and `tree`
+    tree.reset();                // its last checkpoint covers that
+    writer.reset();
     people.reset();
   }
 
@@ -192,7 +197,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_OK(people->CatchUp(tail.next_seq));
 
   auto impl = std::unique_ptr<Impl>(
-      new Impl{options, keys, origin, folder, std::move(lock), std::move(people), ahead, nullptr});
+      new Impl{options, keys, origin, folder, std::move(lock), std::move(people), ahead, nullptr, nullptr});
   WriterOptions writing;
   writing.folder = folder;
   writing.clock = options.clock;
@@ -200,8 +205,22 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   writing.reserve_bytes = std::min<uint64_t>(limits::kReserveBytes, folder.segment_bytes / 4);
   writing.ahead = ahead;
   writing.alert = [to = impl.get()](std::string reason) { return to->RenderOwn(EntryKind::alert, std::move(reason)); };
-  writing.durable = [to = impl->people.get()](DurableNews news) { to->Durable(std::move(news)); };
+  TreeOptions hashing;
+  hashing.folder = folder;
+  hashing.signer = std::make_shared<const SigningKey>(options.register_name + "/" + options.node,
+                                                      SignatureType::ed25519, keys.SigningSeed());
+  hashing.every = options.checkpoint_every;
+  hashing.publish = options.publish;
+  hashing.behind = [to = impl.get()](bool behind) { to->writer->SetBehind(behind); };
+  hashing.leaving = [to = impl.get()](uint64_t first_left) { to->writer->Leaving(first_left); };
+  hashing.broken = [to = impl.get()](Error error) { to->writer->FailForGood(std::move(error)); };
+  ECLUSE_TRY(impl->tree, TreeWriter::Start(std::move(hashing), tail.next_seq));
+  writing.durable = [to = impl.get()](DurableNews news) {
+    to->tree->Grew(news.size);
+    to->people->Durable(std::move(news));
+  };
   ECLUSE_TRY(impl->writer, Writer::Start(std::move(writing), tail));
+  impl->tree->Begin();
   ECLUSE_OK(impl->AnnounceKeys());
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
 }
@@ -265,15 +284,19 @@ bool Ledger::healthy() const { return impl_->writer->healthy(); }
 
 uint64_t Ledger::size() const { return impl_->writer->size(); }
 
+Checkpoint Ledger::checkpoint() const { return impl_->tree->checkpoint(); }
+
+bool Ledger::WaitForCheckpoint() { return impl_->tree->WaitFor(size()); }
+
 Status Ledger::Replay(uint64_t first, const std::function<bool(const StoredEntry&)>& visit) {
-  return VisitEntries(impl_->folder, first, size(), [&](const Record& record, Place) {
-    StoredEntry entry{record.header.seq, EntryTime(record.entry), std::string(record.entry), {}};
-    if (auto opened = OpenSealed(record.entry, impl_->keys)) entry.opened = std::move(*opened);
+  return Entries(impl_->folder).Visit(first, size(), [&](const EntryView& read) {
+    StoredEntry entry{read.seq, EntryTime(read.json), std::string(read.json), {}};
+    if (auto opened = OpenSealed(read.json, impl_->keys)) entry.opened = std::move(*opened);
     return visit(entry);
   });
 }
 
-Result<uint64_t> Ledger::FirstSince(int64_t time) const { return FirstEntrySince(impl_->folder, size(), time); }
+Result<uint64_t> Ledger::FirstSince(int64_t time) const { return Entries(impl_->folder).FirstSince(size(), time); }
 
 Result<std::vector<std::pair<SubjectToken, SubjectKey>>> Ledger::KeysOf(std::span<const SubjectToken> tokens) {
   return impl_->people->KeysOf(tokens);

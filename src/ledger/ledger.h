@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "ledger/entry.h"
+#include "tlog/checkpoint.h"
 #include "vault/keys.h"
 
 namespace ecluse {
@@ -44,6 +45,9 @@ struct LedgerOptions {
   const Clock* clock = nullptr;  // null: the machine's
   FileSystem* files = nullptr;   // null: the real one
   uint64_t segment_bytes = 0;    // of a write-ahead segment, a multiple of 4096; 0: limits::kLedgerSegment
+  std::chrono::milliseconds checkpoint_every{1'000};
+  // Told of every checkpoint before it takes the last one's place; what it refuses stops the ledger. May block.
+  std::function<Status(const std::string& note, const Checkpoint& checkpoint)> publish;
 };
 
 // One entry read back. `json` is the canonical stored text; `opened` the JSON object that it seals, or empty where it
@@ -86,6 +90,10 @@ class Ledger {
   // True while appends can succeed. A ledger that has failed stays failed until the process restarts.
   bool healthy() const;
   uint64_t size() const;  // entries that are durable
+  // The last one signed: at most `checkpoint_every` behind size(), unless appends wait for it.
+  Checkpoint checkpoint() const;
+  // Waits until a checkpoint covers all that is durable now. False where the ledger has failed.
+  bool WaitForCheckpoint();
 
   // Every entry from `first` on that is durable now, in order, opened where the keys are there; people by their tokens,
   // 22 characters of base64url. Stops when `visit` returns false.

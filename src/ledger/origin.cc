@@ -15,6 +15,10 @@ constexpr size_t kFileLimit = 4'096;
 
 std::string PathOf(const SegmentFolder& folder) { return folder.path + "/origin"; }
 
+std::string OriginText(const LedgerId& id, const std::string& origin) {
+  return fmt::format("ecluse ledger v1\nid {}\norigin {}\n", HexEncode(id), origin);
+}
+
 }  // namespace
 
 Result<LedgerId> ReadOrigin(const SegmentFolder& folder, std::string* origin) {
@@ -31,6 +35,7 @@ Result<LedgerId> ReadOrigin(const SegmentFolder& folder, std::string* origin) {
     return LedgerDamaged(path + " is not an origin file");
   std::copy(bytes->begin(), bytes->end(), id.begin());
   *origin = origin_line.substr(7);
+  if (text != OriginText(id, *origin)) return LedgerDamaged(path + " is not spelled as an origin file is");
   return id;
 }
 
@@ -64,9 +69,7 @@ Result<bool> FindOrigin(SegmentFolder* folder, const std::string& register_name,
 }
 
 Status WriteOrigin(const SegmentFolder& folder, const std::string& register_name, const std::string& node) {
-  return ReplaceFile(
-      *folder.files, PathOf(folder),
-      fmt::format("ecluse ledger v1\nid {}\norigin {}/{}\n", HexEncode(folder.ledger), register_name, node));
+  return ReplaceFile(*folder.files, PathOf(folder), OriginText(folder.ledger, register_name + "/" + node));
 }
 
 }  // namespace ecluse

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "ledger/entries.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
@@ -37,8 +38,7 @@ std::string KeyOfAnnounced(std::string_view key_id) { return std::string("a").ap
 
 std::string Encode(const TokenValue& value) {
   std::string out(Text(value.key));
-  AppendU32(out, value.place.segment);
-  AppendU32(out, value.place.offset);
+  AppendU64(out, value.seq);
   return out;
 }
 
@@ -46,8 +46,7 @@ std::optional<TokenValue> Decode(std::string_view bytes) {
   TokenValue value;
   if (bytes.size() != value.key.size() + 8) return std::nullopt;
   std::memcpy(value.key.data(), bytes.data(), value.key.size());
-  value.place.segment = LoadU32(bytes.data() + value.key.size());
-  value.place.offset = LoadU32(bytes.data() + value.key.size() + 4);
+  value.seq = LoadU64(bytes.data() + value.key.size());
   return value;
 }
 
@@ -118,6 +117,14 @@ Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& key
   ECLUSE_TRY(auto persons,
              Store::Open(options.persons_path, options.fresh ? Store::Mode::create : Store::Mode::existing));
   ECLUSE_TRY(auto index, Store::Open(options.index_path, Store::Mode::create));
+  ECLUSE_TRY(auto meta, index->Get(index_format::kMeta));
+  ECLUSE_TRY(bool unused, index->Empty());
+  if (!meta && !unused && !options.fresh) {
+    Log().info("the ledger's index is of another version and is made again");
+    index.reset();
+    ECLUSE_OK(Store::Destroy(options.index_path));
+    ECLUSE_TRY(index, Store::Open(options.index_path, Store::Mode::create));
+  }
   if (options.fresh) {
     ECLUSE_TRY(bool nobody, persons->Empty());
     ECLUSE_TRY(bool nothing, index->Empty());
@@ -148,12 +155,13 @@ Status People::CatchUp(uint64_t size) {
     puts.clear();
     return done;
   };
-  ECLUSE_OK(VisitEntries(options_.folder, from, size, [&](const Record& record, Place place) {
+  Entries entries(options_.folder);
+  ECLUSE_OK(entries.Visit(from, size, [&](const EntryView& entry) {
     problem = [&]() -> Status {
       ++seen;
-      ECLUSE_TRY(auto announced, ReadKeyEntry(record.entry));
+      ECLUSE_TRY(auto announced, ReadKeyEntry(entry.json));
       if (announced) puts.emplace_back(index_format::KeyOfAnnounced(*announced), "");
-      ECLUSE_TRY(auto person, ReadPersonEntry(record.entry));
+      ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
       if (!person) return {};
       ECLUSE_TRY(auto wrapped, persons_->Get(Text(person->token)));
       if (!wrapped) {
@@ -165,7 +173,7 @@ Status People::CatchUp(uint64_t size) {
       SubjectKey key;
       keys_.SubjectKey(std::string_view(name).substr(0, colon), std::string_view(name).substr(colon + 1), key.data());
       puts.emplace_back(index_format::KeyOfSubject(key), Text(person->token));
-      puts.emplace_back(index_format::KeyOfToken(person->token), index_format::Encode({key, place}));
+      puts.emplace_back(index_format::KeyOfToken(person->token), index_format::Encode({key, entry.seq}));
       return {};
     }();
     if (problem && puts.size() >= 10'000) problem = flush();
@@ -286,7 +294,7 @@ Status People::WriteIndex(const DurableNews& news) {
   std::vector<std::pair<std::string, std::string>> puts;
   for (const Introduction& one : news.introduced) {
     puts.emplace_back(index_format::KeyOfSubject(one.key), Text(one.token));
-    puts.emplace_back(index_format::KeyOfToken(one.token), index_format::Encode({one.key, one.place}));
+    puts.emplace_back(index_format::KeyOfToken(one.token), index_format::Encode({one.key, one.seq}));
   }
   for (const std::string& id : news.announced) puts.emplace_back(index_format::KeyOfAnnounced(id), "");
   std::string meta;

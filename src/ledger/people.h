@@ -109,13 +109,13 @@ class People {
 
 // Keys and values of the index. docs/ledger_format.md, "Index".
 namespace index_format {
-inline constexpr std::string_view kMeta = "m";
+inline constexpr std::string_view kMeta = "v2";
 std::string KeyOfSubject(const SubjectKey& key);
 std::string KeyOfToken(const SubjectToken& token);
 std::string KeyOfAnnounced(std::string_view key_id);
 struct TokenValue {
   SubjectKey key{};
-  Place place;
+  uint64_t seq = 0;  // of the introduction
 };
 std::string Encode(const TokenValue& value);
 std::optional<TokenValue> Decode(std::string_view bytes);

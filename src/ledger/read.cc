@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "ledger/entries.h"
 #include "ledger/json.h"
 #include "ledger/ledger.h"
 #include "ledger/open_entry.h"
@@ -18,7 +19,7 @@ namespace {
 // Names of people as `space:id`: through the index where it knows them, else through introductions read on the way.
 class Names {
  public:
-  Names(const SegmentFolder& folder, const std::string& data_dir, KeyRing& keys) : folder_(folder), keys_(keys) {
+  Names(const SegmentFolder& folder, const std::string& data_dir, KeyRing& keys) : entries_(folder), keys_(keys) {
     // Without a store names stay tokens: reading what there is beats refusing.
     if (auto store = Store::Open(data_dir + "/keys/persons", Store::Mode::read_only)) persons_ = std::move(*store);
     if (auto store = Store::Open(data_dir + "/index", Store::Mode::read_only)) index_ = std::move(*store);
@@ -26,17 +27,17 @@ class Names {
     if (meta && *meta && (*meta)->size() == 24) indexed_ = LoadU64((*meta)->data());
   }
 
-  void Saw(const Record& record, Place place) {
-    if (record.header.seq < indexed_) return;
-    auto person = ReadPersonEntry(record.entry);
-    if (person && *person) seen_[(*person)->token] = place;
+  void Saw(const EntryView& entry) {
+    if (entry.seq < indexed_) return;
+    auto person = ReadPersonEntry(entry.json);
+    if (person && *person) seen_[(*person)->token] = entry.seq;
   }
 
   std::optional<std::string> NameOf(const SubjectToken& token) {
     if (auto known = recent_.find(token); known != recent_.end()) return known->second;
-    std::optional<Place> place = PlaceOf(token);
-    if (!place) return std::nullopt;
-    auto json = ReadPlace(folder_, *place);
+    std::optional<uint64_t> seq = IntroductionOf(token);
+    if (!seq) return std::nullopt;
+    auto json = entries_.Read(*seq);
     if (!json) return std::nullopt;
     auto name = NameIn(*json);
     if (recent_.size() >= limits::kNamesShown) recent_.clear();
@@ -55,30 +56,30 @@ class Names {
   }
 
  private:
-  std::optional<Place> PlaceOf(const SubjectToken& token) {
+  std::optional<uint64_t> IntroductionOf(const SubjectToken& token) {
     if (auto it = seen_.find(token); it != seen_.end()) return it->second;
     if (!index_) return std::nullopt;
     auto value = index_->Get(index_format::KeyOfToken(token));
     if (!value || !*value) return std::nullopt;
     auto decoded = index_format::Decode(**value);
-    return decoded ? std::optional(decoded->place) : std::nullopt;
+    return decoded ? std::optional(decoded->seq) : std::nullopt;
   }
 
-  const SegmentFolder& folder_;
+  Entries entries_;
   KeyRing& keys_;
   std::unique_ptr<Store> persons_, index_;
   uint64_t indexed_ = 0;
-  std::unordered_map<SubjectToken, Place, SubjectKeyHash> seen_;
+  std::unordered_map<SubjectToken, uint64_t, SubjectKeyHash> seen_;
   std::unordered_map<SubjectToken, std::string, SubjectKeyHash> recent_;
 };
 
-std::string Opened(const Record& record, Names& names, KeyRing& keys) {
-  if (auto name = names.NameIn(record.entry)) {
+std::string Opened(const EntryView& entry, Names& names, KeyRing& keys) {
+  if (auto name = names.NameIn(entry.json)) {
     std::string out = "{\"person\":";
     AppendJsonString(out, *name);
     return out + "}";
   }
-  auto opened = OpenSealed(record.entry, keys);
+  auto opened = OpenSealed(entry.json, keys);
   if (!opened || opened->empty()) return {};
   return WithNames(*opened, [&](const SubjectToken& token) { return names.NameOf(token); });
 }
@@ -94,13 +95,14 @@ Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, int64_t since,
                 "ledger.none");
   std::string origin;
   ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
-  ECLUSE_TRY(uint64_t first, FirstEntrySince(folder, UINT64_MAX, since));
+  Entries entries(folder);
+  ECLUSE_TRY(uint64_t first, entries.FirstSince(UINT64_MAX, since));
   std::optional<Names> names;
   if (keys != nullptr) names.emplace(folder, options.data_dir, *keys);
-  return VisitEntries(folder, first, UINT64_MAX, [&](const Record& record, Place place) {
-    if (names) names->Saw(record, place);
-    StoredEntry entry{record.header.seq, EntryTime(record.entry), std::string(record.entry), {}};
-    if (names) entry.opened = Opened(record, *names, *keys);
+  return entries.Visit(first, UINT64_MAX, [&](const EntryView& read) {
+    if (names) names->Saw(read);
+    StoredEntry entry{read.seq, EntryTime(read.json), std::string(read.json), {}};
+    if (names) entry.opened = Opened(read, *names, *keys);
     return visit(entry);
   });
 }

@@ -1,5 +1,6 @@
 #include "ledger/record.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/bytes.h"
@@ -90,6 +91,8 @@ std::optional<Record> ReadRecord(std::span<const uint8_t> bytes, const LedgerId&
   uint32_t crc = Crc32c(0, bytes.first(kChecksumAt));
   crc = Crc32c(crc, Checked(bytes.data(), header->length));
   if (crc != header->checksum) return std::nullopt;
+  const auto padding = bytes.first(RecordSize(header->length)).subspan(kRecordHeader + header->length);
+  if (std::ranges::any_of(padding, [](uint8_t byte) { return byte != 0; })) return std::nullopt;
   return Record{*header, {reinterpret_cast<const char*>(bytes.data()) + kRecordHeader, header->length}};
 }
 

@@ -84,7 +84,7 @@ Result<std::optional<uint64_t>> FirstSeq(const SegmentFolder& folder, const std:
   ECLUSE_TRY(size_t n, file->ReadAt(kSegmentHeader, bytes));
   auto header = ReadHeader(std::span(bytes).first(n));
   if (!header) return std::nullopt;
-  if (header->ledger != folder.ledger || (at == 0) != (header->seq == 0))
+  if (header->ledger != folder.ledger || (numbers[at] == 1) != (header->seq == 0))
     return LedgerDamaged(folder.PathOf(numbers[at]) + " does not belong where it is");
   return header->seq;
 }
@@ -127,8 +127,8 @@ Result<std::vector<uint64_t>> ListSegments(const SegmentFolder& folder, bool cle
     numbers.push_back(number);
   }
   std::sort(numbers.begin(), numbers.end());
-  for (size_t i = 0; i < numbers.size(); ++i)
-    if (numbers[i] != i + 1) return LedgerDamaged(folder.PathOf(i + 1) + " is missing");
+  for (size_t i = 1; i < numbers.size(); ++i)
+    if (numbers[i] != numbers[0] + i) return LedgerDamaged(folder.PathOf(numbers[0] + i) + " is missing");
   return numbers;
 }
 
@@ -181,31 +181,46 @@ Result<uint64_t> VisitSegment(const SegmentFolder& folder, uint64_t number,
   return offset;
 }
 
-Result<std::string> ReadPlace(const SegmentFolder& folder, Place place) {
-  ECLUSE_TRY(auto file, folder.files->Open(folder.PathOf(place.segment), OpenMode::read));
-  std::vector<uint8_t> bytes(RecordSize(limits::kEntry));
-  ECLUSE_TRY(size_t n, file->ReadAt(place.offset, bytes));
-  auto record = ReadRecord(std::span(bytes).first(n), folder.ledger);
-  if (!record) return LedgerDamaged(fmt::format("no record in segment {} at {}", place.segment, place.offset));
-  return std::string(record->entry);
+Result<std::optional<uint64_t>> FirstInSegments(const SegmentFolder& folder) {
+  ECLUSE_TRY(auto numbers, ListSegments(folder, false));
+  return FirstSeq(folder, numbers, 0);
+}
+
+Status RetireSegments(const SegmentFolder& folder, uint64_t bundled,
+                      const std::function<void(uint64_t first_left)>& leaving) {
+  ECLUSE_TRY(auto numbers, ListSegments(folder, false));
+  size_t going = 0;
+  for (; going + 1 < numbers.size(); ++going) {
+    ECLUSE_TRY(auto next, FirstSeq(folder, numbers, going + 1));
+    if (!next || *next > bundled) break;
+  }
+  if (going == 0) return {};
+  leaving(numbers[going]);
+  // One at a time, so that a crash leaves no gap.
+  for (size_t i = 0; i < going; ++i) {
+    ECLUSE_OK(folder.files->Remove(folder.PathOf(numbers[i])));
+    ECLUSE_OK(folder.files->SyncDirectory(folder.path));
+  }
+  return {};
 }
 
 Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
-                    const std::function<bool(const Record&, Place)>& visit) {
+                    const std::function<bool(const Record&)>& visit) {
   if (first >= end) return {};
   ECLUSE_TRY(auto numbers, ListSegments(folder, false));
   ECLUSE_TRY(size_t at, FindSegment(folder, numbers, first));
   ECLUSE_TRY(auto start, FirstSeq(folder, numbers, at));
+  if (start && *start > first)
+    return LedgerDamaged(fmt::format("entry {} is in no segment: the first begins at {}", first, *start));
   while (start) {
     ECLUSE_TRY(auto next_start, FirstSeq(folder, numbers, at + 1));
     uint64_t expected = *start;
     bool gap = false, stopped = false;
-    ECLUSE_TRY(uint64_t behind, VisitSegment(folder, numbers[at], [&](const Record& record, uint64_t offset) {
+    ECLUSE_TRY(uint64_t behind, VisitSegment(folder, numbers[at], [&](const Record& record, uint64_t) {
                  if (expected >= end) return false;
                  gap = record.header.seq != expected;
                  if (gap) return false;
-                 Place place{static_cast<uint32_t>(numbers[at]), static_cast<uint32_t>(offset)};
-                 stopped = expected >= first && !visit(record, place);
+                 stopped = expected >= first && !visit(record);
                  ++expected;
                  return !stopped;
                }));
@@ -223,7 +238,7 @@ Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
   return LedgerDamaged(fmt::format("{} holds fewer than {} entries", folder.path, end));
 }
 
-Result<uint64_t> FirstEntrySince(const SegmentFolder& folder, uint64_t end, int64_t time) {
+Result<uint64_t> SegmentBefore(const SegmentFolder& folder, int64_t time) {
   ECLUSE_TRY(auto numbers, ListSegments(folder, false));
   uint64_t first = 0;
   size_t low = 0, high = numbers.size();
@@ -241,12 +256,57 @@ Result<uint64_t> FirstEntrySince(const SegmentFolder& folder, uint64_t end, int6
       high = middle;
     }
   }
-  ECLUSE_OK(VisitEntries(folder, first, end, [&](const Record& record, Place) {
-    if (EntryTime(record.entry) >= time) return false;
-    first = record.header.seq + 1;
-    return true;
-  }));
   return first;
+}
+
+// The segment that holds entry `next_`, and its place there.
+Status RecordCursor::Find() {
+  ECLUSE_TRY(auto numbers, ListSegments(folder_, false));
+  ECLUSE_TRY(size_t at, FindSegment(folder_, numbers, next_));
+  ECLUSE_TRY(auto start, FirstSeq(folder_, numbers, at));
+  number_ = numbers[at];
+  uint64_t expected = start.value_or(next_);
+  if (expected > next_)
+    return LedgerDamaged(fmt::format("{} begins at entry {}, behind {}", folder_.PathOf(number_), expected, next_));
+  offset_ = kSegmentHeader;
+  if (expected < next_) {
+    ECLUSE_TRY(offset_, VisitSegment(folder_, number_, [&](const Record& record, uint64_t) {
+                 ++expected;
+                 return record.header.seq + 1 < next_;
+               }));
+  }
+  ECLUSE_TRY(file_, folder_.files->Open(folder_.PathOf(number_), OpenMode::read));
+  ECLUSE_TRY(size_, CheckSegment(folder_, number_, *file_));
+  return {};
+}
+
+Status RecordCursor::Advance(uint64_t end, const std::function<Status(const Record&)>& visit) {
+  if (next_ >= end) return {};
+  if (number_ == 0) ECLUSE_OK(Find());
+  auto window = std::make_unique<Window>(*file_, size_);  // what was read before may have been written since
+  while (next_ < end) {
+    std::optional<Record> record;
+    if (offset_ + kRecordHeader <= size_) {
+      ECLUSE_TRY(auto bytes, window->At(offset_, RecordSize(limits::kEntry)));
+      record = ReadRecord(bytes, folder_.ledger);
+    }
+    if (!record) {
+      ++number_;
+      ECLUSE_TRY(file_, folder_.files->Open(folder_.PathOf(number_), OpenMode::read));
+      ECLUSE_TRY(size_, CheckSegment(folder_, number_, *file_));
+      offset_ = kSegmentHeader;
+      window = std::make_unique<Window>(*file_, size_);
+      ECLUSE_TRY(auto bytes, window->At(offset_, RecordSize(limits::kEntry)));
+      record = ReadRecord(bytes, folder_.ledger);
+    }
+    if (!record || record->header.seq != next_)
+      return LedgerDamaged(
+          fmt::format("{}: entry {} is not where it belongs (offset {})", folder_.PathOf(number_), next_, offset_));
+    ECLUSE_OK(visit(*record));
+    offset_ += RecordSize(record->header.length);
+    ++next_;
+  }
+  return {};
 }
 
 }  // namespace ecluse

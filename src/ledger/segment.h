@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,27 +40,45 @@ Status MakeSegment(const SegmentFolder& folder, uint64_t number, std::string_vie
 // size.
 Result<uint64_t> CheckSegment(const SegmentFolder& folder, uint64_t number, File& file);
 
-// Where a record lies.
-struct Place {
-  uint32_t segment = 0;
-  uint32_t offset = 0;
-};
-
 // Calls `visit` with every whole record of a segment in order, until it returns false or there is none left. Returns
 // the offset behind the last one visited.
 Result<uint64_t> VisitSegment(const SegmentFolder& folder, uint64_t number,
                               const std::function<bool(const Record&, uint64_t offset)>& visit);
 
-// The record at a place; fails where there is none.
-Result<std::string> ReadPlace(const SegmentFolder& folder, Place place);
+// The first entry that the segments hold; nullopt where they hold none.
+Result<std::optional<uint64_t>> FirstInSegments(const SegmentFolder& folder);
 
-// Every entry from `first` up to, not including, `end`, in order. Refuses where the sequence has a gap.
+// Removes segments, the first ones first, all of whose entries come before `bundled` and are held in full bundles under
+// a checkpoint. The last one with entries stays. `leaving` is told the first number that stays, before any goes.
+Status RetireSegments(const SegmentFolder& folder, uint64_t bundled,
+                      const std::function<void(uint64_t first_left)>& leaving);
+
+// Every entry in segments from `first` up to, not including, `end`, in order. Refuses where the sequence has a gap.
 Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
-                    const std::function<bool(const Record&, Place)>& visit);
+                    const std::function<bool(const Record&)>& visit);
 
-// The first entry before `end` that is not older than `time` (microseconds since 1970), or the number behind those that
-// are: entries' times never go back. Reads one segment, and one record of some others.
-Result<uint64_t> FirstEntrySince(const SegmentFolder& folder, uint64_t end, int64_t time);
+// Where to begin looking in segments for what is not older than `time` (microseconds since 1970): the first entry of
+// the last segment that begins before it; 0 where none does. Reads one record of some segments.
+Result<uint64_t> SegmentBefore(const SegmentFolder& folder, int64_t time);
+
+// Reads entries in order and goes on where it stopped, in segments that are still being written. Not thread-safe.
+class RecordCursor {
+ public:
+  // From entry `first` on; it need not be there yet.
+  RecordCursor(SegmentFolder folder, uint64_t first) : folder_(std::move(folder)), next_(first) {}
+  // Every entry before `end`, all of which are durable.
+  Status Advance(uint64_t end, const std::function<Status(const Record&)>& visit);
+  uint64_t next() const { return next_; }
+
+ private:
+  Status Find();
+  SegmentFolder folder_;
+  uint64_t next_;
+  uint64_t number_ = 0;  // 0: not found yet
+  uint64_t offset_ = kSegmentHeader;
+  uint64_t size_ = 0;
+  std::unique_ptr<File> file_;
+};
 
 // "the ledger is damaged" with what to do; `detail` for the operator.
 std::unexpected<Error> LedgerDamaged(std::string detail);

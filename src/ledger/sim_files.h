@@ -1,7 +1,8 @@
 // For tests: files in memory that fail when told to, and forget at a power cut what was never synced.
 //
 // Model, harsher than ext4: data is durable after a sync of its file, names after a sync of their folder, and nothing
-// else is. A power cut keeps any subset of the 512-byte sectors written since, and any start of the changes of names. A
+// else is, folders included. A power cut keeps any subset of the 512-byte sectors written since, and any start of the
+// changes of names. A
 // failed sync loses what it should have written while reads from memory still show it, as Linux does; read_direct shows
 // the disk.
 #pragma once
@@ -64,6 +65,11 @@ class SimFiles final : public FileSystem {
       size_t kept = renames_.empty() ? 0 : random() % (renames_.size() + 1);
       names_ = durable_names_;
       for (size_t i = 0; i < kept; ++i) Apply(renames_[i], &names_);
+      // What lies in a folder that is gone is gone.
+      std::erase_if(names_, [&](const auto& item) {
+        const std::string folder = item.first.substr(0, item.first.rfind('/'));
+        return folders_.contains(folder) && !names_.contains(folder);
+      });
     }
     renames_.clear();
     durable_names_ = names_;
@@ -94,9 +100,23 @@ class SimFiles final : public FileSystem {
     std::lock_guard lock(mutex_);
     return names_.at(path)->disk;
   }
+  std::vector<std::string> Paths() {
+    std::lock_guard lock(mutex_);
+    std::vector<std::string> paths;
+    for (const auto& [path, node] : names_)
+      if (!node->directory) paths.push_back(path);
+    return paths;
+  }
+  void Delete(const std::string& path) {
+    std::lock_guard lock(mutex_);
+    names_.erase(path);
+    durable_names_.erase(path);
+  }
   void Overwrite(const std::string& path, std::string content) {
     std::lock_guard lock(mutex_);
-    names_.at(path)->disk = names_.at(path)->memory = std::move(content);
+    NodePtr& node = names_[path];
+    if (!node) node = std::make_shared<Node>();
+    node->disk = node->memory = std::move(content);
   }
 
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
@@ -112,14 +132,31 @@ class SimFiles final : public FileSystem {
     if (names_.contains(path)) return {};
     auto node = std::make_shared<Node>();
     node->directory = true;
-    names_[path] = durable_names_[path] = node;  // that folders survive is not what is tested
+    names_[path] = node;
+    folders_.insert(path);
+    renames_.push_back({"", path, node});
     return {};
   }
+  Status RemoveDirectory(const std::string& path) override {
+    int problem = 0;
+    {
+      std::lock_guard lock(mutex_);
+      if (!names_.contains(path)) problem = ENOENT;
+      for (const auto& [name, node] : names_)
+        if (name.starts_with(path + "/")) problem = ENOTEMPTY;
+    }
+    return Change("remove", path, {path, ""}, problem);
+  }
+  // Makes durable what was made, renamed or removed in this folder, not in those below it.
   Status SyncDirectory(const std::string& path) override {
     std::lock_guard lock(mutex_);
     if (auto failed = Step(true)) return Failed("sync", path, *failed);
-    for (const auto& rename : renames_) Apply(rename, &durable_names_);
-    renames_.clear();
+    std::erase_if(renames_, [&](const NameChange& change) {
+      const std::string& name = change.to.empty() ? change.from : change.to;
+      if (name.substr(0, name.rfind('/')) != path) return false;
+      Apply(change, &durable_names_);
+      return true;
+    });
     return {};
   }
   Result<std::vector<std::string>> List(const std::string& path) override {
@@ -127,7 +164,8 @@ class SimFiles final : public FileSystem {
     if (auto failed = Step(false)) return Failed("list", path, *failed);
     std::vector<std::string> out;
     for (const auto& [name, node] : names_)
-      if (name.starts_with(path + "/")) out.push_back(name.substr(path.size() + 1));
+      if (name.starts_with(path + "/") && name.find('/', path.size() + 1) == std::string::npos)
+        out.push_back(name.substr(path.size() + 1));
     return out;
   }
   Result<std::optional<FileInfo>> Find(const std::string& path) override {
@@ -218,6 +256,7 @@ class SimFiles final : public FileSystem {
   std::mutex mutex_;
   std::map<std::string, NodePtr> names_, durable_names_;
   std::vector<NameChange> renames_;
+  std::set<std::string> folders_;  // that were ever made
   SimFault fault_;
   uint64_t capacity_ = UINT64_MAX, writes_without_room_ = 0;
   uint64_t calls_ = 0, next_id_ = 1;

@@ -59,6 +59,12 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, Mode mode) {
   return std::unique_ptr<Store>(new Store(path, std::unique_ptr<rocksdb::DB>(db)));
 }
 
+Status Store::Destroy(const std::string& path) {
+  rocksdb::Status status = rocksdb::DestroyDB(path, OptionsFor(Mode::existing));
+  if (!status.ok()) return Failed(path, status);
+  return {};
+}
+
 Result<std::optional<std::string>> Store::Get(std::string_view key) const {
   std::string value;
   rocksdb::Status status = db_->Get({}, rocksdb::Slice(key.data(), key.size()), &value);

@@ -27,6 +27,8 @@ class Store {
   };
   static Result<std::unique_ptr<Store>> Open(const std::string& path, Mode mode);
   ~Store();
+  // Removes the store at `path`, which nobody has open.
+  static Status Destroy(const std::string& path);
 
   Result<std::optional<std::string>> Get(std::string_view key) const;
   Result<bool> Empty() const;

@@ -9,8 +9,8 @@
 
 namespace ecluse {
 
-SegmentSupply::SegmentSupply(SegmentFolder folder, std::function<void(Error)> broken)
-    : folder_(std::move(folder)), broken_(std::move(broken)), thread_([this] { Run(); }) {}
+SegmentSupply::SegmentSupply(SegmentFolder folder, uint64_t lowest, std::function<void(Error)> broken)
+    : folder_(std::move(folder)), broken_(std::move(broken)), lowest_(lowest), thread_([this] { Run(); }) {}
 
 SegmentSupply::~SegmentSupply() {
   {
@@ -28,6 +28,11 @@ void SegmentSupply::Request(uint64_t number) {
   highest_ = number - 1;
   failure_.reset();
   changed_.notify_all();
+}
+
+void SegmentSupply::Leaving(uint64_t first_left) {
+  std::lock_guard lock(mutex_);
+  lowest_ = first_left;
 }
 
 bool SegmentSupply::Ready() {
@@ -77,17 +82,22 @@ void SegmentSupply::Run() {
       }
       changed_.notify_all();
     }
-    uint64_t highest = highest_;
+    uint64_t lowest = lowest_, highest = highest_;
     lock.unlock();
-    LookAround(highest);
+    LookAround(lowest, highest);
     lock.lock();
     if (!stopping_) changed_.wait_for(lock, std::chrono::seconds(1));
   }
 }
 
-void SegmentSupply::LookAround(uint64_t highest) {
-  for (uint64_t number = 1; number <= highest; ++number) {
+void SegmentSupply::LookAround(uint64_t lowest, uint64_t highest) {
+  sizes_.erase(sizes_.begin(), sizes_.lower_bound(lowest));
+  for (uint64_t number = lowest; number <= highest; ++number) {
     auto info = folder_.files->Find(folder_.PathOf(number));
+    {
+      std::lock_guard lock(mutex_);
+      if (number < lowest_) continue;  // it left while we looked
+    }
     if (info && *info && (*info)->size == sizes_.try_emplace(number, (*info)->size).first->second) continue;
     broken_(LedgerDamaged(folder_.PathOf(number) + " was deleted or cut short under the running gate").error());
     return;

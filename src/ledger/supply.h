@@ -25,9 +25,12 @@ struct OpenSegment {
 // every second whether a segment was deleted or cut short under the gate, and calls `broken` where one was.
 class SegmentSupply {
  public:
-  SegmentSupply(SegmentFolder folder, std::function<void(Error)> broken);
+  // `lowest`: the number of the first segment that there is.
+  SegmentSupply(SegmentFolder folder, uint64_t lowest, std::function<void(Error)> broken);
   ~SegmentSupply();
 
+  // Segments before `first_left` are about to be removed.
+  void Leaving(uint64_t first_left);
   // Begins making segment `number`. At most one at a time.
   void Request(uint64_t number);
   // Is one ready, so that TakeOrFail() returns at once?
@@ -38,7 +41,7 @@ class SegmentSupply {
  private:
   void Run();
   Result<OpenSegment> Make(uint64_t number);
-  void LookAround(uint64_t highest);
+  void LookAround(uint64_t lowest, uint64_t highest);
 
   const SegmentFolder folder_;
   std::map<uint64_t, uint64_t> sizes_;  // of segments as first seen; of the thread alone
@@ -48,7 +51,7 @@ class SegmentSupply {
   std::optional<uint64_t> wanted_;
   std::optional<OpenSegment> ready_;
   std::optional<Error> failure_;
-  uint64_t highest_ = 0;  // segments up to this one must be there
+  uint64_t lowest_, highest_ = 0;  // segments from one to the other must be there
   bool stopping_ = false;
   std::thread thread_;
 };

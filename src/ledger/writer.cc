@@ -28,29 +28,46 @@ Error Unavailable(const Error& cause) {
 
 Result<std::unique_ptr<Writer>> Writer::Start(WriterOptions options, const RecoveredTail& tail) {
   ECLUSE_TRY(auto file, options.folder.files->Open(options.folder.PathOf(tail.segment), OpenMode::write));
+  ECLUSE_TRY(auto numbers, ListSegments(options.folder, false));
   OpenSegment segment{std::move(file), tail.segment, tail.size, tail.offset};
-  return std::unique_ptr<Writer>(new Writer(std::move(options), tail, std::move(segment)));
+  return std::unique_ptr<Writer>(new Writer(std::move(options), tail, std::move(segment), numbers.front()));
 }
 
-Writer::Writer(WriterOptions options, const RecoveredTail& tail, OpenSegment segment)
+Writer::Writer(WriterOptions options, const RecoveredTail& tail, OpenSegment segment, uint64_t first_segment)
     : options_(std::move(options)),
       size_(tail.next_seq),
       segment_(std::move(segment)),
       last_time_(tail.last_time),
       clock_offset_(options_.clock->WallMicros() - options_.clock->BootMicros()) {
-  supply_ = std::make_unique<SegmentSupply>(options_.folder, [this](Error error) { FailForGood(std::move(error)); });
+  supply_ = std::make_unique<SegmentSupply>(options_.folder, first_segment,
+                                            [this](Error error) { FailForGood(std::move(error)); });
   supply_->Request(segment_.number + 1);
   thread_ = std::thread([this] { Run(); });
 }
 
 Writer::~Writer() {
+  Stop();
+  supply_.reset();
+}
+
+void Writer::Stop() {
+  if (!thread_.joinable()) return;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   queued_.notify_one();
   thread_.join();
-  supply_.reset();
+}
+
+void Writer::SetBehind(bool behind) {
+  std::vector<std::unique_ptr<Waiter>> waiting;
+  {
+    std::lock_guard lock(mutex_);
+    behind_ = behind;
+    if (!behind_) waiting.swap(room_waiters_);
+  }
+  for (auto& waiter : waiting) waiter->Done(0);
 }
 
 std::optional<Error> Writer::failure() const {
@@ -75,7 +92,7 @@ void Writer::Submit(QueuedEntry entry) {
 
 bool Writer::RoomOrWait(std::unique_ptr<Waiter>& waiter) {
   std::lock_guard lock(mutex_);
-  if (failure_ || queue_bytes_ < limits::kLedgerQueue) return true;
+  if (failure_ || stopping_ || (queue_bytes_ < limits::kLedgerQueue && !behind_)) return true;
   room_waiters_.push_back(std::move(waiter));
   return false;
 }
@@ -114,7 +131,7 @@ void Writer::Run() {
       }
       if (queue_.empty()) return;  // stopping, and everything is written
       batch.swap(queue_);
-      waiting.swap(room_waiters_);
+      if (!behind_) waiting.swap(room_waiters_);
       queue_bytes_ = 0;
     }
     for (auto& waiter : waiting) waiter->Done(0);
@@ -238,11 +255,7 @@ Status Writer::WriteGroup(std::span<QueuedEntry> group) {
     buffer_.resize(start + kRecordHeader);
     group[i].entry.Complete(buffer_, first + i, last_time_);
     FinishRecord(buffer_, start, first + i, first, options_.folder.ledger);
-    if (group[i].introduces) {
-      group[i].introduces->seq = first + i;
-      group[i].introduces->place = {static_cast<uint32_t>(segment_.number),
-                                    static_cast<uint32_t>(segment_.offset + start)};
-    }
+    if (group[i].introduces) group[i].introduces->seq = first + i;
   }
   ECLUSE_OK(WriteAndSync(buffer_));
   if (buffer_.capacity() > 2 * limits::kLedgerGroup) buffer_ = {};

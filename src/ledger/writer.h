@@ -37,7 +37,6 @@ struct Introduction {
   SubjectKey key{};
   std::string wrapped_key;  // for the store of person keys; emptied once it is there
   uint64_t seq = 0;         // filled in by the writer
-  Place place;
 };
 
 struct QueuedEntry {
@@ -70,8 +69,7 @@ class Writer {
  public:
   // Refuses where the tail's segment cannot be opened.
   static Result<std::unique_ptr<Writer>> Start(WriterOptions options, const RecoveredTail& tail);
-  // Writes what is queued, then stops.
-  ~Writer();
+  ~Writer();  // Stop(), where nobody has called it
 
   void Submit(QueuedEntry entry);
   // True at once where the queue has room or the ledger has failed; else false, and `waiter` is taken, and told (always
@@ -81,11 +79,17 @@ class Writer {
   bool healthy() const { return !failed_.load(std::memory_order_acquire); }
   uint64_t size() const { return size_.load(std::memory_order_acquire); }
   std::optional<Error> failure() const;
+  // Segments before `first_left` are about to be removed: they are in the tree.
+  void Leaving(uint64_t first_left) { supply_->Leaving(first_left); }
+  // True: those who ask for room wait, until false.
+  void SetBehind(bool behind);
+  // Writes what is queued and takes nothing any more. Called once.
+  void Stop();
   // Stops for good: every waiter and everything later gets `error`.
   void FailForGood(Error error);
 
  private:
-  Writer(WriterOptions options, const RecoveredTail& tail, OpenSegment segment);
+  Writer(WriterOptions options, const RecoveredTail& tail, OpenSegment segment, uint64_t first_segment);
   void Run();
   void Process(std::vector<QueuedEntry> batch);
   Status MakeRoom(const QueuedEntry& entry);
@@ -108,6 +112,7 @@ class Writer {
   std::vector<std::unique_ptr<Waiter>> room_waiters_;
   std::optional<Error> failure_;
   bool stopping_ = false;
+  bool behind_ = false;
   std::atomic<bool> failed_ = false;
   std::atomic<uint64_t> size_;
 

@@ -154,6 +154,7 @@ struct Policy {
   std::string accounts_file;  // absolute
   std::string root_key_file;  // absolute
   std::chrono::seconds ledger_retention{94'608'000};
+  std::chrono::seconds checkpoint_every{1};
 
   // The PostgreSQL login and schema of a role: "ecluse_<register>_<role>".
   std::string LoginOf(const std::string& role) const;

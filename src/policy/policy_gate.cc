@@ -175,10 +175,15 @@ void ReadLedger(PolicyReader& reader, const YamlNode* node) {
                   "disk for all of it");
     }
   }
-  for (std::string_view key : {"checkpoint_every", "witnesses", "required_witnesses", "witness_grace"}) {
+  if (const YamlNode* value = fields.Get("checkpoint_every")) {
+    using namespace std::chrono_literals;
+    if (auto time = reader.Duration(*value, "ledger.checkpoint_every", 1s, limits::kCheckpointEveryMax)) {
+      reader.policy.checkpoint_every = *time;
+    }
+  }
+  for (std::string_view key : {"witnesses", "required_witnesses", "witness_grace"}) {
     const YamlNode* value = fields.Get(key);
-    if (value != nullptr)
-      reader.NotInThisVersion(*value, "checkpoints and witnesses (ledger." + std::string(key) + ")");
+    if (value != nullptr) reader.NotInThisVersion(*value, "witnesses (ledger." + std::string(key) + ")");
   }
 }
 

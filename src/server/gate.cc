@@ -121,6 +121,7 @@ Status Gate::Impl::Open() {
   LedgerOptions ledger_options;
   ledger_options.data_dir = policy->data_dir;
   ledger_options.register_name = policy->register_name;
+  ledger_options.checkpoint_every = policy->checkpoint_every;
   ECLUSE_TRY(ledger_options.node, NodeName(options.node));
   ECLUSE_TRY(ledger, Ledger::Open(ledger_options, *keys));
   admission = std::make_unique<Admission>(SystemClock());

@@ -98,7 +98,7 @@ int64_t DayOf(const KeyId& id) { return LoadU32(reinterpret_cast<const char*>(id
 // The keys of the file `ring`.
 struct Base {
   std::vector<KeyInfo> names;
-  std::optional<WrappedKey> gate, auditors, index, pseudonym;
+  std::optional<WrappedKey> gate, auditors, index, pseudonym, ledger;
   bool complete() const { return gate && auditors && index && pseudonym; }
 };
 
@@ -127,6 +127,7 @@ Result<Base> ParseRing(const RootKey& root, const std::string& content, const st
     if (kind == "kek" && name == "auditors") slot = &base.auditors;
     if (kind == "key" && name == "index") slot = &base.index;
     if (kind == "key" && name == "pseudonym") slot = &base.pseudonym;
+    if (kind == "key" && name == "ledger") slot = &base.ledger;
     if (slot == nullptr || *slot || (kind == "key" && !base.gate)) return broken();
     *slot = UnwrapText(kind == "kek" ? root.key : base.gate->key, kind, name, *id, coded);
     if (!*slot) return broken();
@@ -134,6 +135,10 @@ Result<Base> ParseRing(const RootKey& root, const std::string& content, const st
   }
   if (!base.complete()) return broken();
   return base;
+}
+
+std::string SigningLine(const Xaes& gate, const KeyId& gate_id) {
+  return WrapLine(gate, gate_id, "key", "ledger", RandomId(), RandomKey().bytes());
 }
 
 std::string MakeRing(const RootKey& root) {
@@ -144,7 +149,7 @@ std::string MakeRing(const RootKey& root) {
   text += WrapLine(root.key, root.id, "kek", "auditors", RandomId(), RandomKey().bytes());
   text += WrapLine(gate, gate_id, "key", "index", RandomId(), RandomKey().bytes());
   text += WrapLine(gate, gate_id, "key", "pseudonym", RandomId(), RandomKey().bytes());
-  return text;
+  return text + SigningLine(gate, gate_id);
 }
 
 class FileKeyRing final : public KeyRing {
@@ -184,6 +189,8 @@ class FileKeyRing final : public KeyRing {
     AppendU16(length, static_cast<uint16_t>(role.size()));
     pseudonym_.Sign({length, role, space, ":", id}, {out, 16});
   }
+
+  Secret SigningSeed() const override { return Secret(base_.ledger->key.key()); }
 
   Result<std::string> Wrap(std::string_view plain, std::string_view associated) override {
     return SealEnvelope(base_.gate->key, base_.gate->id, plain, associated);
@@ -309,6 +316,11 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const std::string& root_key_file,
   }
   ECLUSE_TRY(std::string content, ReadWholeFile(files, path, kFileLimit));
   ECLUSE_TRY(Base base, ParseRing(root, content, path));
+  if (!base.ledger) {  // a ring of before checkpoints were signed
+    content += SigningLine(base.gate->key, base.gate->id);
+    ECLUSE_OK(ReplaceFile(files, path, content));
+    ECLUSE_TRY(base, ParseRing(root, content, path));
+  }
   return std::make_unique<FileKeyRing>(files, folder, std::move(base));
 }
 

@@ -18,7 +18,7 @@ class FileSystem;  // base/file.h
 // A key as `ecluse keys list` and the ledger's `key` entries name it; never the key itself.
 struct KeyInfo {
   std::string kind;  // "kek", "key", "day"
-  std::string name;  // "gate", "auditors"; "index", "pseudonym"; "2024-05-01"
+  std::string name;  // "gate", "auditors"; "index", "pseudonym", "ledger"; "2024-05-01"
   std::string id;    // 16 hexadecimal digits
 };
 
@@ -45,6 +45,9 @@ class KeyRing {
 
   // A stable pseudonym of a person for one role (docs/policy.md, masks).
   virtual void Pseudonym(std::string_view role, std::string_view space, std::string_view id, uint8_t out[16]) const = 0;
+
+  // The seed of the Ed25519 key that signs the ledger's checkpoints.
+  virtual Secret SigningSeed() const = 0;
 
   // Wraps and unwraps small secrets (database passwords, person keys) under the ring's own key-encryption key.
   virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;

@@ -1,0 +1,45 @@
+// Entries wherever they lie: in full bundles of the tree, or in segments that have not been retired yet.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "ledger/segment.h"
+#include "ledger/tile_folder.h"
+
+namespace ecluse {
+
+struct EntryView {
+  uint64_t seq = 0;
+  std::string_view json;  // until the visit returns
+};
+
+// Beside a writer in this process or another: segments that are retired meanwhile are followed into their bundles. What
+// a bundle holds is taken only where it is what the tree's tile was made of. Not thread-safe.
+class Entries {
+ public:
+  explicit Entries(SegmentFolder folder) : folder_(std::move(folder)), tiles_(*folder_.files, folder_.path) {}
+
+  // Every entry from `first` up to, not including, `end`, in order, until `visit` returns false. With `end` UINT64_MAX
+  // up to the last one there is. Refuses where one is missing.
+  Status Visit(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit);
+  Result<std::string> Read(uint64_t seq);
+  // The first entry before `end` that is not older than `time` (microseconds since 1970), or the number behind those
+  // that are: entries' times never go back.
+  Result<uint64_t> FirstSince(uint64_t end, int64_t time);
+
+ private:
+  bool Load(uint64_t bundle);
+  Result<uint64_t> FullBundles();
+
+  const SegmentFolder folder_;
+  TileFolder tiles_;
+  uint64_t number_ = UINT64_MAX;  // of the bundle that is held
+  std::string bytes_;
+  std::vector<std::string_view> held_;
+};
+
+}  // namespace ecluse

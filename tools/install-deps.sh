@@ -14,7 +14,7 @@ demo_packages=(
   protobuf-compiler postgresql-15 postgresql-client-15 procps
 )
 test_packages=(
-  ca-certificates default-jdk-headless libpostgresql-jdbc-java nodejs npm
+  ca-certificates default-jdk-headless golang-go golang-golang-x-mod-dev libpostgresql-jdbc-java nodejs npm
   pgbouncer python3 python3-django python3-psycopg python3-psycopg2 python3-pytest
   python3-pytest-timeout python3-sqlalchemy util-linux
 )

@@ -30,6 +30,7 @@ void AddAccount(CommandLine& line);                        // account.cc
 void AddKeys(CommandLine& line);                           // keys.cc
 void AddLedger(CommandLine& line);                         // ledger.cc, and
 void AddAcceptClock(CommandLine& line, CLI::App* ledger);  // accept_clock.cc
+void AddTree(CommandLine& line, CLI::App* ledger);         // tree.cc
 void AddServe(CommandLine& line);                          // serve.cc
 void AddDemo(CommandLine& line);                           // demo.cc
 

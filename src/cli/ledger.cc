@@ -184,6 +184,7 @@ void AddLedger(CommandLine& line) {
   show->add_flag("--json", options->json, "one JSON object a line (the default where the output is no terminal)");
   show->footer("Example:\n  ecluse ledger show --kind disclosure --since 2024-05-01 --json");
   show->callback([&line, options] { line.exit_status = Show(*options); });
+  AddTree(line, ledger);
   AddAcceptClock(line, ledger);
 }
 

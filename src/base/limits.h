@@ -94,7 +94,8 @@ inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;
 inline constexpr size_t kLedgerQueue = 64 * 1024 * 1024;  // bytes waiting for the writer before appends wait
 inline constexpr size_t kNodeName = 255;                  // of the gate, in its ledger's origin
 inline constexpr auto kCheckpointEveryMax = std::chrono::seconds(3'600);
-inline constexpr size_t kTilesUnsynced = 256;             // open at once before a sync
+inline constexpr size_t kTilesUnsynced = 256;            // open at once before a sync
+inline constexpr uint64_t kTreeRound = 65'536;           // entries hashed for one checkpoint
 inline constexpr uint64_t kTreeRoom = 16 * 1024 * 1024;  // with less of it free, a failed write of tiles is tried again
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks, key operations, alerts and approvals
 

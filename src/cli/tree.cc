@@ -69,13 +69,12 @@ int Verify(const TreeCommand& options) {
     const std::string where = one.entry ? fmt::format("entry {}", *one.entry) : "the ledger";
     std::printf("%s: %s\n", where.c_str(), Printable(one.what).c_str());
   }
-  for (const std::string& one : found->witnessed) std::printf("witnessed by %s\n", Printable(one).c_str());
   const Checkpoint& checkpoint = found->checkpoint;
   std::printf("%s: %llu entries, %llu of them under the checkpoint with root %s\n",
               Printable(checkpoint.origin).c_str(), static_cast<unsigned long long>(found->entries),
               static_cast<unsigned long long>(checkpoint.size), Base64Encode(checkpoint.root).c_str());
   if (found->findings.empty()) {
-    std::printf("whole: every entry is the one that was signed\n");
+    std::printf("whole: every entry under the checkpoint is the one that was signed\n");
     if (!verify.key) {
       std::printf(
           "the key was the folder's own; give one kept elsewhere with --key, or who replaces both is not found\n");

@@ -15,7 +15,7 @@ class PlainKeys : public KeyRing {
     return std::string(plain);
   }
   Result<std::string> OpenForDay(std::string_view sealed, std::string_view) override { return std::string(sealed); }
-  Secret SigningSeed() const override { return Secret(32); }
+  Result<Secret> SigningSeed() override { return Secret(32); }
   void SubjectKey(std::string_view space, std::string_view id, uint8_t out[16]) const override {
     std::string text = std::string(space) + ":" + std::string(id);
     text.resize(16);

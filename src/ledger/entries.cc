@@ -4,13 +4,31 @@
 
 #include <cstring>
 
+#include "base/file.h"
+#include "base/limits.h"
 #include "ledger/recovery.h"
+#include "tlog/checkpoint.h"
 
 namespace ecluse {
+namespace {
 
-// False where there is no such full bundle, or not the whole of it yet.
+constexpr int kTries = 3;  // where segments go while they are looked for
+
+}  // namespace
+
+bool Entries::Covered(uint64_t bundle) {
+  const uint64_t end = (bundle + 1) * kTileWidth;
+  if (end <= covered_) return true;
+  auto text = ReadWholeFile(*folder_.files, folder_.path + "/checkpoint", limits::kNote);
+  auto checkpoint = text ? ParseCheckpoint(*text) : Result<Checkpoint>(Checkpoint());
+  if (checkpoint) covered_ = std::max(covered_, checkpoint->size);
+  return end <= covered_;
+}
+
+// False where there is no such full bundle, or not the whole of it.
 bool Entries::Load(uint64_t bundle) {
   if (bundle == number_) return true;
+  if (!Covered(bundle)) return false;
   number_ = UINT64_MAX;
   held_.clear();
   auto bytes = tiles_.Read({kEntriesLevel, bundle, kTileWidth});
@@ -31,6 +49,7 @@ bool Entries::Load(uint64_t bundle) {
 
 Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit) {
   uint64_t next = first;
+  int tries = 0;
   while (next < end) {
     if (Load(next / kTileWidth)) {
       do {
@@ -46,8 +65,8 @@ Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(con
       return !stopped;
     });
     if (stopped || (read && end == UINT64_MAX)) return {};
-    // Where a segment has gone from under us its entries are in a bundle now.
-    if (!read && !Load(next / kTileWidth)) return read;
+    // Where a segment has gone from under us its entries are in a bundle now, or in the segments that are left.
+    if (!read && !Load(next / kTileWidth) && ++tries > kTries) return read;
   }
   return {};
 }
@@ -61,29 +80,14 @@ Result<std::string> Entries::Read(uint64_t seq) {
   return json;
 }
 
-// How many there are, one after the other from the first.
-Result<uint64_t> Entries::FullBundles() {
-  const auto there = [&](uint64_t bundle) -> Result<bool> {
-    ECLUSE_TRY(auto found, folder_.files->Find(folder_.path + "/" + TilePath({kEntriesLevel, bundle, kTileWidth})));
-    return found.has_value();
-  };
-  uint64_t low = 0, high = 1;  // all before `low` are there
-  while (true) {
-    ECLUSE_TRY(bool found, there(high - 1));
-    if (!found) break;
-    low = high;
-    high *= 2;
-  }
-  while (low + 1 < high) {
-    const uint64_t middle = low + (high - low) / 2;
-    ECLUSE_TRY(bool found, there(middle - 1));
-    (found ? low : high) = middle;
-  }
-  return low;
+// How many there are under the checkpoint.
+uint64_t Entries::FullBundles() {
+  (void)Covered(UINT64_MAX / kTileWidth - 1);
+  return covered_ / kTileWidth;
 }
 
 Result<uint64_t> Entries::FirstSince(uint64_t end, int64_t time) {
-  ECLUSE_TRY(uint64_t bundles, FullBundles());
+  const uint64_t bundles = FullBundles();
   uint64_t low = 0, high = bundles;  // the bundles before `low` begin before `time`
   while (low < high) {
     const uint64_t middle = low + (high - low) / 2;
@@ -99,7 +103,9 @@ Result<uint64_t> Entries::FirstSince(uint64_t end, int64_t time) {
     }
   }
   uint64_t first = low == 0 ? 0 : (low - 1) * kTileWidth;
-  ECLUSE_TRY(uint64_t in_segments, SegmentBefore(folder_, time));
+  Result<uint64_t> found = SegmentBefore(folder_, time);
+  for (int tries = 0; !found && tries < kTries; ++tries) found = SegmentBefore(folder_, time);
+  ECLUSE_TRY(uint64_t in_segments, std::move(found));
   first = std::max(first, in_segments);
   ECLUSE_OK(Visit(first, end, [&](const EntryView& entry) {
     if (EntryTime(entry.json) >= time) return false;

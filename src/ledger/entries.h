@@ -17,8 +17,9 @@ struct EntryView {
   std::string_view json;  // until the visit returns
 };
 
-// Beside a writer in this process or another: segments that are retired meanwhile are followed into their bundles. What
-// a bundle holds is taken only where it is what the tree's tile was made of. Not thread-safe.
+// Beside a writer in this process or another: segments that are retired meanwhile are followed into their bundles. A
+// bundle is taken only where the last checkpoint covers it, by its size (its signature is not looked at here), and
+// where it is what the tree's tile was made of. Not thread-safe.
 class Entries {
  public:
   explicit Entries(SegmentFolder folder) : folder_(std::move(folder)), tiles_(*folder_.files, folder_.path) {}
@@ -33,10 +34,12 @@ class Entries {
 
  private:
   bool Load(uint64_t bundle);
-  Result<uint64_t> FullBundles();
+  bool Covered(uint64_t bundle);
+  uint64_t FullBundles();
 
   const SegmentFolder folder_;
   TileFolder tiles_;
+  uint64_t covered_ = 0;          // entries under the checkpoint, as read last
   uint64_t number_ = UINT64_MAX;  // of the bundle that is held
   std::string bytes_;
   std::vector<std::string_view> held_;

@@ -52,6 +52,22 @@ class PromiseWaiter final : public Waiter {
   std::promise<Result<uint64_t>> promise_;
 };
 
+// Events of the gate itself and of its operators are few, and never kept waiting for a checkpoint.
+bool WaitsForRoom(EntryKind kind) {
+  switch (kind) {
+    case EntryKind::start:
+    case EntryKind::session:
+    case EntryKind::policy:
+    case EntryKind::key:
+    case EntryKind::lock:
+    case EntryKind::alert:
+    case EntryKind::approval:
+      return false;
+    default:
+      return true;
+  }
+}
+
 // Kinds that the reserved disk space is kept for.
 bool MayUseReserve(EntryKind kind) {
   switch (kind) {
@@ -207,11 +223,12 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   writing.alert = [to = impl.get()](std::string reason) { return to->RenderOwn(EntryKind::alert, std::move(reason)); };
   TreeOptions hashing;
   hashing.folder = folder;
+  ECLUSE_TRY(Secret seed, keys.SigningSeed());
   hashing.signer = std::make_shared<const SigningKey>(options.register_name + "/" + options.node,
-                                                      SignatureType::ed25519, keys.SigningSeed());
+                                                      SignatureType::ed25519, std::move(seed));
   hashing.every = options.checkpoint_every;
   hashing.publish = options.publish;
-  hashing.behind = [to = impl.get()](bool behind) { to->writer->SetBehind(behind); };
+  hashing.lag = [to = impl.get()](TreeLag lag) { to->writer->SetLag(lag); };
   hashing.leaving = [to = impl.get()](uint64_t first_left) { to->writer->Leaving(first_left); };
   hashing.broken = [to = impl.get()](Error error) { to->writer->FailForGood(std::move(error)); };
   ECLUSE_TRY(impl->tree, TreeWriter::Start(std::move(hashing), tail.next_seq));
@@ -255,8 +272,7 @@ asio::awaitable<Result<Receipt>> Ledger::Append(EntryDraft draft) {
   std::vector<EntryDraft> parts = SplitDraft(std::move(draft));
   uint64_t seq = 0;
   for (const EntryDraft& part : parts) {
-    ECLUSE_CO_TRY(uint64_t unused, co_await impl_->Room());
-    (void)unused;
+    if (WaitsForRoom(part.kind)) ECLUSE_CO_OK(co_await impl_->Room());
     ECLUSE_CO_TRY(QueuedEntry queued, impl_->Render(part));
     ECLUSE_CO_TRY(seq, co_await impl_->Submit(std::move(queued)));
   }
@@ -269,7 +285,7 @@ Result<Receipt> Ledger::AppendAndWait(EntryDraft draft) {
     auto room = std::make_unique<PromiseWaiter>();
     auto has_room = room->future();
     std::unique_ptr<Waiter> waiting = std::move(room);
-    if (!impl_->writer->RoomOrWait(waiting)) has_room.wait();
+    if (WaitsForRoom(part.kind) && !impl_->writer->RoomOrWait(waiting)) has_room.wait();
     ECLUSE_TRY(QueuedEntry queued, impl_->Render(part));
     auto waiter = std::make_unique<PromiseWaiter>();
     auto done = waiter->future();
@@ -283,10 +299,6 @@ Result<Receipt> Ledger::AppendAndWait(EntryDraft draft) {
 bool Ledger::healthy() const { return impl_->writer->healthy(); }
 
 uint64_t Ledger::size() const { return impl_->writer->size(); }
-
-Checkpoint Ledger::checkpoint() const { return impl_->tree->checkpoint(); }
-
-bool Ledger::WaitForCheckpoint() { return impl_->tree->WaitFor(size()); }
 
 Status Ledger::Replay(uint64_t first, const std::function<bool(const StoredEntry&)>& visit) {
   return Entries(impl_->folder).Visit(first, size(), [&](const EntryView& read) {

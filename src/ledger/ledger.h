@@ -90,10 +90,6 @@ class Ledger {
   // True while appends can succeed. A ledger that has failed stays failed until the process restarts.
   bool healthy() const;
   uint64_t size() const;  // entries that are durable
-  // The last one signed: at most `checkpoint_every` behind size(), unless appends wait for it.
-  Checkpoint checkpoint() const;
-  // Waits until a checkpoint covers all that is durable now. False where the ledger has failed.
-  bool WaitForCheckpoint();
 
   // Every entry from `first` on that is durable now, in order, opened where the keys are there; people by their tokens,
   // 22 characters of base64url. Stops when `visit` returns false.

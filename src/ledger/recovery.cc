@@ -136,6 +136,8 @@ Result<RecoveredTail> RecoverTail(const SegmentFolder& folder) {
       numbers.pop_back();
       continue;
     }
+    if (number != 1 && !prefix.first_seq)
+      return LedgerDamaged("no segment holds an entry, and the last that did always stays");
     if (number == 1 && prefix.first_seq.value_or(0) != 0) return LedgerDamaged("the first segment does not begin at 0");
     tail.segment = number;
     tail.offset = prefix.end;

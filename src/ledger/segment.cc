@@ -192,7 +192,7 @@ Status RetireSegments(const SegmentFolder& folder, uint64_t bundled,
   size_t going = 0;
   for (; going + 1 < numbers.size(); ++going) {
     ECLUSE_TRY(auto next, FirstSeq(folder, numbers, going + 1));
-    if (!next || *next > bundled) break;
+    if (!next || *next >= bundled) break;  // what the last one kept holds is under the checkpoint
   }
   if (going == 0) return {};
   leaving(numbers[going]);

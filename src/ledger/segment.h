@@ -49,7 +49,8 @@ Result<uint64_t> VisitSegment(const SegmentFolder& folder, uint64_t number,
 Result<std::optional<uint64_t>> FirstInSegments(const SegmentFolder& folder);
 
 // Removes segments, the first ones first, all of whose entries come before `bundled` and are held in full bundles under
-// a checkpoint. The last one with entries stays. `leaving` is told the first number that stays, before any goes.
+// a checkpoint. The last one that holds such entries stays: a start goes on from what a segment says. `leaving` is told
+// the first number that stays, before any goes.
 Status RetireSegments(const SegmentFolder& folder, uint64_t bundled,
                       const std::function<void(uint64_t first_left)>& leaving);
 
@@ -68,7 +69,6 @@ class RecordCursor {
   RecordCursor(SegmentFolder folder, uint64_t first) : folder_(std::move(folder)), next_(first) {}
   // Every entry before `end`, all of which are durable.
   Status Advance(uint64_t end, const std::function<Status(const Record&)>& visit);
-  uint64_t next() const { return next_; }
 
  private:
   Status Find();

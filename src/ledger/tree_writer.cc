@@ -11,7 +11,8 @@ namespace ecluse {
 namespace {
 
 constexpr std::chrono::milliseconds kRetry{1'000};
-constexpr int kFarBehind = 10;  // times `every`
+constexpr int kFarBehind = 10;                // times `every`
+constexpr uint64_t kLeastRoom = 1024 * 1024;  // with less of it free nothing is tried: it would take others' last room
 
 std::string CheckpointPath(const SegmentFolder& folder) { return folder.path + "/checkpoint"; }
 std::string KeyPath(const SegmentFolder& folder) { return folder.path + "/vkey"; }
@@ -117,8 +118,8 @@ Result<std::unique_ptr<TreeWriter>> TreeWriter::Start(TreeOptions options, uint6
   if (edge.Root() != last.root) return LedgerDamaged("the tiles are not those that the checkpoint was signed over");
   ECLUSE_TRY(auto first, FirstInSegments(options.folder));
   if (first.value_or(durable) > last.size) {
-    return LedgerDamaged(
-        fmt::format("entries {} to {} are neither in the tree nor in a segment", last.size, *first - 1));
+    return LedgerDamaged(fmt::format("entries {} to {} are neither in the tree nor in a segment", last.size,
+                                     first.value_or(durable) - 1));
   }
   return std::unique_ptr<TreeWriter>(new TreeWriter(std::move(options), std::move(edge), std::move(last), durable));
 }
@@ -146,9 +147,11 @@ TreeWriter::~TreeWriter() {
   thread_.join();
 }
 
-Checkpoint TreeWriter::checkpoint() const {
-  std::lock_guard lock(mutex_);
-  return last_;
+// Tells the writer; needs mutex_, which comes before the writer's.
+void TreeWriter::SetLag(TreeLag lag) {
+  if (lag == lag_) return;
+  lag_ = lag;
+  options_.lag(lag);
 }
 
 void TreeWriter::Grew(uint64_t size) {
@@ -158,69 +161,59 @@ void TreeWriter::Grew(uint64_t size) {
     changed_.notify_one();
   }
   durable_ = size;
-  if (!behind_ && !failed_ && std::chrono::steady_clock::now() - uncovered_since_ > kFarBehind * options_.every) {
-    behind_ = true;
+  if (lag_ == TreeLag::none && !failed_ &&
+      std::chrono::steady_clock::now() - uncovered_since_ > kFarBehind * options_.every) {
     Log().warn("the ledger's checkpoint is {} entries behind: appends wait for it", durable_ - last_.size);
-    options_.behind(true);
+    SetLag(full_ ? TreeLag::full : TreeLag::behind);
   }
-}
-
-bool TreeWriter::WaitFor(uint64_t size) {
-  std::unique_lock lock(mutex_);
-  hurry_ = true;
-  changed_.notify_one();
-  signed_.wait(lock, [&] { return failed_ || last_.size >= size; });
-  hurry_ = false;
-  return !failed_;
 }
 
 void TreeWriter::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || durable_ > last_.size; });
-    changed_.wait_until(lock, uncovered_since_ + options_.every / 2, [this] { return stopping_ || hurry_; });
-    const bool last_round = stopping_;
-    const uint64_t size = durable_;
+    changed_.wait_until(lock, uncovered_since_ + options_.every / 2, [this] { return stopping_; });
+    if (durable_ == last_.size) return;  // stopping, and everything is covered
+    const uint64_t old_size = last_.size;
+    // What has piled up is taken in pieces.
+    const uint64_t size = std::min(durable_, old_size + limits::kTreeRound);
     const auto begun = std::chrono::steady_clock::now();
-    Status done;
-    if (size > last_.size) {
-      lock.unlock();
-      done = Round(size);
-      lock.lock();
-    }
-    if (!done && Full()) {
+    lock.unlock();
+    const bool no_room = NoRoom(kLeastRoom);
+    Status done =
+        no_room ? Status(std::unexpected(IoError("write the tree", options_.folder.path, ENOSPC))) : Round(size);
+    const bool full = !done && (no_room || NoRoom(limits::kTreeRoom));
+    if (!done && full) {
       if (!full_)
         Log().error("the gate's disk is full: the ledger's checkpoint waits for room ({})",
                     done.error().operator_detail);
-      full_ = true;
-      if (stopping_) return;  // the next start goes on from here
-      changed_.wait_for(lock, kRetry, [this] { return stopping_; });
-      lock.unlock();
       done = Reload();
-      lock.lock();
-      if (done) continue;
     }
+    if (done && !full) Tidy(old_size);
+    lock.lock();
+    full_ = full;
     if (!done) {
       failed_ = true;
-      signed_.notify_all();
       lock.unlock();
       options_.broken(done.error());
       return;
     }
-    full_ = false;
-    uncovered_since_ = begun;  // no entry beyond this checkpoint is older
-    if (behind_) {
-      behind_ = false;
-      options_.behind(false);
+    if (full) {
+      if (stopping_) return;  // the next start goes on from here
+      if (lag_ == TreeLag::behind) SetLag(TreeLag::full);
+      changed_.wait_for(lock, kRetry, [this] { return stopping_; });
+      continue;
     }
-    signed_.notify_all();
-    if (last_round) return;
+    if (lag_ == TreeLag::full) SetLag(TreeLag::behind);
+    if (size < durable_ && size == old_size + limits::kTreeRound) continue;  // still behind, and at once
+    uncovered_since_ = begun;                                                // no entry beyond this checkpoint is older
+    SetLag(TreeLag::none);
   }
 }
 
-bool TreeWriter::Full() const {
+bool TreeWriter::NoRoom(uint64_t bytes) const {
   auto free = options_.folder.files->FreeBytes(options_.folder.path);
-  return free && *free < limits::kTreeRoom;
+  return free && *free < bytes;
 }
 
 // Back to the last checkpoint, as a start does: what was written since is written again, to new files.
@@ -234,7 +227,6 @@ Status TreeWriter::Reload() {
 // Everything that the new checkpoint stands on is durable before it is signed, and everybody who must know of it is
 // told before it takes the old one's place.
 Status TreeWriter::Round(uint64_t size) {
-  const uint64_t old_size = edge_.size();
   ECLUSE_OK(cursor_.Advance(size, [this](const Record& record) { return edge_.Append(record.entry, tiles_); }));
   ECLUSE_OK(edge_.WritePartials(tiles_));
   ECLUSE_OK(tiles_.Sync());
@@ -242,19 +234,29 @@ Status TreeWriter::Round(uint64_t size) {
   const std::string note = SignNote(next.Text(), *options_.signer).Text();
   if (options_.publish) ECLUSE_OK(options_.publish(note, next));
   ECLUSE_OK(ReplaceFile(*options_.folder.files, CheckpointPath(options_.folder), note));
-  {
-    std::lock_guard lock(mutex_);
-    last_ = next;
+  std::lock_guard lock(mutex_);
+  last_ = next;
+  return {};
+}
+
+// Removes what the new checkpoint has made needless. What cannot be removed stays, and harms nobody.
+void TreeWriter::Tidy(uint64_t old_size) {
+  const uint64_t size = edge_.size();
+  const Status done = [&]() -> Status {
+    for (int level = kEntriesLevel; level < 8; ++level) {
+      const int of_hashes = std::max(level, 0);
+      const uint64_t full_before = HashesAt(of_hashes, old_size) / kTileWidth,
+                     full = HashesAt(of_hashes, size) / kTileWidth;
+      // Only the first of those that became full had partial ones that a checkpoint had named.
+      if (full > full_before) ECLUSE_OK(tiles_.RemovePartials({level, full_before, kTileWidth}));
+    }
+    if (size / kTileWidth == old_size / kTileWidth) return {};
+    return RetireSegments(options_.folder, size / kTileWidth * kTileWidth, options_.leaving);
+  }();
+  if (!done) {
+    Log().warn("what the ledger no longer needs could not be removed: {} ({})", done.error().message,
+               done.error().operator_detail);
   }
-  for (int level = kEntriesLevel; level < 8; ++level) {
-    const int of_hashes = std::max(level, 0);
-    const uint64_t full_before = HashesAt(of_hashes, old_size) / kTileWidth,
-                   full = HashesAt(of_hashes, size) / kTileWidth;
-    // Only the first of those that became full had partial ones that a checkpoint had named.
-    if (full > full_before) ECLUSE_OK(tiles_.RemovePartials({level, full_before, kTileWidth}));
-  }
-  if (size / kTileWidth == old_size / kTileWidth) return {};
-  return RetireSegments(options_.folder, size / kTileWidth * kTileWidth, options_.leaving);
 }
 
 }  // namespace ecluse

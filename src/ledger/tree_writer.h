@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "ledger/segment.h"
 #include "ledger/tile_folder.h"
+#include "ledger/writer.h"
 #include "tlog/checkpoint.h"
 #include "tlog/note.h"
 #include "tlog/tree.h"
@@ -46,10 +47,10 @@ struct TreeOptions {
   SegmentFolder folder;
   std::shared_ptr<const SigningKey> signer;  // its name is the ledger's origin
   std::chrono::milliseconds every{1'000};    // at most this long behind the last entry
-  // Tells the world of a checkpoint before it becomes the ledger's: its note, and the size of the one before. What it
+  // Tells the world of a checkpoint before it becomes the ledger's: what it
   // refuses is final. May block. Null: nobody is told.
   std::function<Status(const std::string& note, const Checkpoint& checkpoint)> publish;
-  std::function<void(bool)> behind;  // true: appends are to wait, the tree is far behind; false: go on
+  std::function<void(TreeLag)> lag;  // told when it changes
   std::function<void(uint64_t)>
       leaving;                        // segments before this one are about to be removed: the tree holds their entries
   std::function<void(Error)> broken;  // nothing may be appended any more
@@ -74,33 +75,31 @@ class TreeWriter {
 
   // So many entries are durable.
   void Grew(uint64_t size);
-  // Waits until a checkpoint covers `size` entries. False where the tree has failed.
-  bool WaitFor(uint64_t size);
-  Checkpoint checkpoint() const;
 
  private:
   TreeWriter(TreeOptions options, TreeEdge edge, Checkpoint last, uint64_t durable);
   void Run();
   Status Round(uint64_t size);
-  bool Full() const;
+  bool NoRoom(uint64_t bytes) const;
   Status Reload();
+  void Tidy(uint64_t old_size);
+  void SetLag(TreeLag lag);
 
   const TreeOptions options_;
   mutable std::mutex mutex_;
-  std::condition_variable changed_, signed_;
+  std::condition_variable changed_;
   uint64_t durable_;
   std::chrono::steady_clock::time_point uncovered_since_;  // when the first entry beyond the checkpoint became durable
-  bool behind_ = false;
+  TreeLag lag_ = TreeLag::none;
+  bool full_ = false;  // the disk, and the log has said so
   bool failed_ = false;
   bool stopping_ = false;
-  bool hurry_ = false;  // somebody waits
   Checkpoint last_;
 
   // Of the thread alone.
   TileFolder tiles_;
   TreeEdge edge_;
   RecordCursor cursor_;
-  bool full_ = false;  // the disk, and the log has said so
   std::thread thread_;
 };
 

@@ -16,12 +16,11 @@
 namespace ecluse {
 
 struct VerifyOptions {
-  SegmentFolder folder;            // `files` and `path`; the rest is read
-  std::optional<VerifierKey> key;  // the ledger's, kept elsewhere; else its own file `vkey` is believed
-  std::string from;                // the note of an earlier checkpoint, or empty
-  std::vector<VerifierKey> witnesses;
-  unsigned threads = 0;                                       // 0: one for each processor
-  std::chrono::milliseconds patience{500};                    // with a tail that a gate may be writing just now
+  SegmentFolder folder;                     // `files` and `path`; the rest is read
+  std::optional<VerifierKey> key;           // the ledger's, kept elsewhere; else its own file `vkey` is believed
+  std::string from;                         // the note of an earlier checkpoint, or empty
+  unsigned threads = 0;                     // 0: one for each processor
+  std::chrono::milliseconds patience{500};  // with a tail that a gate may be writing just now
   std::function<void(uint64_t done, uint64_t all)> progress;  // entries; now and then, on the calling thread
 };
 
@@ -32,10 +31,9 @@ struct Finding {
 };
 
 struct Verification {
-  Checkpoint checkpoint;               // size 0 where there is none, or none that can be believed
-  uint64_t entries = 0;                // under the checkpoint, and behind it in segments
-  std::vector<Finding> findings;       // by entry; none: the ledger is whole
-  std::vector<std::string> witnessed;  // "name at 2024-05-01T12:00:00Z", for each cosignature that is right
+  Checkpoint checkpoint;          // size 0 where there is none, or none that can be believed
+  uint64_t entries = 0;           // under the checkpoint, and behind it in segments
+  std::vector<Finding> findings;  // by entry; none: the ledger is whole
 };
 
 // Reads everything once, on all processors, and changes nothing; also beside a running gate. Fails only where there is

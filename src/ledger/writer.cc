@@ -24,6 +24,11 @@ Error Unavailable(const Error& cause) {
                0};
 }
 
+Error TreeFull() {
+  return Unavailable({std::string(sqlstate::kIo), "the gate's disk is full, and no checkpoint can be signed",
+                      "free space on the gate's disk, and it goes on by itself", "ledger.full", "", 0});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Writer>> Writer::Start(WriterOptions options, const RecoveredTail& tail) {
@@ -52,20 +57,23 @@ Writer::~Writer() {
 
 void Writer::Stop() {
   if (!thread_.joinable()) return;
+  std::vector<std::unique_ptr<Waiter>> waiting;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
+    waiting.swap(room_waiters_);
   }
+  for (auto& waiter : waiting) waiter->Done(0);
   queued_.notify_one();
   thread_.join();
 }
 
-void Writer::SetBehind(bool behind) {
+void Writer::SetLag(TreeLag lag) {
   std::vector<std::unique_ptr<Waiter>> waiting;
   {
     std::lock_guard lock(mutex_);
-    behind_ = behind;
-    if (!behind_) waiting.swap(room_waiters_);
+    lag_ = lag;
+    if (lag != TreeLag::behind) waiting.swap(room_waiters_);
   }
   for (auto& waiter : waiting) waiter->Done(0);
 }
@@ -92,7 +100,7 @@ void Writer::Submit(QueuedEntry entry) {
 
 bool Writer::RoomOrWait(std::unique_ptr<Waiter>& waiter) {
   std::lock_guard lock(mutex_);
-  if (failure_ || stopping_ || (queue_bytes_ < limits::kLedgerQueue && !behind_)) return true;
+  if (failure_ || stopping_ || (queue_bytes_ < limits::kLedgerQueue && lag_ != TreeLag::behind)) return true;
   room_waiters_.push_back(std::move(waiter));
   return false;
 }
@@ -131,7 +139,7 @@ void Writer::Run() {
       }
       if (queue_.empty()) return;  // stopping, and everything is written
       batch.swap(queue_);
-      if (!behind_) waiting.swap(room_waiters_);
+      if (lag_ != TreeLag::behind) waiting.swap(room_waiters_);
       queue_bytes_ = 0;
     }
     for (auto& waiter : waiting) waiter->Done(0);
@@ -150,6 +158,7 @@ void Writer::Process(std::vector<QueuedEntry> batch) {
     if (!healthy()) return FailBatch(rest);
     QueuedEntry& first = rest.front();
     // After one refusal every ordinary entry of the batch is refused: it may name somebody whose introduction was.
+    if (!no_room && lag_ == TreeLag::full) no_room = TreeFull();
     Status room = no_room && !first.reserved ? Status(std::unexpected(*no_room)) : MakeRoom(first);
     if (!room) {
       no_room = room.error();

@@ -47,6 +47,9 @@ struct QueuedEntry {
   std::unique_ptr<Waiter> waiter;  // null: nobody waits
 };
 
+// Whether the tree follows what is appended: it is far behind; it is so because the disk is full.
+enum class TreeLag : uint8_t { none, behind, full };
+
 // What has just become durable and has a place in the index.
 struct DurableNews {
   std::vector<Introduction> introduced;
@@ -81,9 +84,9 @@ class Writer {
   std::optional<Error> failure() const;
   // Segments before `first_left` are about to be removed: they are in the tree.
   void Leaving(uint64_t first_left) { supply_->Leaving(first_left); }
-  // True: those who ask for room wait, until false.
-  void SetBehind(bool behind);
-  // Writes what is queued and takes nothing any more. Called once.
+  // How the tree keeps up. Behind: those who ask for room wait. Full: ordinary entries are refused with 58030.
+  void SetLag(TreeLag lag);
+  // Writes what is queued; whoever waits for room goes on. Nothing may be submitted any more.
   void Stop();
   // Stops for good: every waiter and everything later gets `error`.
   void FailForGood(Error error);
@@ -112,7 +115,7 @@ class Writer {
   std::vector<std::unique_ptr<Waiter>> room_waiters_;
   std::optional<Error> failure_;
   bool stopping_ = false;
-  bool behind_ = false;
+  std::atomic<TreeLag> lag_ = TreeLag::none;
   std::atomic<bool> failed_ = false;
   std::atomic<uint64_t> size_;
 

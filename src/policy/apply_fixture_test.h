@@ -17,7 +17,7 @@ class FakeKeys final : public KeyRing {
  public:
   Result<std::string> SealForDay(int64_t, std::string_view, std::string_view) override { return std::string(); }
   Result<std::string> OpenForDay(std::string_view, std::string_view) override { return std::string(); }
-  Secret SigningSeed() const override { return Secret(32); }
+  Result<Secret> SigningSeed() override { return Secret(32); }
   void SubjectKey(std::string_view, std::string_view, uint8_t*) const override {}
   void Pseudonym(std::string_view, std::string_view, std::string_view, uint8_t*) const override {}
   Result<std::string> Wrap(std::string_view plain, std::string_view associated) override {

@@ -137,10 +137,6 @@ Result<Base> ParseRing(const RootKey& root, const std::string& content, const st
   return base;
 }
 
-std::string SigningLine(const Xaes& gate, const KeyId& gate_id) {
-  return WrapLine(gate, gate_id, "key", "ledger", RandomId(), RandomKey().bytes());
-}
-
 std::string MakeRing(const RootKey& root) {
   std::string text = fmt::format("{}\nroot {}\n", kRingHeader, HexEncode(root.id));
   KeyId gate_id = RandomId();
@@ -149,7 +145,8 @@ std::string MakeRing(const RootKey& root) {
   text += WrapLine(root.key, root.id, "kek", "auditors", RandomId(), RandomKey().bytes());
   text += WrapLine(gate, gate_id, "key", "index", RandomId(), RandomKey().bytes());
   text += WrapLine(gate, gate_id, "key", "pseudonym", RandomId(), RandomKey().bytes());
-  return text + SigningLine(gate, gate_id);
+  text += WrapLine(gate, gate_id, "key", "ledger", RandomId(), RandomKey().bytes());
+  return text;
 }
 
 class FileKeyRing final : public KeyRing {
@@ -190,7 +187,19 @@ class FileKeyRing final : public KeyRing {
     pseudonym_.Sign({length, role, space, ":", id}, {out, 16});
   }
 
-  Secret SigningSeed() const override { return Secret(base_.ledger->key.key()); }
+  Result<Secret> SigningSeed() override {
+    if (!base_.ledger) {
+      const std::string path = folder_ + "/ring";
+      ECLUSE_TRY(std::string content, ReadWholeFile(files_, path, kFileLimit));
+      const KeyId id = RandomId();
+      const Secret seed = RandomKey();
+      ECLUSE_OK(ReplaceFile(files_, path,
+                            content + WrapLine(base_.gate->key, base_.gate->id, "key", "ledger", id, seed.bytes())));
+      base_.ledger = WrappedKey{id, Xaes(seed.Copy())};
+      base_.names.push_back({"key", "ledger", HexEncode(id)});
+    }
+    return Secret(base_.ledger->key.key());
+  }
 
   Result<std::string> Wrap(std::string_view plain, std::string_view associated) override {
     return SealEnvelope(base_.gate->key, base_.gate->id, plain, associated);
@@ -316,11 +325,6 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const std::string& root_key_file,
   }
   ECLUSE_TRY(std::string content, ReadWholeFile(files, path, kFileLimit));
   ECLUSE_TRY(Base base, ParseRing(root, content, path));
-  if (!base.ledger) {  // a ring of before checkpoints were signed
-    content += SigningLine(base.gate->key, base.gate->id);
-    ECLUSE_OK(ReplaceFile(files, path, content));
-    ECLUSE_TRY(base, ParseRing(root, content, path));
-  }
   return std::make_unique<FileKeyRing>(files, folder, std::move(base));
 }
 

@@ -46,8 +46,9 @@ class KeyRing {
   // A stable pseudonym of a person for one role (docs/policy.md, masks).
   virtual void Pseudonym(std::string_view role, std::string_view space, std::string_view id, uint8_t out[16]) const = 0;
 
-  // The seed of the Ed25519 key that signs the ledger's checkpoints.
-  virtual Secret SigningSeed() const = 0;
+  // The seed of the Ed25519 key that signs the ledger's checkpoints. Made and kept where a ring of before there were
+  // any has none: only for whoever holds the ledger's lock, and before the ring is used by other threads.
+  virtual Result<Secret> SigningSeed() = 0;
 
   // Wraps and unwraps small secrets (database passwords, person keys) under the ring's own key-encryption key.
   virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;

@@ -119,7 +119,11 @@ Result<Base> ParseRing(const RootKey& root, const std::string& content, const st
                                    Printable(id_text), HexEncode(root.id)),
                        "put the root key of this data folder back, or correct vault.root.file", path);
   Base base;
-  while (lines >> kind >> name >> id_text >> coded) {
+  if (std::getline(lines, line) && !line.empty()) return broken();
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    std::string more;
+    if (!(words >> kind >> name >> id_text >> coded) || words >> more) return broken();
     auto id = ParseId(id_text);
     if (!id) return broken();
     std::optional<WrappedKey>* slot = nullptr;

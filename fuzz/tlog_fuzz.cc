@@ -1,5 +1,5 @@
-// Notes, checkpoints, requests to witnesses, proofs, tile paths, bundles and entries, as anybody may send or leave them:
-// nothing crashes, and what is read is written again as it was.
+// Notes, checkpoints, requests to witnesses, proofs, tile paths, bundles and entries, as anybody may send or leave
+// them: nothing crashes, and what is read is written again as it was.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

@@ -16,6 +16,8 @@ int main(int argc, char** argv) {
   ecluse::AddAccount(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);
+  ecluse::AddWhoSaw(line);
+  ecluse::AddDossier(line);
   ecluse::AddServe(line);
   ecluse::AddDemo(line);
   try {

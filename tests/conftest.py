@@ -2,6 +2,7 @@
 `/usr/bin/python3 -m pytest tests`. The program under test is $ECLUSE, or build/release/ecluse."""
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -72,6 +73,15 @@ def make_gate(workspace, postgres, templates):
     for gate in made:
         gate.kill()
     assert died == {}, "a gate ended by itself"
+
+
+@pytest.fixture(scope="session")
+def checker(tmp_path_factory):
+    """Go's transparency-log library, from Debian, built without modules."""
+    out = str(tmp_path_factory.mktemp("go") / "check")
+    environment = dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="", GOCACHE=str(tmp_path_factory.mktemp("gocache")))
+    subprocess.run(["go", "build", "-o", out, os.path.join(os.path.dirname(os.path.abspath(__file__)), "go", "check.go")], check=True, env=environment)
+    return lambda *args: subprocess.run([out, *map(str, args)], text=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,6 @@ import subprocess
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-@pytest.fixture(scope="session")
-def checker(tmp_path_factory):
-    """Go's transparency-log library, from Debian, built without modules."""
-    out = str(tmp_path_factory.mktemp("go") / "check")
-    environment = dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="", GOCACHE=str(tmp_path_factory.mktemp("gocache")))
-    subprocess.run(["go", "build", "-o", out, os.path.join(HERE, "go", "check.go")], check=True, env=environment)
-    return lambda *args: subprocess.run([out, *map(str, args)], text=True, capture_output=True)
-
 
 @pytest.fixture(scope="module")
 def g(make_gate):

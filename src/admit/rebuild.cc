@@ -2,19 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <unordered_map>
 
 #include "admit/admission_impl.h"
-#include "base/bytes.h"
 #include "base/limits.h"
 #include "base/random.h"
+#include "ledger/facts.h"
 
 namespace ecluse {
 
 namespace {
-
-namespace json = boost::json;
 
 // What one entry charged.
 struct Charged {
@@ -31,72 +28,23 @@ std::unexpected<Error> Unreadable(const StoredEntry& entry, std::string why) {
                           entry.seq, why));
 }
 
-const json::object* Object(const json::object& in, std::string_view name) {
-  const json::value* value = in.if_contains(name);
-  return value ? value->if_object() : nullptr;
-}
-std::string Text(const json::object& in, std::string_view name) {
-  const json::value* value = in.if_contains(name);
-  return value && value->is_string() ? std::string(value->get_string()) : std::string();
-}
-int64_t Number(const json::object& in, std::string_view name) {
-  const json::value* value = in.if_contains(name);
-  return value && value->is_int64() ? value->get_int64() : 0;
-}
-
-// Tokens of one list; false where one is not a token.
-bool ReadTokens(const json::object& in, std::string_view name, std::vector<SubjectToken>& out) {
-  const json::value* value = in.if_contains(name);
-  if (!value) return true;
-  if (!value->is_array()) return false;
-  for (const json::value& item : value->get_array()) {
-    if (!item.is_string()) return false;
-    auto bytes = Base64UrlDecode(item.get_string());
-    if (!bytes || bytes->size() != sizeof(SubjectToken)) return false;
-    std::copy(bytes->begin(), bytes->end(), out.emplace_back().begin());
-  }
-  return true;
-}
-
-bool ReadPeople(const json::object& opened, std::vector<SubjectToken>& out) {
-  const json::value* subjects = opened.if_contains("subjects");
-  if (!subjects) return true;
-  if (!subjects->is_array()) return false;
-  for (const json::value& item : subjects->get_array()) {
-    const json::object* table = item.if_object();
-    if (!table || !ReadTokens(*table, "returned", out) || !ReadTokens(*table, "asked", out)) return false;
-  }
-  return true;
-}
-
 // Reads what an entry charged; an entry that charged nobody has no account.
 Result<Charged> Read(const StoredEntry& entry) {
   Charged charged;
-  boost::system::error_code failed;
-  json::value parsed = json::parse(entry.json, failed);
-  if (failed || !parsed.is_object()) return Unreadable(entry, "it is not a JSON object");
-  const json::object& object = parsed.get_object();
-  const json::object* costs = Object(object, "charged");
-  std::string kind = Text(object, "kind");
-  bool failure = kind == EntryKindName(EntryKind::failure);
-  bool sealed = object.contains("sealed");
-  if (!costs && !sealed && !failure) return charged;
-  if (sealed && entry.opened.empty())
+  Result<EntryFacts> facts = ReadFacts(entry.seq, entry.json, entry.opened);
+  if (!facts) return Unreadable(entry, facts.error().operator_detail);
+  const bool failure = facts->kind == EntryKindName(EntryKind::failure);
+  if (!facts->has_charges && !facts->sealed && !failure) return charged;
+  if (facts->sealed && !facts->opened)
     return Unreadable(entry, "its sealed part does not open with the keys that are here");
-  charged.payer.account = Text(object, "principal");
-  charged.payer.organisation = Text(object, "organisation");
-  if (costs) {
-    charged.lookups = Number(*costs, "lookups");
-    charged.nameless = Number(*costs, "nameless");
-    charged.statistic_rows = Number(*costs, "statistic_rows");
-  }
-  if (failure) charged.failures = std::max<int64_t>(Number(object, "count"), 1);
-  if (!sealed) return charged;
-  json::value opened = json::parse(entry.opened, failed);
-  if (failed || !opened.is_object()) return Unreadable(entry, "its sealed part is not a JSON object");
-  charged.payer.address = Text(opened.get_object(), "address");
-  if (!ReadPeople(opened.get_object(), charged.people))
-    return Unreadable(entry, "its list of people is not understood");
+  charged.payer.account = facts->principal;
+  charged.payer.organisation = facts->organisation;
+  charged.payer.address = facts->address;
+  charged.lookups = facts->lookups;
+  charged.nameless = facts->nameless;
+  charged.statistic_rows = facts->statistic_rows;
+  if (failure) charged.failures = std::max<int64_t>(facts->count, 1);
+  charged.people = facts->People();
   return charged;
 }
 

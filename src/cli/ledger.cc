@@ -1,19 +1,17 @@
 // ecluse ledger: reading what was written down.
 #include "ledger/ledger.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
-#include <charconv>
 #include <cstdio>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <set>
 
 #include "base/log.h"
+#include "base/time_text.h"
 #include "cli/commands.h"
 #include "policy/policy.h"
 
@@ -35,29 +33,6 @@ std::vector<std::string> KindNames() {
   std::vector<std::string> names;
   for (int i = 0; !EntryKindName(EntryKind{i}).empty(); ++i) names.emplace_back(EntryKindName(EntryKind{i}));
   return names;
-}
-
-// Microseconds since 1970 of `2024-05-01`, `2024-05-01T12:00:00` or that with `Z`, UTC; or of a time ago: `90s`, `15m`,
-// `2h`, `7d`.
-std::optional<int64_t> ParseSince(const std::string& text) {
-  int64_t number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end + 1 == text.data() + text.size() && number >= 0 && number < 1'000'000'000) {
-    int64_t unit = *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3'600 : *end == 'd' ? 86'400 : 0;
-    if (unit == 0) return std::nullopt;
-    return SystemClock().WallMicros() - number * unit * 1'000'000;
-  }
-  std::tm parts{};
-  const char* rest = strptime(text.c_str(), "%Y-%m-%d", &parts);
-  if (rest != nullptr && *rest == 'T') rest = strptime(rest, "T%H:%M:%S", &parts);
-  if (rest != nullptr && *rest == 'Z') ++rest;
-  if (rest == nullptr || *rest != '\0') return std::nullopt;
-  return int64_t{timegm(&parts)} * 1'000'000;
-}
-
-std::string TimeText(int64_t micros) {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", fmt::gmtime(static_cast<std::time_t>(micros / 1'000'000)),
-                     micros % 1'000'000);
 }
 
 std::string Text(const json::object& in, const char* name) {
@@ -147,13 +122,9 @@ Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
 int Show(const ShowOptions& options) {
   int64_t since = 0;
   if (!options.since.empty()) {
-    auto parsed = ParseSince(options.since);
+    auto parsed = ParseTime(options.since, SystemClock().WallMicros());
     if (!parsed) {
-      std::fprintf(
-          stderr,
-          "ecluse ledger: --since %s is no time; write 2024-05-01, 2024-05-01T12:00:00Z, or a time ago as 90s, "
-          "15m, 2h, 7d\n",
-          options.since.c_str());
+      std::fprintf(stderr, "ecluse ledger: --since %s is no time; write %s\n", options.since.c_str(), kTimeForms);
       return 2;
     }
     since = *parsed;

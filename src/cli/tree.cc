@@ -10,7 +10,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "cli/commands.h"
-#include "ledger/entries.h"
 #include "ledger/origin.h"
 #include "ledger/prove.h"
 #include "ledger/verify.h"
@@ -92,12 +91,13 @@ int Prove(const TreeCommand& options) {
   auto id = ReadOrigin(*folder, &origin);
   if (!id) return Complain("ledger", id.error());
   folder->ledger = *id;
-  auto proof = ProveEntry(*folder, options.entry);
+  auto prover = Prover::Open(*folder);
+  if (!prover) return Complain("ledger", prover.error());
+  std::string stored;
+  auto proof = prover->Prove(options.entry, &stored);
   if (!proof) return Complain("ledger", proof.error());
   if (!options.stored.empty()) {
-    auto entry = Entries(*folder).Read(options.entry);
-    if (!entry) return Complain("ledger", entry.error());
-    if (Status written = ReplaceFile(RealFiles(), options.stored, *entry); !written)
+    if (Status written = ReplaceFile(RealFiles(), options.stored, stored); !written)
       return Complain("ledger", written.error());
   }
   const std::string text = proof->Text();

@@ -25,7 +25,7 @@ bool Entries::Covered(uint64_t bundle) {
   return end <= covered_;
 }
 
-// False where there is no such full bundle, or not the whole of it.
+// False where there is no such full bundle.
 bool Entries::Load(uint64_t bundle) {
   if (bundle == number_) return true;
   if (!Covered(bundle)) return false;
@@ -36,26 +36,29 @@ bool Entries::Load(uint64_t bundle) {
   auto hashes = tiles_.Read({0, bundle, kTileWidth});
   if (!hashes || hashes->size() != kTileBytes) return false;
   bytes_ = std::move(*bytes);
+  hashes_ = std::move(*hashes);
   auto entries = ReadBundle(bytes_, kTileWidth);
   if (!entries) return false;
-  for (size_t i = 0; i < entries->size(); ++i) {
-    const Hash hash = LeafHash((*entries)[i]);
-    if (std::memcmp(hash.data(), hashes->data() + i * sizeof(Hash), sizeof(Hash)) != 0) return false;
-  }
   held_ = std::move(*entries);
   number_ = bundle;
   return true;
+}
+
+// Whether the entry is held in a full bundle, and is the one that the tree's tile was made of.
+bool Entries::Holds(uint64_t seq) {
+  if (!Load(seq / kTileWidth)) return false;
+  const size_t place = seq % kTileWidth;
+  const Hash hash = LeafHash(held_[place]);
+  return std::memcmp(hash.data(), hashes_.data() + place * sizeof(Hash), sizeof(Hash)) == 0;
 }
 
 Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit) {
   uint64_t next = first;
   int tries = 0;
   while (next < end) {
-    if (Load(next / kTileWidth)) {
-      do {
-        if (!visit({next, held_[next % kTileWidth]})) return {};
-        ++next;
-      } while (next < end && next % kTileWidth != 0);
+    if (Holds(next)) {
+      if (!visit({next, held_[next % kTileWidth]})) return {};
+      ++next;
       continue;
     }
     bool stopped = false;
@@ -66,7 +69,7 @@ Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(con
     });
     if (stopped || (read && end == UINT64_MAX)) return {};
     // Where a segment has gone from under us its entries are in a bundle now, or in the segments that are left.
-    if (!read && !Load(next / kTileWidth) && ++tries > kTries) return read;
+    if (!read && !Holds(next) && ++tries > kTries) return read;
   }
   return {};
 }

@@ -28,21 +28,25 @@ class Entries {
   // up to the last one there is. Refuses where one is missing.
   Status Visit(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit);
   Result<std::string> Read(uint64_t seq);
+  // How many there are now.
+  Result<uint64_t> Size() { return FirstSince(UINT64_MAX, INT64_MAX); }
   // The first entry before `end` that is not older than `time` (microseconds since 1970), or the number behind those
   // that are: entries' times never go back.
   Result<uint64_t> FirstSince(uint64_t end, int64_t time);
 
  private:
   bool Load(uint64_t bundle);
+  bool Holds(uint64_t seq);
   bool Covered(uint64_t bundle);
   uint64_t FullBundles();
 
-  const SegmentFolder folder_;
+  SegmentFolder folder_;
   TileFolder tiles_;
   uint64_t covered_ = 0;          // entries under the checkpoint, as read last
   uint64_t number_ = UINT64_MAX;  // of the bundle that is held
   std::string bytes_;
   std::vector<std::string_view> held_;
+  std::string hashes_;  // of its entries, by the tree's tile
 };
 
 }  // namespace ecluse

@@ -108,6 +108,7 @@ struct Ledger::Impl {
     ECLUSE_TRY(queued.entry, RenderEntry(draft, origin, [&](std::string_view plain, std::string_view associated) {
                  return keys.SealForDay(options.clock->WallMicros(), plain, associated);
                }));
+    queued.indexed = IndexedBy(draft);
     return queued;
   }
 

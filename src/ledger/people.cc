@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "ledger/entries.h"
+#include "ledger/facts.h"
+#include "ledger/open_entry.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
@@ -29,28 +31,6 @@ KeyId PersonKeyId(const SubjectToken& token) {
 }
 
 }  // namespace
-
-namespace index_format {
-
-std::string KeyOfSubject(const SubjectKey& key) { return std::string("k").append(Text(key)); }
-std::string KeyOfToken(const SubjectToken& token) { return std::string("t").append(Text(token)); }
-std::string KeyOfAnnounced(std::string_view key_id) { return std::string("a").append(key_id); }
-
-std::string Encode(const TokenValue& value) {
-  std::string out(Text(value.key));
-  AppendU64(out, value.seq);
-  return out;
-}
-
-std::optional<TokenValue> Decode(std::string_view bytes) {
-  TokenValue value;
-  if (bytes.size() != value.key.size() + 8) return std::nullopt;
-  std::memcpy(value.key.data(), bytes.data(), value.key.size());
-  value.seq = LoadU64(bytes.data() + value.key.size());
-  return value;
-}
-
-}  // namespace index_format
 
 std::string WrapBinding(const SubjectToken& token) { return "ecluse person key " + Base64UrlEncode(token); }
 
@@ -101,6 +81,7 @@ People::People(PeopleOptions options, KeyRing& keys, std::unique_ptr<Store> pers
       keys_(keys),
       persons_(std::move(persons)),
       index_(std::move(index)),
+      rows_(keys),
       tokens_(limits::kPeopleCache) {}
 
 People::~People() {
@@ -118,8 +99,8 @@ Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& key
              Store::Open(options.persons_path, options.fresh ? Store::Mode::create : Store::Mode::existing));
   ECLUSE_TRY(auto index, Store::Open(options.index_path, Store::Mode::create));
   ECLUSE_TRY(auto meta, index->Get(index_format::kMeta));
-  ECLUSE_TRY(bool unused, index->Empty());
-  if (!meta && !unused && !options.fresh) {
+  ECLUSE_TRY(bool empty, index->Empty());
+  if (!meta && !empty && !options.fresh) {
     Log().info("the ledger's index is of another version and is made again");
     index.reset();
     ECLUSE_OK(Store::Destroy(options.index_path));
@@ -135,34 +116,43 @@ Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& key
 }
 
 Status People::CatchUp(uint64_t size) {
-  ECLUSE_TRY(auto meta, index_->Get(index_format::kMeta));
-  std::string ledger(Text(options_.folder.ledger));
-  if (meta && (meta->size() != 24 || meta->substr(8) != ledger))
+  ECLUSE_TRY(auto found, index_->Get(index_format::kMeta));
+  auto meta = found ? index_format::DecodeMeta(*found) : std::nullopt;
+  if (found && (!meta || meta->ledger != Text(options_.folder.ledger)))
     return Fail(sqlstate::kIo, "the ledger's index belongs to another ledger",
                 fmt::format("move {} away: it is made again from the ledger", options_.index_path), "ledger.index");
-  uint64_t from = meta ? LoadU64(meta->data()) : 0;
+  uint64_t from = meta ? meta->size : 0;
   if (from > size)
     return LedgerDamaged(
         fmt::format("the index knows {} entries and the ledger holds {}: the last were lost", from, size));
-  uint64_t unopened = 0, seen = from;
+  ECLUSE_OK(IndexRange(from, size));
+  news_.size = indexed_ = size;
+  thread_ = std::thread([this] { Run(); });
+  return {};
+}
+
+// Reads entries and indexes them. Few are put, many are filled in as sorted files.
+Status People::IndexRange(uint64_t from, uint64_t end) {
+  const bool many = end - from > limits::kIndexFill;
+  uint64_t unopened = 0, seen = from, told = from;
   Status problem;
-  std::vector<std::pair<std::string, std::string>> puts;
+  IndexRows::Pairs pairs;
   auto flush = [&]() -> Status {
-    std::string value;
-    AppendU64(value, seen);
-    puts.emplace_back(index_format::kMeta, value + ledger);
-    Status done = index_->Put(puts, false);
-    puts.clear();
+    pairs.emplace_back(index_format::kMeta, index_format::Encode({seen, std::string(Text(options_.folder.ledger))}));
+    Status done = many ? index_->Ingest(std::exchange(pairs, {})) : index_->Put(pairs, false);
+    pairs.clear();
+    if (many && done && seen - told >= limits::kIndexFill) {
+      Log().info("index: {} of {} entries", seen, end);
+      told = seen;
+    }
     return done;
   };
-  Entries entries(options_.folder);
-  ECLUSE_OK(entries.Visit(from, size, [&](const EntryView& entry) {
-    problem = [&]() -> Status {
-      ++seen;
-      ECLUSE_TRY(auto announced, ReadKeyEntry(entry.json));
-      if (announced) puts.emplace_back(index_format::KeyOfAnnounced(*announced), "");
-      ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
-      if (!person) return {};
+  auto add = [&](const EntryView& entry) -> Status {
+    ++seen;
+    ECLUSE_TRY(auto announced, ReadKeyEntry(entry.json));
+    if (announced) pairs.emplace_back(index_format::KeyOfAnnounced(*announced), "");
+    ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
+    if (person) {
       ECLUSE_TRY(auto wrapped, persons_->Get(Text(person->token)));
       if (!wrapped) {
         ++unopened;
@@ -172,20 +162,26 @@ Status People::CatchUp(uint64_t size) {
       size_t colon = std::min(name.find(':'), name.size() - 1);
       SubjectKey key;
       keys_.SubjectKey(std::string_view(name).substr(0, colon), std::string_view(name).substr(colon + 1), key.data());
-      puts.emplace_back(index_format::KeyOfSubject(key), Text(person->token));
-      puts.emplace_back(index_format::KeyOfToken(person->token), index_format::Encode({key, entry.seq}));
+      pairs.emplace_back(index_format::KeyOfSubject(key), Text(person->token));
+      pairs.emplace_back(index_format::KeyOfToken(person->token), index_format::Encode({key, entry.seq}));
       return {};
-    }();
-    if (problem && puts.size() >= 10'000) problem = flush();
-    if (problem && seen % 1'000'000 == 0) Log().info("index: {} of {} entries", seen, size);
+    }
+    // What does not open is indexed by what stands outside.
+    auto opened = OpenSealed(entry.json, keys_);
+    ECLUSE_TRY(EntryFacts facts, ReadFacts(entry.seq, entry.json, opened ? *opened : std::string()));
+    rows_.Add({entry.seq, facts.principal, facts.role, facts.address, facts.People(), facts.sealed && !facts.opened},
+              pairs);
+    return {};
+  };
+  Entries entries(options_.folder);
+  ECLUSE_OK(entries.Visit(from, end, [&](const EntryView& entry) {
+    problem = add(entry);
+    if (problem && pairs.size() >= (many ? limits::kIndexFill : limits::kIndexPut)) problem = flush();
     return problem.has_value();
   }));
   ECLUSE_OK(problem);
   if (unopened > 0) Log().warn("{} people of the ledger have no key any more: their ids stay closed", unopened);
-  ECLUSE_OK(flush());
-  news_.size = indexed_ = size;
-  thread_ = std::thread([this] { Run(); });
-  return {};
+  return flush();
 }
 
 const SubjectToken* People::Known(const SubjectKey& key) {
@@ -281,41 +277,54 @@ Status People::LookUp(std::span<const PersonName> people, std::vector<Newcomer>&
 void People::Durable(DurableNews news) {
   std::lock_guard lock(mutex_);
   bool idle = news_.introduced.empty() && news_.announced.empty();
-  news_.introduced.insert(news_.introduced.end(), std::make_move_iterator(news.introduced.begin()),
-                          std::make_move_iterator(news.introduced.end()));
-  news_.announced.insert(news_.announced.end(), std::make_move_iterator(news.announced.begin()),
-                         std::make_move_iterator(news.announced.end()));
+  auto move = [](auto& from, auto& to) {
+    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+  };
+  move(news.introduced, news_.introduced);
+  move(news.announced, news_.announced);
+  for (const IndexedEntry& entry : news.entries) backlog_ += 1 + entry.people.size();
+  if (backlog_ > limits::kIndexBacklog) reread_ = true;
+  if (reread_)
+    news_.entries.clear();
+  else
+    move(news.entries, news_.entries);
   news_.size = news.size;
-  // The size alone may wait for the next round: it only saves the next start some reading.
+  // The rest may wait for the next round: whoever asks before reads the ledger's end itself.
   if (idle && !(news_.introduced.empty() && news_.announced.empty())) changed_.notify_one();
 }
 
-Status People::WriteIndex(const DurableNews& news) {
-  std::vector<std::pair<std::string, std::string>> puts;
+Status People::Round(DurableNews news, bool reread) {
+  IndexRows::Pairs pairs;
   for (const Introduction& one : news.introduced) {
-    puts.emplace_back(index_format::KeyOfSubject(one.key), Text(one.token));
-    puts.emplace_back(index_format::KeyOfToken(one.token), index_format::Encode({one.key, one.seq}));
+    pairs.emplace_back(index_format::KeyOfSubject(one.key), Text(one.token));
+    pairs.emplace_back(index_format::KeyOfToken(one.token), index_format::Encode({one.key, one.seq}));
   }
-  for (const std::string& id : news.announced) puts.emplace_back(index_format::KeyOfAnnounced(id), "");
-  std::string meta;
-  AppendU64(meta, news.size);
-  puts.emplace_back(index_format::kMeta, meta.append(Text(options_.folder.ledger)));
-  return index_->Put(puts, false);
+  for (const std::string& id : news.announced) pairs.emplace_back(index_format::KeyOfAnnounced(id), "");
+  for (const IndexedEntry& entry : news.entries) rows_.Add(entry, pairs);
+  if (!reread)
+    pairs.emplace_back(index_format::kMeta,
+                       index_format::Encode({news.size, std::string(Text(options_.folder.ledger))}));
+  if (!pairs.empty()) ECLUSE_OK(index_->Put(pairs, false));
+  return reread ? IndexRange(indexed_, news.size) : Status();
 }
 
 void People::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
     auto due = [this] { return stopping_ || !news_.introduced.empty() || !news_.announced.empty(); };
-    changed_.wait_for(lock, std::chrono::seconds(1), due);
+    changed_.wait_for(lock, limits::kIndexEvery, due);
     if (!index_failed_ && news_.size != indexed_) {
       DurableNews news = std::exchange(news_, {});
       news_.size = news.size;
+      const bool reread = std::exchange(reread_, false);
+      backlog_ = 0;
+      std::vector<Introduction> introduced = news.introduced;
+      const uint64_t size = news.size;
       lock.unlock();
-      Status written = WriteIndex(news);
+      Status written = Round(std::move(news), reread);
       lock.lock();
       if (written) {
-        Indexed(news);
+        Indexed(introduced, size);
       } else {
         // Nothing is lost: the index is derived, and what is pending stays in memory until the next start catches it
         // up.
@@ -324,15 +333,18 @@ void People::Run() {
                     written.error().operator_detail);
       }
     }
-    if (index_failed_) news_ = {{}, {}, news_.size};
+    if (index_failed_) {
+      news_ = {};
+      backlog_ = 0;
+    }
     if (stopping_) return;
   }
 }
 
-void People::Indexed(const DurableNews& news) {
-  indexed_ = news.size;
+void People::Indexed(const std::vector<Introduction>& introduced, uint64_t size) {
+  indexed_ = size;
   ++flushes_;
-  for (const Introduction& one : news.introduced) {
+  for (const Introduction& one : introduced) {
     pending_.erase(one.key);
     pending_keys_.erase(one.token);
     tokens_.Put(one.key, one.token);
@@ -353,7 +365,7 @@ Result<std::vector<std::pair<SubjectToken, SubjectKey>>> People::KeysOf(std::spa
   for (const SubjectToken& token : missing) names.push_back(index_format::KeyOfToken(token));
   ECLUSE_TRY(auto values, index_->GetMany(names));
   for (size_t i = 0; i < missing.size(); ++i) {
-    auto value = values[i] ? index_format::Decode(*values[i]) : std::nullopt;
+    auto value = values[i] ? index_format::DecodeToken(*values[i]) : std::nullopt;
     if (value) out.emplace_back(missing[i], value->key);
   }
   return out;

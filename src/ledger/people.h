@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "ledger/entry.h"
+#include "ledger/index.h"
 #include "ledger/render.h"
 #include "ledger/segment.h"
 #include "ledger/store.h"
@@ -85,12 +86,14 @@ class People {
   };
   Status LookUp(std::span<const PersonName> people, std::vector<Newcomer>& unknown) const;
   void Run();
-  Status WriteIndex(const DurableNews& news);
-  void Indexed(const DurableNews& news);  // mutex_ held
+  Status Round(DurableNews news, bool reread);
+  Status IndexRange(uint64_t from, uint64_t end);
+  void Indexed(const std::vector<Introduction>& introduced, uint64_t size);  // mutex_ held
 
   const PeopleOptions options_;
   KeyRing& keys_;
   std::unique_ptr<Store> persons_, index_;
+  IndexRows rows_;  // of CatchUp(), then of the thread alone
 
   std::mutex mutex_;
   TokenCache tokens_;
@@ -100,25 +103,13 @@ class People {
   uint64_t flushes_ = 0;  // how often pending_ lost entries to the index
 
   std::condition_variable changed_;
-  DurableNews news_;  // not in the index yet
+  DurableNews news_;     // not in the index yet
+  size_t backlog_ = 0;   // of news_.entries, people included
+  bool reread_ = false;  // it grew too large: what is missing is read from the ledger
   uint64_t indexed_ = 0;
   bool index_failed_ = false;
   bool stopping_ = false;
   std::thread thread_;
 };
-
-// Keys and values of the index. docs/ledger_format.md, "Index".
-namespace index_format {
-inline constexpr std::string_view kMeta = "v2";
-std::string KeyOfSubject(const SubjectKey& key);
-std::string KeyOfToken(const SubjectToken& token);
-std::string KeyOfAnnounced(std::string_view key_id);
-struct TokenValue {
-  SubjectKey key{};
-  uint64_t seq = 0;  // of the introduction
-};
-std::string Encode(const TokenValue& value);
-std::optional<TokenValue> Decode(std::string_view bytes);
-}  // namespace index_format
 
 }  // namespace ecluse

@@ -4,6 +4,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
+#include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 #include <sys/stat.h>
@@ -30,7 +31,7 @@ rocksdb::Options OptionsFor(Store::Mode mode) {
   options.paranoid_checks = true;
   // A torn last record is what a crash leaves; anything else missing in the middle refuses the start.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  options.write_buffer_size = 16 << 20;
+  options.write_buffer_size = 4 << 20;            // who opens it beside the gate reads the log that this bounds
   options.compression = rocksdb::kNoCompression;  // keys, tokens and ciphertext do not shrink
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -107,6 +108,37 @@ Status Store::Put(std::span<const std::pair<std::string, std::string>> pairs, bo
   rocksdb::WriteOptions options;
   options.sync = sync;
   if (rocksdb::Status status = db_->Write(options, &batch); !status.ok()) return Failed(path_, status);
+  return {};
+}
+
+Status Store::Visit(std::string_view first, std::string_view end,
+                    const std::function<bool(std::string_view key, std::string_view value)>& visit) const {
+  rocksdb::ReadOptions options;
+  const rocksdb::Slice upper(end.data(), end.size());
+  options.iterate_upper_bound = &upper;
+  std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options));
+  for (at->Seek(rocksdb::Slice(first.data(), first.size())); at->Valid(); at->Next()) {
+    if (!visit({at->key().data(), at->key().size()}, {at->value().data(), at->value().size()})) return {};
+  }
+  if (!at->status().ok()) return Failed(path_, at->status());
+  return {};
+}
+
+Status Store::Ingest(std::vector<std::pair<std::string, std::string>> pairs) {
+  if (pairs.empty()) return {};
+  std::ranges::sort(pairs, {}, &std::pair<std::string, std::string>::first);
+  const std::string file = path_ + "/filling";
+  rocksdb::SstFileWriter writer({}, db_->GetOptions());
+  if (rocksdb::Status status = writer.Open(file); !status.ok()) return Failed(path_, status);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    if (i + 1 < pairs.size() && pairs[i].first == pairs[i + 1].first) continue;
+    if (rocksdb::Status status = writer.Put(pairs[i].first, pairs[i].second); !status.ok())
+      return Failed(path_, status);
+  }
+  if (rocksdb::Status status = writer.Finish(); !status.ok()) return Failed(path_, status);
+  rocksdb::IngestExternalFileOptions options;
+  options.move_files = true;
+  if (rocksdb::Status status = db_->IngestExternalFile({file}, options); !status.ok()) return Failed(path_, status);
   return {};
 }
 

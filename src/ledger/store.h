@@ -1,6 +1,7 @@
 // RocksDB behind Result: the stores of person keys and of the index.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,6 +35,12 @@ class Store {
   Result<bool> Empty() const;
   // For each key its value or nullopt.
   Result<std::vector<std::optional<std::string>>> GetMany(std::span<const std::string> keys) const;
+  // Every pair from `first` up to, not including, `end`, in the order of keys, until `visit` returns false.
+  Status Visit(std::string_view first, std::string_view end,
+               const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
+  // Takes many pairs at once, as one sorted file: for filling a store. All or nothing, and durable when it
+  // returns. Of two pairs with one key either may be taken.
+  Status Ingest(std::vector<std::pair<std::string, std::string>> pairs);
   // All or nothing. With `sync` durable when it returns.
   Status Put(std::span<const std::pair<std::string, std::string>> pairs, bool sync);
   // Fails where the files it writes to have been deleted under it.

@@ -294,6 +294,10 @@ void Writer::Complete(std::span<QueuedEntry> group) {
     if (entry.waiter) entry.waiter->Done(seq);
     if (entry.introduces) news.introduced.push_back(std::move(*entry.introduces));
     if (!entry.announces.empty()) news.announced.push_back(std::move(entry.announces));
+    if (!entry.indexed.empty()) {
+      entry.indexed.seq = seq;
+      news.entries.push_back(std::move(entry.indexed));
+    }
     ++seq;
   }
   news.size = seq;

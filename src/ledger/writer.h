@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "ledger/entry.h"
+#include "ledger/index.h"
 #include "ledger/recovery.h"
 #include "ledger/render.h"
 #include "ledger/segment.h"
@@ -44,6 +45,7 @@ struct QueuedEntry {
   bool reserved = false;  // may use the space kept for keys, locks, alerts and approvals
   std::unique_ptr<Introduction> introduces;
   std::string announces;           // id of the key that a `key` entry tells of
+  IndexedEntry indexed;            // what the index finds it by
   std::unique_ptr<Waiter> waiter;  // null: nobody waits
 };
 
@@ -54,6 +56,7 @@ enum class TreeLag : uint8_t { none, behind, full };
 struct DurableNews {
   std::vector<Introduction> introduced;
   std::vector<std::string> announced;
+  std::vector<IndexedEntry> entries;
   uint64_t size = 0;  // entries that are durable now
 };
 

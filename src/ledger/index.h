@@ -1,0 +1,104 @@
+// The index: who is behind a token, and where entries lie that name a person or were caused by an account, under a role,
+// from an address. Derived from the ledger; keys and values: docs/ledger_format.md, "Index".
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "ledger/entry.h"
+#include "ledger/record.h"
+#include "ledger/store.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+// By what, beside people, entries are found.
+enum class Facet { principal, role, address };
+
+namespace index_format {
+
+inline constexpr std::string_view kMeta = "v3";
+
+struct TokenValue {
+  SubjectKey key{};
+  uint64_t seq = 0;  // of the introduction
+};
+struct Meta {
+  uint64_t size = 0;   // entries indexed
+  std::string ledger;  // its id
+};
+
+std::string KeyOfSubject(const SubjectKey& key);
+std::string KeyOfToken(const SubjectToken& token);
+std::string KeyOfAnnounced(std::string_view key_id);
+std::string KeyOfNamed(const SubjectToken& token, uint64_t seq);
+// `facet` as HMAC under the index key: an address is sealed in the ledger.
+SubjectKey FacetKey(const KeyRing& keys, Facet facet, std::string_view value);
+std::string KeyOfFacet(const SubjectKey& facet, uint64_t seq);
+std::string KeyOfClosed(uint64_t seq);
+
+std::string Encode(const TokenValue& value);
+std::optional<TokenValue> DecodeToken(std::string_view bytes);
+std::string Encode(const Meta& meta);
+std::optional<Meta> DecodeMeta(std::string_view bytes);
+
+}  // namespace index_format
+
+// What the index knows an entry by.
+struct IndexedEntry {
+  uint64_t seq = 0;
+  std::string principal, role, address;
+  std::vector<SubjectToken> people;  // each once
+  bool closed = false;               // what it seals does not open
+
+  bool empty() const { return principal.empty() && role.empty() && address.empty() && people.empty() && !closed; }
+};
+IndexedEntry IndexedBy(const EntryDraft& draft);
+
+// Rows of the index. Not thread-safe.
+class IndexRows {
+ public:
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  explicit IndexRows(const KeyRing& keys) : keys_(keys) {}
+  void Add(const IndexedEntry& entry, Pairs& out);
+
+ private:
+  const SubjectKey& KeyOf(Facet facet, const std::string& value);
+  const KeyRing& keys_;
+  std::array<std::unordered_map<std::string, SubjectKey>, 3> known_;
+};
+
+// Reads the index as it is at this moment, also beside the gate that writes it. Thread-safe.
+class IndexReader {
+ public:
+  // An index that is missing, of another version or of another ledger counts as one that knows nothing.
+  static IndexReader Open(const std::string& data_dir, const LedgerId& ledger, const KeyRing& keys);
+
+  uint64_t size() const { return size_; }  // entries it knows
+  Result<std::optional<SubjectToken>> TokenOf(std::string_view space, std::string_view id) const;
+  // The entry that introduces a token.
+  Result<std::optional<uint64_t>> IntroductionOf(const SubjectToken& token) const;
+  // The entries from `first` up to, not including, `end`, in order.
+  Result<std::vector<uint64_t>> Naming(const SubjectToken& token, uint64_t first, uint64_t end) const;
+  // Those whose sealed part did not open when they were indexed.
+  Result<std::vector<uint64_t>> Closed(uint64_t first, uint64_t end) const;
+  Result<std::vector<uint64_t>> By(Facet facet, std::string_view value, uint64_t first, uint64_t end) const;
+
+ private:
+  explicit IndexReader(const KeyRing& keys) : keys_(&keys) {}
+  Result<std::vector<uint64_t>> Range(const std::string& first, const std::string& end) const;
+  const KeyRing* keys_;
+  std::unique_ptr<Store> store_;
+  uint64_t size_ = 0;
+};
+
+}  // namespace ecluse

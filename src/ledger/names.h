@@ -1,0 +1,42 @@
+// Names of people as `space:id`, for whoever reads a ledger: through the index where it knows them, else through
+// introductions read on the way.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "ledger/entries.h"
+#include "ledger/index.h"
+#include "ledger/store.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+// Not thread-safe.
+class Names {
+ public:
+  // `index` and `keys` outlive it.
+  Names(const SegmentFolder& folder, const std::string& data_dir, const IndexReader& index, KeyRing& keys);
+
+  // To be told of entries that the index does not know; others are passed over.
+  void Saw(const EntryView& entry);
+  // nullopt where the person's key is gone, or the token unknown.
+  std::optional<std::string> NameOf(const SubjectToken& token);
+  // Of the person whom an entry introduces; nullopt where it introduces nobody.
+  std::optional<std::string> NameIn(std::string_view person_entry);
+
+ private:
+  std::optional<uint64_t> IntroductionOf(const SubjectToken& token);
+
+  Entries entries_;
+  const IndexReader& index_;
+  KeyRing& keys_;
+  std::unique_ptr<Store> persons_;  // null: names stay tokens
+  std::unordered_map<SubjectToken, uint64_t, SubjectKeyHash> seen_;
+  std::unordered_map<SubjectToken, std::string, SubjectKeyHash> recent_;
+};
+
+}  // namespace ecluse

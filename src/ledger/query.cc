@@ -1,0 +1,154 @@
+#include "ledger/query.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "base/file.h"
+#include "base/limits.h"
+#include "ledger/open_entry.h"
+#include "ledger/origin.h"
+#include "ledger/people.h"
+#include "ledger/tree_writer.h"
+
+namespace ecluse {
+namespace {
+
+bool Wanted(const std::string& wanted, const std::string& is) { return wanted.empty() || wanted == is; }
+
+// Whether what stands in clear fits.
+bool FitsOutside(const Query& query, const EntryFacts& facts) {
+  return facts.time >= query.from && facts.time < query.to && Wanted(query.principal, facts.principal) &&
+         Wanted(query.role, facts.role) && Wanted(query.organisation, facts.organisation);
+}
+
+bool FitsInside(const Query& query, const EntryFacts& facts) {
+  if (!Wanted(query.address, facts.address)) return false;
+  return !query.names || std::ranges::binary_search(facts.People(), *query.names);
+}
+
+}  // namespace
+
+LedgerQuery::LedgerQuery(SegmentFolder folder, const std::string& data_dir, KeyRing& keys)
+    : folder_(std::move(folder)),
+      keys_(keys),
+      entries_(folder_),
+      index_(IndexReader::Open(data_dir, folder_.ledger, keys)),
+      names_(folder_, data_dir, index_, keys) {}
+
+Result<std::unique_ptr<LedgerQuery>> LedgerQuery::Open(const std::string& data_dir, KeyRing& keys) {
+  SegmentFolder folder{&RealFiles(), data_dir + "/ledger", {}, 0};
+  std::string origin;
+  ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
+  std::unique_ptr<LedgerQuery> query(new LedgerQuery(std::move(folder), data_dir, keys));
+  AnswerBasis& basis = query->basis_;
+  basis.origin = origin;
+  ECLUSE_TRY(basis.size, query->entries_.Size());
+  if (basis.size > 0) {
+    ECLUSE_TRY(std::string first, query->entries_.Read(0));
+    ECLUSE_TRY(std::string last, query->entries_.Read(basis.size - 1));
+    basis.first_time = EntryTime(first);
+    basis.last_time = EntryTime(last);
+  }
+  ECLUSE_TRY(auto signed_yet, RealFiles().Find(query->folder_.path + "/checkpoint"));
+  if (signed_yet) {
+    ECLUSE_TRY(basis.note, ReadWholeFile(RealFiles(), query->folder_.path + "/checkpoint", limits::kNote));
+    ECLUSE_TRY(VerifierKey key, ReadVerifierKey(query->folder_));
+    ECLUSE_TRY(Checkpoint checkpoint, OpenCheckpoint(basis.note, key));
+    basis.covered = checkpoint.size;
+  }
+  // People whom the index does not know yet.
+  ECLUSE_OK(query->entries_.Visit(std::min(query->index_.size(), basis.size), basis.size, [&](const EntryView& entry) {
+    query->names_.Saw(entry);
+    return true;
+  }));
+  return query;
+}
+
+Result<std::optional<SubjectToken>> LedgerQuery::TokenOf(std::string_view space, std::string_view id) {
+  ECLUSE_TRY(auto known, index_.TokenOf(space, id));
+  if (known) return known;
+  const std::string name = fmt::format("{}:{}", space, id);
+  std::optional<SubjectToken> found;
+  ECLUSE_OK(entries_.Visit(std::min(index_.size(), basis_.size), basis_.size, [&](const EntryView& entry) {
+    if (names_.NameIn(entry.json) != name) return true;
+    auto person = ReadPersonEntry(entry.json);
+    found = (*person)->token;
+    return false;
+  }));
+  return found;
+}
+
+Result<EntryFacts> LedgerQuery::Read(const EntryView& entry) {
+  auto opened = OpenSealed(entry.json, keys_);
+  return ReadFacts(entry.seq, entry.json, opened ? *opened : std::string());
+}
+
+// Where the index knows of entries that may fit.
+Result<std::vector<uint64_t>> LedgerQuery::Candidates(const Query& query, uint64_t first, uint64_t end) {
+  std::optional<std::vector<uint64_t>> all;
+  auto narrow = [&](std::vector<uint64_t> more) {
+    if (!all) {
+      all = std::move(more);
+      return;
+    }
+    std::vector<uint64_t> both;
+    std::ranges::set_intersection(*all, more, std::back_inserter(both));
+    all = std::move(both);
+  };
+  if (query.names) {
+    ECLUSE_TRY(auto some, index_.Naming(*query.names, first, end));
+    narrow(std::move(some));
+  }
+  const std::pair<Facet, const std::string&> facets[] = {
+      {Facet::principal, query.principal}, {Facet::address, query.address}, {Facet::role, query.role}};
+  for (const auto& [facet, value] : facets) {
+    if (value.empty()) continue;
+    ECLUSE_TRY(auto some, index_.By(facet, value, first, end));
+    narrow(std::move(some));
+  }
+  // What did not open when it was indexed may open now, and has to be counted where it does not.
+  ECLUSE_TRY(auto closed, index_.Closed(first, end));
+  std::vector<uint64_t> out;
+  std::ranges::set_union(*all, closed, std::back_inserter(out));
+  return out;
+}
+
+Status LedgerQuery::Find(const Query& query, const std::function<Status(EntryFacts)>& visit, uint64_t* closed) {
+  *closed = 0;
+  uint64_t first = 0, end = basis_.size;
+  if (query.from > basis_.first_time) {
+    ECLUSE_TRY(first, entries_.FirstSince(end, query.from));
+  }
+  if (query.to <= basis_.last_time) {
+    ECLUSE_TRY(end, entries_.FirstSince(end, query.to));
+  }
+  Status problem;
+  auto look = [&](const EntryView& view) {
+    problem = [&]() -> Status {
+      ECLUSE_TRY(EntryFacts facts, Read(view));
+      if (!FitsOutside(query, facts)) return {};
+      const bool shut = facts.sealed && !facts.opened;
+      if (shut) ++*closed;
+      if (shut && (query.names || !query.address.empty())) return {};
+      return FitsInside(query, facts) ? visit(std::move(facts)) : Status();
+    }();
+    return problem.has_value();
+  };
+  const bool indexed =
+      query.names || !query.principal.empty() || !query.address.empty() || !query.role.empty();
+  if (indexed && first < index_.size()) {
+    const uint64_t known = std::min(end, index_.size());
+    ECLUSE_TRY(auto places, Candidates(query, first, known));
+    for (uint64_t seq : places) {
+      ECLUSE_OK(entries_.Visit(seq, seq + 1, look));
+      ECLUSE_OK(problem);
+    }
+    first = known;
+  }
+  if (first < end) ECLUSE_OK(entries_.Visit(first, end, look));
+  return problem;
+}
+
+}  // namespace ecluse

@@ -111,9 +111,11 @@ inline constexpr size_t kNote = 64 * 1024;
 inline constexpr size_t kNoteSignatures = 64;
 
 // Running (server/).
-inline constexpr auto kDrain = 30s;     // transactions may take this long to end when the gate stops
-inline constexpr auto kLockWait = 10s;  // for the register's lock at start
-inline constexpr auto kLockCheck = 2s;  // between looks whether it is still held, and for the answer
+inline constexpr auto kDrain = 30s;             // transactions may take this long to end when the gate stops
+inline constexpr auto kLockWait = 10s;          // for the register's lock at start
+inline constexpr auto kCheckpointWait = 5s;     // for the register's database to take a checkpoint
+inline constexpr auto kCheckpointLogged = 60s;  // between checkpoints that go to the log
+inline constexpr auto kLockCheck = 2s;          // between looks whether it is still held, and for the answer
 
 // Policy (policy/).
 inline constexpr size_t kPolicyBytes = 4 * 1024 * 1024;

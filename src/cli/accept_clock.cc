@@ -1,13 +1,9 @@
 // ecluse ledger accept-clock: two people say that a clock behind the ledger's last entry is right.
-#include <unistd.h>
-
 #include <cstdio>
 #include <memory>
-#include <set>
 
 #include "cli/ask.h"
 #include "cli/commands.h"
-#include "identity/accounts.h"
 #include "ledger/ledger.h"
 #include "policy/policy.h"
 
@@ -20,27 +16,10 @@ struct AcceptOptions {
   std::string reason;
 };
 
-// Two people: two accounts that may log in, each with its password.
-Status AskThem(const AcceptOptions& options, const AccountMap& accounts) {
-  if (std::set<std::string>(options.people.begin(), options.people.end()).size() != 2)
-    return Fail(sqlstate::kInvalidParameter, "it takes two people", "Name two accounts: --by alice --by bob.");
-  for (const std::string& name : options.people) {
-    std::string password;
-    bool given = ReadLine(("Password of " + name + ": ").c_str(), &password);
-    auto found = accounts.find(name);
-    if (!given || found == accounts.end() || found->second.locked || !found->second.verifier.Matches(password))
-      return Fail(sqlstate::kWrongPassword, "the name or the password of " + name + " is wrong",
-                  "Nothing was accepted. Both need an account that is not locked (ecluse account list).");
-  }
-  return {};
-}
-
 int Accept(const AcceptOptions& options) {
   auto policy = PolicyOf(options.config);
   if (!policy) return 2;
-  auto accounts = LoadAccounts(policy->accounts_file);
-  if (!accounts) return Complain("ledger", accounts.error());
-  if (Status agreed = AskThem(options, *accounts); !agreed) return Complain("ledger", agreed.error());
+  if (Status agreed = AskTwoPeople(*policy, options.people); !agreed) return Complain("ledger", agreed.error());
   auto keys = KeyRing::Open(policy->root_key_file, policy->data_dir);
   if (!keys) return Complain("ledger", keys.error());
   LedgerOptions ledger;

@@ -5,6 +5,9 @@
 
 #include <cstdio>
 #include <iostream>
+#include <set>
+
+#include "identity/accounts.h"
 
 namespace ecluse {
 
@@ -25,6 +28,21 @@ bool ReadLine(const char* prompt, std::string* line) {
   }
   if (read && !line->empty() && line->back() == '\r') line->pop_back();
   return read;
+}
+
+Status AskTwoPeople(const Policy& policy, const std::vector<std::string>& people) {
+  if (std::set<std::string>(people.begin(), people.end()).size() != 2)
+    return Fail(sqlstate::kInvalidParameter, "it takes two people", "Name two accounts: --by alice --by bob.");
+  ECLUSE_TRY(AccountMap accounts, LoadAccounts(policy.accounts_file));
+  for (const std::string& name : people) {
+    std::string password;
+    bool given = ReadLine(("Password of " + name + ": ").c_str(), &password);
+    auto found = accounts.find(name);
+    if (!given || found == accounts.end() || found->second.locked || !found->second.verifier.Matches(password))
+      return Fail(sqlstate::kWrongPassword, "the name or the password of " + name + " is wrong",
+                  "Nothing was accepted. Both need an account that is not locked (ecluse account list).");
+  }
+  return {};
 }
 
 }  // namespace ecluse

@@ -2,11 +2,18 @@
 #pragma once
 
 #include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/policy.h"
 
 namespace ecluse {
 
 // A line of standard input without its end; asked for with `prompt` and typed unseen where that is a terminal. False at
 // the end of input.
 bool ReadLine(const char* prompt, std::string* line);
+
+// Asks for the passwords of `people`: two different accounts, neither of them locked. Anything else refuses.
+Status AskTwoPeople(const Policy& policy, const std::vector<std::string>& people);
 
 }  // namespace ecluse

@@ -19,6 +19,7 @@ namespace {
 
 struct DossierOptions {
   std::string config = "ecluse.yaml";
+  std::string former;  // the folder of a ledger that was put away
   Query query;
   std::string from, to;
   std::string out;
@@ -27,7 +28,7 @@ struct DossierOptions {
 
 void Print(const Dossier& dossier) {
   auto number = [](uint64_t n) { return static_cast<unsigned long long>(n); };
-  std::printf("%zu people, of whom %lld records were released or may have been\n", dossier.subjects.size(),
+  std::printf("people of whom records were released, or may have been: %zu; records: %lld\n", dossier.subjects.size(),
               static_cast<long long>(dossier.rows));
   if (dossier.entries > 0)
     std::printf("from %s to %s, in %llu entries\n", TimeText(dossier.first).c_str(), TimeText(dossier.last).c_str(),
@@ -47,9 +48,10 @@ void Print(const Dossier& dossier) {
 
 Status WriteFolder(const Dossier& dossier, const SegmentFolder& ledger, const std::string& folder) {
   if (mkdir(folder.c_str(), 0700) != 0)
-    return std::unexpected(errno == EEXIST ? Error{std::string(sqlstate::kIo), folder + " is already there",
-                                                   "name a new folder: what a dossier holds is never overwritten", "", "", 0}
-                                           : IoError("make the folder", folder, errno));
+    return std::unexpected(errno == EEXIST
+                               ? Error{std::string(sqlstate::kIo), folder + " is already there",
+                                       "name a new folder: what a dossier holds is never overwritten", "", "", 0}
+                               : IoError("make the folder", folder, errno));
   FileSystem& files = RealFiles();
   ECLUSE_OK(ReplaceFile(files, folder + "/dossier.json", DossierJson(dossier) + "\n"));
   ECLUSE_OK(ReplaceFile(files, folder + "/dossier.csv", DossierCsv(dossier)));
@@ -71,7 +73,7 @@ Status WriteFolder(const Dossier& dossier, const SegmentFolder& ledger, const st
 
 Status Answer(const DossierOptions& options, const Policy& policy) {
   ECLUSE_TRY(auto keys, OpenLedgerKeys(policy));
-  ECLUSE_TRY(auto ledger, LedgerQuery::Open(policy.data_dir, *keys));
+  ECLUSE_TRY(auto ledger, LedgerQuery::Open(options.former.empty() ? policy.data_dir : options.former, *keys));
   ECLUSE_TRY(Dossier dossier, AskDossier(*ledger, options.query, policy));
   if (!options.out.empty()) ECLUSE_OK(WriteFolder(dossier, ledger->folder(), options.out));
   if (options.json) {
@@ -105,15 +107,17 @@ void AddDossier(CommandLine& line) {
   auto options = std::make_shared<DossierOptions>();
   CLI::App* app = line.app.add_subcommand("dossier", "The blast radius: exactly whose data an account saw");
   app->add_option("--config", options->config, "the policy file")->capture_default_str();
+  app->add_option("--former", options->former, "ask a ledger that was put away: its folder under data_dir/former");
   app->add_option("--principal", options->query.principal, "what this account saw");
   app->add_option("--address", options->query.address, "what was seen from this address");
   app->add_option("--role", options->query.role, "what was seen under this role");
   app->add_option("--organisation", options->query.organisation, "what accounts of this organisation saw");
   app->add_option("--from", options->from, std::string("only from then on: ") + kTimeForms);
   app->add_option("--to", options->to, "only before then");
-  app->add_option("--out", options->out,
-                  "a new folder for dossier.json, dossier.csv, dossier.en.html, dossier.fr.html, and the entries behind "
-                  "them with their proofs");
+  app->add_option(
+      "--out", options->out,
+      "a new folder for dossier.json, dossier.csv, dossier.en.html, dossier.fr.html, and the entries behind "
+      "them with their proofs");
   CLI::Option* json = app->add_flag("--json", options->json, "print the whole dossier as one JSON object");
   app->add_flag("--csv", options->csv, "print one line a person")->excludes(json);
   app->footer(

@@ -157,6 +157,7 @@ void AddLedger(CommandLine& line) {
   show->callback([&line, options] { line.exit_status = Show(*options); });
   AddTree(line, ledger);
   AddAcceptClock(line, ledger);
+  AddNewLedger(line, ledger);
 }
 
 }  // namespace ecluse

@@ -15,6 +15,7 @@ namespace {
 
 struct WhoSawOptions {
   std::string config = "ecluse.yaml";
+  std::string former;  // the folder of a ledger that was put away
   std::string subject, from, to;
   bool json = false;
 };
@@ -48,18 +49,19 @@ void Print(const WhoSaw& answer) {
                 Printable(facts.role).c_str(), Printable(facts.organisation).c_str(), Printable(facts.address).c_str(),
                 Printable(why).c_str(), Printable(WhatOf(one)).c_str());
   }
-  std::printf("%s: %zu entries of %zu accounts; complete to entry %llu of %s\n", Printable(answer.subject).c_str(),
+  std::printf("%s: entries %zu, accounts %zu; complete to entry %llu of %s\n", Printable(answer.subject).c_str(),
               answer.seen.size(), accounts.size(), static_cast<unsigned long long>(answer.basis.size),
               Printable(answer.basis.origin).c_str());
   if (answer.closed > 0)
-    std::printf("%llu more entries do not open with the keys that are here: whether they tell of this person is not known\n",
-                static_cast<unsigned long long>(answer.closed));
+    std::printf(
+        "%llu more entries do not open with the keys that are here: whether they tell of this person is not known\n",
+        static_cast<unsigned long long>(answer.closed));
 }
 
 Status Answer(const WhoSawOptions& options, const Policy& policy, int64_t from, int64_t to) {
   const size_t colon = options.subject.find(':');
   ECLUSE_TRY(auto keys, OpenLedgerKeys(policy));
-  ECLUSE_TRY(auto ledger, LedgerQuery::Open(policy.data_dir, *keys));
+  ECLUSE_TRY(auto ledger, LedgerQuery::Open(options.former.empty() ? policy.data_dir : options.former, *keys));
   ECLUSE_TRY(WhoSaw answer,
              AskWhoSaw(*ledger, options.subject.substr(0, colon), options.subject.substr(colon + 1), from, to));
   if (options.json) {
@@ -92,6 +94,7 @@ void AddWhoSaw(CommandLine& line) {
   auto options = std::make_shared<WhoSawOptions>();
   CLI::App* app = line.app.add_subcommand("who-saw", "Exactly who saw a person, when, why and what");
   app->add_option("--config", options->config, "the policy file")->capture_default_str();
+  app->add_option("--former", options->former, "ask a ledger that was put away: its folder under data_dir/former");
   app->add_option("--subject", options->subject, "the person, as the ledger names them: person:4242")->required();
   app->add_option("--from", options->from, std::string("only from then on: ") + kTimeForms);
   app->add_option("--to", options->to, "only before then");

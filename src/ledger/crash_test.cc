@@ -97,10 +97,10 @@ LedgerOptions Simulated(LedgerFolder& folder, SimFiles& files, Published* publis
   LedgerOptions options = folder.options();
   options.checkpoint_every = std::chrono::milliseconds(4);
   if (published != nullptr) {
-    options.publish = [published](const std::string& note, const Checkpoint&) -> Status {
+    options.publish = [published](const std::string& note, const Checkpoint&) -> Result<bool> {
       std::lock_guard lock(published->mutex);
       published->notes.push_back(note);
-      return {};
+      return true;
     };
   }
   options.files = &files;
@@ -115,7 +115,7 @@ void VerifyTree(LedgerFolder& folder, SimFiles& files, const Published& publishe
   options.folder.path = folder.data() + "/ledger";
   options.threads = 1;
   options.patience = std::chrono::milliseconds(0);
-  EXPECT_GE(published.notes.size(), 3u);
+  EXPECT_GE(published.notes.size(), 2u);  // at least as each life without a fault ends
   for (const std::string& note : published.notes) {
     options.from = note;
     auto verified = VerifyLedger(options);

@@ -238,9 +238,7 @@ Result<Dossier> AskDossier(LedgerQuery& ledger, const Query& query, const Policy
     if (query.to != INT64_MAX)
       ECLUSE_OK(ledger.Find(
           after,
-          [&](const EntryFacts& facts) -> Status {
-            return facts.kind == "lock" ? gatherer.Take(facts) : Status();
-          },
+          [&](const EntryFacts& facts) -> Status { return facts.kind == "lock" ? gatherer.Take(facts) : Status(); },
           &unused));
   }
   return dossier;

@@ -16,11 +16,11 @@ namespace ecluse {
 
 // One person, and the most that was shown of them.
 struct DossierPerson {
-  std::string name;     // "person:4242"; "token:…" where the person's key is gone
-  bool named = true;    // false: the key is gone
+  std::string name;             // "person:4242"; "token:…" where the person's key is gone
+  bool named = true;            // false: the key is gone
   int64_t first = 0, last = 0;  // microseconds since 1970
   uint64_t entries = 0;
-  bool changed = false;  // collected, altered or erased, not only read
+  bool changed = false;                                               // collected, altered or erased, not only read
   std::map<std::pair<std::string, std::string>, std::string> fields;  // table, column -> mask
 };
 
@@ -40,18 +40,18 @@ struct Dossier {
   std::map<std::string, uint64_t> kinds, principals, organisations, roles, addresses, purposes, references, spaces;
   uint64_t entries = 0;
   int64_t first = 0, last = 0;
-  int64_t rows = 0;            // records released
-  int64_t statistic_rows = 0;  // of groups that isolate nobody
-  int64_t nameless = 0;        // charged without a name
-  uint64_t refusals = 0;       // those that one entry stands for included
-  uint64_t closed = 0;         // entries that do not open with the keys that are here
-  uint64_t unnamed = 0;        // of `subjects`: without a name
+  int64_t rows = 0;                                    // records released
+  int64_t statistic_rows = 0;                          // of groups that isolate nobody
+  int64_t nameless = 0;                                // charged without a name
+  uint64_t refusals = 0;                               // those that one entry stands for included
+  uint64_t closed = 0;                                 // entries that do not open with the keys that are here
+  uint64_t unnamed = 0;                                // of `subjects`: without a name
   std::vector<std::pair<int64_t, std::string>> locks;  // of the account: when, and what was said
   struct Slice {
     uint64_t entries = 0, newly = 0;  // entries; people seen for the first time
   };
-  int64_t slice = 0;              // microseconds of one slice
-  std::vector<Slice> time_line;   // from `first` on
+  int64_t slice = 0;               // microseconds of one slice
+  std::vector<Slice> time_line;    // from `first` on
   std::vector<uint64_t> evidence;  // the entries that name `subjects`
 };
 
@@ -61,8 +61,8 @@ Result<Dossier> AskDossier(LedgerQuery& ledger, const Query& query, const Policy
 std::string DossierJson(const Dossier& dossier);
 std::string DossierCsv(const Dossier& dossier);  // RFC 4180; one line a person
 enum class Language { en, fr };
-// One file that needs nothing else: what GDPR Article 33(3) and Directive (EU) 2016/680 Article 30(3) ask for, with room
-// for what a ledger cannot know.
+// One file that needs nothing else: what GDPR Article 33(3) and Directive (EU) 2016/680 Article 30(3) ask for, with
+// room for what a ledger cannot know.
 std::string DossierHtml(const Dossier& dossier, Language language);
 
 // What the ledger cannot tell, in sentences.

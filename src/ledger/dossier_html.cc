@@ -106,8 +106,9 @@ constexpr Words kEnglish{
     .measures_fill = "Further measures, and how the people concerned are told:",
     .no_lock = "The ledger holds no lock of the account in question.",
     .evidence = "5. Evidence",
-    .evidence_text = "The ledger {} was read whole up to entry {}. This checkpoint is signed over {} of its entries; "
-                     "with it and the ledger's verifier key anyone can check the entries behind this dossier.",
+    .evidence_text =
+        "The ledger {} was read whole up to entry {}. This checkpoint is signed over {} of its entries; "
+        "with it and the ledger's verifier key anyone can check the entries behind this dossier.",
     .no_checkpoint = "No checkpoint has been signed over this ledger yet.",
     .limits = "6. What the ledger cannot tell",
     .people = "7. The people concerned",
@@ -131,7 +132,8 @@ constexpr Words kFrench{
     .from_start = "le début du journal",
     .to_end = "sa fin",
     .nature = "1. Nature de la violation",
-    .nature_law = "RGPD, article 33, paragraphe 3, point a) ; directive (UE) 2016/680, article 30, paragraphe 3, point a)",
+    .nature_law =
+        "RGPD, article 33, paragraphe 3, point a) ; directive (UE) 2016/680, article 30, paragraphe 3, point a)",
     .subjects = "Personnes dont des enregistrements ont été communiqués, ou ont pu l'être",
     .asked = "Personnes seulement recherchées, dont il n'y avait rien à communiquer",
     .records = "Enregistrements communiqués",
@@ -153,7 +155,8 @@ constexpr Words kFrench{
     .references = "Références invoquées",
     .addresses = "Adresses",
     .contact = "2. Point de contact",
-    .contact_law = "RGPD, article 33, paragraphe 3, point b) ; directive (UE) 2016/680, article 30, paragraphe 3, point b)",
+    .contact_law =
+        "RGPD, article 33, paragraphe 3, point b) ; directive (UE) 2016/680, article 30, paragraphe 3, point b)",
     .contact_fill = "Nom et coordonnées du délégué à la protection des données, ou de qui peut renseigner :",
     .consequences = "3. Conséquences probables",
     .consequences_law =
@@ -165,9 +168,10 @@ constexpr Words kFrench{
     .measures_fill = "Autres mesures, et manière d'informer les personnes concernées :",
     .no_lock = "Le journal ne contient aucun verrouillage du compte en question.",
     .evidence = "5. Preuves",
-    .evidence_text = "Le journal {} a été lu en entier jusqu'à l'entrée {}. Ce point de contrôle est signé sur {} de "
-                     "ses entrées ; avec lui et la clé de vérification du journal, chacun peut vérifier les entrées "
-                     "sur lesquelles repose ce dossier.",
+    .evidence_text =
+        "Le journal {} a été lu en entier jusqu'à l'entrée {}. Ce point de contrôle est signé sur {} de "
+        "ses entrées ; avec lui et la clé de vérification du journal, chacun peut vérifier les entrées "
+        "sur lesquelles repose ce dossier.",
     .no_checkpoint = "Aucun point de contrôle n'a encore été signé sur ce journal.",
     .limits = "6. Ce que le journal ne peut pas dire",
     .people = "7. Les personnes concernées",
@@ -231,21 +235,23 @@ std::string TimeLine(const Dossier& dossier, const Words& words, Language langua
   for (const Dossier::Slice& slice : dossier.time_line) most = std::max(most, slice.newly);
   constexpr double kWidth = 860, kHeight = 160, kLeft = 50, kTop = 16;
   const double step = kWidth / static_cast<double>(dossier.time_line.size());
-  const std::string caption = fmt::format(fmt::runtime(words.line_caption), Duration(dossier.slice, language),
-                                          Short(dossier.first));
+  const std::string caption =
+      fmt::format(fmt::runtime(words.line_caption), Duration(dossier.slice, language), Short(dossier.first));
   std::string out = fmt::format("<figure><svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
                                 kLeft + kWidth + 10, kTop + kHeight + 24, Html(caption));
-  out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text><text x=\"{}\" y=\"{}\" "
-                     "text-anchor=\"end\">0</text>\n",
-                     kLeft - 6, kTop + 4, most, kLeft - 6, kTop + kHeight);
+  out += fmt::format(
+      "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text><text x=\"{}\" y=\"{}\" "
+      "text-anchor=\"end\">0</text>\n",
+      kLeft - 6, kTop + 4, most, kLeft - 6, kTop + kHeight);
   for (size_t i = 0; i < dossier.time_line.size(); ++i) {
     const Dossier::Slice& slice = dossier.time_line[i];
     const double height = kHeight * static_cast<double>(slice.newly) / static_cast<double>(most);
     const int64_t begins = dossier.first + static_cast<int64_t>(i) * dossier.slice;
-    out += fmt::format("<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>{}: {} "
-                       "{}</title></rect>\n",
-                       kLeft + step * static_cast<double>(i), kTop + kHeight - height, std::max(step - 1, 1.0), height,
-                       Short(begins), slice.newly, words.newly);
+    out += fmt::format(
+        "<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>{}: {} "
+        "{}</title></rect>\n",
+        kLeft + step * static_cast<double>(i), kTop + kHeight - height, std::max(step - 1, 1.0), height, Short(begins),
+        slice.newly, words.newly);
   }
   out += fmt::format("<line class=\"axis\" x1=\"{0}\" y1=\"{1}\" x2=\"{2}\" y2=\"{1}\"/>\n", kLeft, kTop + kHeight,
                      kLeft + kWidth);
@@ -259,10 +265,12 @@ std::string CountTable(std::string_view title, const std::map<std::string, uint6
   if (counts.empty()) return {};
   std::vector<std::pair<uint64_t, std::string>> most;
   for (const auto& [name, count] : counts) most.emplace_back(count, name);
-  std::ranges::sort(most, [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
-  std::string out = fmt::format("<table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">{}</th>"
-                                "</tr></thead><tbody>\n",
-                                Html(title), Html(unit));
+  std::ranges::sort(
+      most, [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+  std::string out = fmt::format(
+      "<table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">{}</th>"
+      "</tr></thead><tbody>\n",
+      Html(title), Html(unit));
   size_t shown = 0;
   for (const auto& [count, name] : most) {
     if (++shown > 50) {
@@ -311,8 +319,8 @@ std::vector<std::string> DossierLimits(const Dossier& dossier, Language language
     say("The ledger begins on {}: nothing is known of before.", "Le journal commence le {} : rien n'est connu d'avant.",
         TimeText(dossier.basis.first_time));
   if (dossier.query.to > dossier.basis.last_time && dossier.basis.size > 0)
-    say("Its last entry is of {}: nothing is known of after.", "Sa dernière entrée est du {} : rien n'est connu d'après.",
-        TimeText(dossier.basis.last_time));
+    say("Its last entry is of {}: nothing is known of after.",
+        "Sa dernière entrée est du {} : rien n'est connu d'après.", TimeText(dossier.basis.last_time));
   if (dossier.basis.covered < dossier.basis.size)
     say("The last {} entries are not under a signed checkpoint yet: what rests on them alone cannot be proved yet.",
         "Les {} dernières entrées ne sont pas encore sous un point de contrôle signé : ce qui ne repose que sur elles "
@@ -343,7 +351,8 @@ std::string DossierHtml(const Dossier& dossier, Language language) {
   std::string out = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"{}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width, initial-scale=1\"><meta http-equiv=\"Content-Security-Policy\" "
-      "content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>{}</title><style>{}</style></head><body><main>\n",
+      "content=\"default-src 'none'; style-src "
+      "'unsafe-inline'\"><title>{}</title><style>{}</style></head><body><main>\n",
       words.language, Html(words.title), kStyle);
   out += fmt::format("<h1>{}</h1><p class=\"lead\">{}</p>\n", Html(words.title),
                      fmt::format(fmt::runtime(words.lead), Html(dossier.register_name), Short(dossier.made) + " UTC"));
@@ -370,9 +379,10 @@ std::string DossierHtml(const Dossier& dossier, Language language) {
     out += Row(words.last, Short(dossier.last) + " UTC");
   }
   out += "</tbody></table>\n";
-  out += fmt::format("<table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">{}</th><th scope=\"col\" "
-                     "class=\"n\">{}</th></tr></thead><tbody>\n",
-                     Html(words.categories), Html(words.clear), Html(words.masked));
+  out += fmt::format(
+      "<table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">{}</th><th scope=\"col\" "
+      "class=\"n\">{}</th></tr></thead><tbody>\n",
+      Html(words.categories), Html(words.clear), Html(words.masked));
   for (const auto& [name, category] : dossier.categories)
     out += fmt::format("<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
                        name == "unknown" ? Html(words.unknown) : Html(name), category.clear, category.masked);
@@ -403,8 +413,7 @@ std::string DossierHtml(const Dossier& dossier, Language language) {
     out += fmt::format("<p>{}</p>\n", Html(words.no_lock));
   } else {
     out += "<ul>\n";
-    for (const auto& [time, what] : dossier.locks)
-      out += fmt::format("<li>{} UTC: {}</li>\n", Short(time), Html(what));
+    for (const auto& [time, what] : dossier.locks) out += fmt::format("<li>{} UTC: {}</li>\n", Short(time), Html(what));
     out += "</ul>\n";
   }
   out += Fill(words.measures_fill) + "</section>\n";
@@ -428,9 +437,10 @@ std::string DossierHtml(const Dossier& dossier, Language language) {
   const size_t shown = std::min(dossier.subjects.size(), limits::kDossierShown);
   if (shown < dossier.subjects.size())
     out += fmt::format("<p>{}</p>\n", fmt::format(fmt::runtime(words.people_more), shown, dossier.subjects.size()));
-  out += fmt::format("<table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{} (UTC)</th><th scope=\"col\">{}</th>"
-                     "</tr></thead><tbody>\n",
-                     Html(words.subject), Html(words.seen), Html(words.fields));
+  out += fmt::format(
+      "<table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{} (UTC)</th><th scope=\"col\">{}</th>"
+      "</tr></thead><tbody>\n",
+      Html(words.subject), Html(words.seen), Html(words.fields));
   for (size_t i = 0; i < shown; ++i) {
     const DossierPerson& person = dossier.subjects[i];
     out += fmt::format("<tr><td>{}{}</td><td>{}<br>{}</td><td>{}</td></tr>\n", Html(person.name),

@@ -22,7 +22,9 @@ std::string Place(char kind, const SubjectKey& of, uint64_t seq) {
 }
 
 // No space of a policy begins like this, so no person has the key of a facet.
-constexpr std::string_view kFacetNames[] = {"\x01principal", "\x01role", "\x01" "address"};
+constexpr std::string_view kFacetNames[] = {"\x01principal", "\x01role",
+                                            "\x01"
+                                            "address"};
 
 }  // namespace
 

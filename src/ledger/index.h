@@ -1,5 +1,5 @@
-// The index: who is behind a token, and where entries lie that name a person or were caused by an account, under a role,
-// from an address. Derived from the ledger; keys and values: docs/ledger_format.md, "Index".
+// The index: who is behind a token, and where entries lie that name a person or were caused by an account, under a
+// role, from an address. Derived from the ledger; keys and values: docs/ledger_format.md, "Index".
 #pragma once
 
 #include <array>

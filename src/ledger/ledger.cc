@@ -229,6 +229,9 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
                                                       SignatureType::ed25519, std::move(seed));
   hashing.every = options.checkpoint_every;
   hashing.publish = options.publish;
+  if (options.told) {
+    ECLUSE_TRY(hashing.told, options.told());
+  }
   hashing.lag = [to = impl.get()](TreeLag lag) { to->writer->SetLag(lag); };
   hashing.leaving = [to = impl.get()](uint64_t first_left) { to->writer->Leaving(first_left); };
   hashing.broken = [to = impl.get()](Error error) { to->writer->FailForGood(std::move(error)); };

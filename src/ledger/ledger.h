@@ -46,8 +46,12 @@ struct LedgerOptions {
   FileSystem* files = nullptr;   // null: the real one
   uint64_t segment_bytes = 0;    // of a write-ahead segment, a multiple of 4096; 0: limits::kLedgerSegment
   std::chrono::milliseconds checkpoint_every{1'000};
-  // Told of every checkpoint before it takes the last one's place; what it refuses stops the ledger. May block.
-  std::function<Status(const std::string& note, const Checkpoint& checkpoint)> publish;
+  // Told of every checkpoint before it takes the last one's place. What it refuses stops the ledger; false: it could
+  // not be told just now, and will be asked again, with a later one. May block for some seconds.
+  std::function<Result<bool>(const std::string& note, const Checkpoint& checkpoint)> publish;
+  // The last checkpoint that was told elsewhere, or "" where there is none: a ledger that does not go on from it is not
+  // opened. Asked once, with the folder's lock held.
+  std::function<Result<std::string>()> told;
 };
 
 // One entry read back. `json` is the canonical stored text; `opened` the JSON object that it seals, or empty where it

@@ -1,11 +1,15 @@
 #include "ledger/origin.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <sstream>
 
 #include "base/bytes.h"
+#include "base/limits.h"
+#include "base/log.h"
 #include "base/random.h"
 
 namespace ecluse {
@@ -70,6 +74,17 @@ Result<bool> FindOrigin(SegmentFolder* folder, const std::string& register_name,
 
 Status WriteOrigin(const SegmentFolder& folder, const std::string& register_name, const std::string& node) {
   return ReplaceFile(*folder.files, PathOf(folder), OriginText(folder.ledger, register_name + "/" + node));
+}
+
+Result<std::string> NodeName(std::string name) {
+  if (name.empty()) {
+    char host[256] = {};
+    name = ::gethostname(host, sizeof host - 1) == 0 && host[0] != '\0' ? host : "gate";
+  }
+  auto fits = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.'; };
+  if (name.size() <= limits::kNodeName && std::ranges::all_of(name, fits)) return name;
+  return Fail(sqlstate::kInvalidParameter, fmt::format("\"{}\" cannot be a node's name", Printable(name)),
+              "Give `ecluse serve --node` 1 to 255 letters, digits and `._-`.", "server.node");
 }
 
 }  // namespace ecluse

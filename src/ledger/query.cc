@@ -136,8 +136,7 @@ Status LedgerQuery::Find(const Query& query, const std::function<Status(EntryFac
     }();
     return problem.has_value();
   };
-  const bool indexed =
-      query.names || !query.principal.empty() || !query.address.empty() || !query.role.empty();
+  const bool indexed = query.names || !query.principal.empty() || !query.address.empty() || !query.role.empty();
   if (indexed && first < index_.size()) {
     const uint64_t known = std::min(end, index_.size());
     ECLUSE_TRY(auto places, Candidates(query, first, known));

@@ -106,6 +106,49 @@ Hash TreeEdge::Root() const {
   return whole.Root();
 }
 
+namespace {
+
+std::unexpected<Error> Ahead(const Checkpoint& told, uint64_t durable) {
+  return Fail(sqlstate::kIo,
+              fmt::format("this ledger is behind: a checkpoint over {} entries was told of it, and it holds {}",
+                          told.size, durable),
+              "it was put back from a copy, or another gate writes one of the same origin: bring the newest ledger "
+              "back, or see \"A new ledger\" in docs/operations.md",
+              "ledger.behind");
+}
+
+// What was told must have been told of this very ledger. It may cover more than the last checkpoint: the entries behind
+// that are in segments.
+Status CheckTold(const TreeOptions& options, const Checkpoint& last, uint64_t durable, const TileFolder& tiles) {
+  auto told = OpenCheckpoint(options.told, options.signer->verifier());
+  if (!told)
+    return Fail(sqlstate::kIo, "the checkpoint that the register's database holds was not signed by this gate",
+                "another ledger has the same origin: start this gate with a --node of its own, or bring the other "
+                "ledger's keys back",
+                "ledger.told", told.error().message);
+  if (told->size > durable) return Ahead(*told, durable);
+  TileSource source(last.size, [&](const Tile& tile) { return tiles.Read(tile); });
+  Hash root;
+  if (told->size <= last.size) {
+    ECLUSE_TRY(root, RootAt(told->size, source));
+  } else {
+    ECLUSE_TRY(Frontier grown, Frontier::Of(last.size, source));
+    ECLUSE_OK(VisitEntries(options.folder, last.size, told->size, [&](const Record& record) {
+      grown.Append(LeafHash(record.entry));
+      return true;
+    }));
+    root = grown.Root();
+  }
+  if (root == told->root) return {};
+  return Fail(sqlstate::kIo,
+              fmt::format("this ledger is another than the one a checkpoint over {} entries was told of", told->size),
+              "two ledgers have gone on from the same copy: find out which one released what with `ecluse ledger "
+              "verify --from`, and see \"A new ledger\" in docs/operations.md",
+              "ledger.fork");
+}
+
+}  // namespace
+
 Result<std::unique_ptr<TreeWriter>> TreeWriter::Start(TreeOptions options, uint64_t durable) {
   ECLUSE_OK(CheckKey(options));
   ECLUSE_TRY(Checkpoint last, ReadCheckpoint(options.folder, options.signer->verifier()));
@@ -116,6 +159,7 @@ Result<std::unique_ptr<TreeWriter>> TreeWriter::Start(TreeOptions options, uint6
   TileFolder tiles(*options.folder.files, options.folder.path);
   ECLUSE_TRY(TreeEdge edge, TreeEdge::Read(last.size, tiles));
   if (edge.Root() != last.root) return LedgerDamaged("the tiles are not those that the checkpoint was signed over");
+  if (!options.told.empty()) ECLUSE_OK(CheckTold(options, last, durable, tiles));
   ECLUSE_TRY(auto first, FirstInSegments(options.folder));
   if (first.value_or(durable) > last.size) {
     return LedgerDamaged(fmt::format("entries {} to {} are neither in the tree nor in a segment", last.size,
@@ -180,8 +224,15 @@ void TreeWriter::Run() {
     const auto begun = std::chrono::steady_clock::now();
     lock.unlock();
     const bool no_room = NoRoom(kLeastRoom);
-    Status done =
-        no_room ? Status(std::unexpected(IoError("write the tree", options_.folder.path, ENOSPC))) : Round(size);
+    bool told = true;
+    Status done;
+    if (no_room) {
+      done = std::unexpected(IoError("write the tree", options_.folder.path, ENOSPC));
+    } else {
+      Result<bool> round = Round(size);
+      told = round.value_or(true);
+      if (!round) done = std::unexpected(std::move(round).error());
+    }
     const bool full = !done && (no_room || NoRoom(limits::kTreeRoom));
     if (!done && full) {
       if (!full_)
@@ -189,7 +240,7 @@ void TreeWriter::Run() {
                     done.error().operator_detail);
       done = Reload();
     }
-    if (done && !full) Tidy(old_size);
+    if (done && !full && told) Tidy(old_size);
     lock.lock();
     full_ = full;
     if (!done) {
@@ -197,6 +248,11 @@ void TreeWriter::Run() {
       lock.unlock();
       options_.broken(done.error());
       return;
+    }
+    if (!told) {
+      if (stopping_) return;
+      changed_.wait_for(lock, kRetry, [this] { return stopping_; });
+      continue;
     }
     if (full) {
       if (stopping_) return;  // the next start goes on from here
@@ -226,17 +282,20 @@ Status TreeWriter::Reload() {
 
 // Everything that the new checkpoint stands on is durable before it is signed, and everybody who must know of it is
 // told before it takes the old one's place.
-Status TreeWriter::Round(uint64_t size) {
+Result<bool> TreeWriter::Round(uint64_t size) {
   ECLUSE_OK(cursor_.Advance(size, [this](const Record& record) { return edge_.Append(record.entry, tiles_); }));
   ECLUSE_OK(edge_.WritePartials(tiles_));
   ECLUSE_OK(tiles_.Sync());
   const Checkpoint next{options_.signer->verifier().name, size, edge_.Root()};
   const std::string note = SignNote(next.Text(), *options_.signer).Text();
-  if (options_.publish) ECLUSE_OK(options_.publish(note, next));
+  if (options_.publish) {
+    ECLUSE_TRY(bool told, options_.publish(note, next));
+    if (!told) return false;
+  }
   ECLUSE_OK(ReplaceFile(*options_.folder.files, CheckpointPath(options_.folder), note));
   std::lock_guard lock(mutex_);
   last_ = next;
-  return {};
+  return true;
 }
 
 // Removes what the new checkpoint has made needless. What cannot be removed stays, and harms nobody.

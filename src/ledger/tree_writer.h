@@ -47,9 +47,10 @@ struct TreeOptions {
   SegmentFolder folder;
   std::shared_ptr<const SigningKey> signer;  // its name is the ledger's origin
   std::chrono::milliseconds every{1'000};    // at most this long behind the last entry
-  // Tells the world of a checkpoint before it becomes the ledger's: what it
-  // refuses is final. May block. Null: nobody is told.
-  std::function<Status(const std::string& note, const Checkpoint& checkpoint)> publish;
+  // Tells the world of a checkpoint before it becomes the ledger's: what it refuses is final; false: not now. Null:
+  // nobody is told.
+  std::function<Result<bool>(const std::string& note, const Checkpoint& checkpoint)> publish;
+  std::string told;                  // the note of a checkpoint that this ledger must go on from, or empty
   std::function<void(TreeLag)> lag;  // told when it changes
   std::function<void(uint64_t)>
       leaving;                        // segments before this one are about to be removed: the tree holds their entries
@@ -65,7 +66,7 @@ Result<VerifierKey> ReadVerifierKey(const SegmentFolder& folder);
 class TreeWriter {
  public:
   // Takes up the tree at its last checkpoint, which must be no larger than the `durable` entries that there are and
-  // must be that of the tiles. Writes `vkey` where it is missing.
+  // must be that of the tiles; so must the one that was told. Writes `vkey` where it is missing.
   static Result<std::unique_ptr<TreeWriter>> Start(TreeOptions options, uint64_t durable);
   // Signs a last checkpoint over everything that is durable.
   ~TreeWriter();
@@ -79,7 +80,7 @@ class TreeWriter {
  private:
   TreeWriter(TreeOptions options, TreeEdge edge, Checkpoint last, uint64_t durable);
   void Run();
-  Status Round(uint64_t size);
+  Result<bool> Round(uint64_t size);
   bool NoRoom(uint64_t bytes) const;
   Status Reload();
   void Tidy(uint64_t old_size);

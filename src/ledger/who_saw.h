@@ -13,7 +13,7 @@ namespace ecluse {
 
 // One entry that names the person.
 struct Sighting {
-  EntryFacts facts;  // of other people nothing is kept: `subjects` names the person alone
+  EntryFacts facts;       // of other people nothing is kept: `subjects` names the person alone
   bool returned = false;  // rows about the person were released, or may have been; else they were only asked for
 };
 

@@ -159,7 +159,8 @@ Status StoreLogin(const std::string& data_dir, KeyRing& keys, const LoginCredent
 std::string NotesSchema(const Policy& policy) { return "ecluse_" + policy.register_name; }
 
 Result<Fingerprint> ReadFingerprint(Database& database, const Policy& policy) {
-  std::vector<std::string> schemas, names, logins;
+  const std::vector<std::string> logins = policy.Logins();
+  std::vector<std::string> schemas, names;
   for (const auto& [name, table] : policy.tables) {
     schemas.push_back(name.schema);
     names.push_back(name.name);
@@ -168,7 +169,6 @@ Result<Fingerprint> ReadFingerprint(Database& database, const Policy& policy) {
     schemas.push_back(name.schema);
     names.push_back(name.name);
   }
-  for (const auto& [name, role] : policy.roles) logins.push_back(policy.LoginOf(name));
   Fingerprint parts;
   ECLUSE_TRY(Rows tables, database.Query(std::string(kTableState), {TextArray(schemas), TextArray(names)}));
   Gather(tables, parts);

@@ -20,8 +20,9 @@ Result<LoginCredentials> LoadLogin(const std::string& data_dir, KeyRing& keys, c
 // Writes it, durably. Used by apply.
 Status StoreLogin(const std::string& data_dir, KeyRing& keys, const LoginCredentials& credentials);
 
-// Where apply keeps its notes: a schema "ecluse_<register>" with one table of names and values, which the logins may
-// read.
+// Where apply keeps its notes: a schema "ecluse_<register>" with a table "applied" of names and values, which the
+// logins may read, and a table "checkpoint", in which the gate's own login keeps the last checkpoint of each of the
+// register's ledgers (docs/ledger_format.md, "The register's copy").
 std::string NotesSchema(const Policy& policy);
 
 // The state of the database as the gate depends on it, in named parts ("policy", "table taj.person",

@@ -57,8 +57,7 @@ Result<std::optional<RoleSchemas>> Examine(ApplyRun& run, std::shared_ptr<const 
 std::map<std::string, LoginCredentials> NewPasswords(const Policy& policy, KeyRing* keys,
                                                      const std::set<std::string>& existing, ApplyReport& report) {
   std::map<std::string, LoginCredentials> fresh;
-  for (const auto& [name, role] : policy.roles) {
-    const std::string login = policy.LoginOf(name);
+  for (const std::string& login : policy.Logins()) {
     if (existing.contains(login)) {
       if (keys == nullptr) continue;  // a dry run does not open the vault
       auto kept = LoadLogin(policy.data_dir, *keys, login);
@@ -76,11 +75,48 @@ std::map<std::string, LoginCredentials> NewPasswords(const Policy& policy, KeyRi
   return fresh;
 }
 
+struct NotesTable {
+  const char* name;
+  const char* columns;
+};
+constexpr NotesTable kNotesTables[] = {
+    {"applied", "(name text PRIMARY KEY, value text NOT NULL)"},
+    {"checkpoint", "(origin text PRIMARY KEY, size bigint NOT NULL, note text NOT NULL, told timestamptz NOT NULL)"}};
+
+Result<bool> HasTable(ApplyRun& run, const char* name) {
+  ECLUSE_TRY(Rows rows, run.database.Query("SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                                           "WHERE n.nspname = $1 AND c.relname = $2",
+                                           {NotesSchema(run.policy), name}));
+  return rows.size() > 0;
+}
+
+// What is missing of it: an earlier version made less.
 Status MakeNotes(ApplyRun& run) {
-  ECLUSE_TRY(Rows there, run.database.Query("SELECT FROM pg_namespace WHERE nspname = $1", {NotesSchema(run.policy)}));
-  if (there.size() == 0) ECLUSE_OK(run.Change("CREATE SCHEMA " + QuoteName(NotesSchema(run.policy))));
-  return run.Change("CREATE TABLE " + QuoteName(NotesSchema(run.policy)) +
-                    ".\"applied\" (name text PRIMARY KEY, value text NOT NULL)");
+  const std::string schema = NotesSchema(run.policy);
+  ECLUSE_TRY(Rows there, run.database.Query("SELECT FROM pg_namespace WHERE nspname = $1", {schema}));
+  if (there.size() == 0) ECLUSE_OK(run.Change("CREATE SCHEMA " + QuoteName(schema)));
+  for (const NotesTable& table : kNotesTables) {
+    ECLUSE_TRY(bool made, HasTable(run, table.name));
+    if (!made)
+      ECLUSE_OK(run.Change("CREATE TABLE " + QuoteName(schema) + "." + QuoteName(table.name) + " " + table.columns));
+  }
+  return {};
+}
+
+// The gate's own login reaches the checkpoint, and nothing of the register.
+Status MakeGateLogin(ApplyRun& run, bool exists, const std::optional<LoginCredentials>& password) {
+  const std::string login = run.policy.GateLogin(), schema = NotesSchema(run.policy);
+  ECLUSE_OK(ApplyLogin(run, login, exists, password));
+  std::set<Privilege> wanted = {{"schema", "", schema, "", "USAGE"}};
+  for (const char* right : {"SELECT", "INSERT", "UPDATE"}) wanted.insert({"table", schema, "checkpoint", "", right});
+  return ApplyPrivileges(run, login, wanted);
+}
+
+std::optional<LoginCredentials> PasswordOf(const std::map<std::string, LoginCredentials>& passwords,
+                                           const std::string& login) {
+  auto fresh = passwords.find(login);
+  if (fresh == passwords.end()) return std::nullopt;
+  return LoginCredentials{login, fresh->second.password.Copy()};
 }
 
 Status WriteNotes(ApplyRun& run, const RoleSchemas& schemas, const Catalog& catalog) {
@@ -104,18 +140,16 @@ Status WriteNotes(ApplyRun& run, const RoleSchemas& schemas, const Catalog& cata
 Status MakeEverything(ApplyRun& run, const RoleSchemas& schemas, const Catalog& catalog,
                       const std::set<std::string>& existing, const std::map<std::string, LoginCredentials>& passwords) {
   ECLUSE_TRY(Fingerprint notes, ReadNotes(run.database, run.policy));
-  if (notes.empty()) ECLUSE_OK(MakeNotes(run));
+  ECLUSE_OK(MakeNotes(run));
   ECLUSE_TRY(Fingerprint now, ReadFingerprint(run.database, run.policy));
   now.merge(CompiledFingerprint(schemas, catalog));
-  std::set<std::string> wanted;
+  const std::string gate = run.policy.GateLogin();
+  ECLUSE_OK(MakeGateLogin(run, existing.contains(gate), PasswordOf(passwords, gate)));
+  std::set<std::string> wanted = {gate};
   for (const auto& [name, schema] : schemas) {
     const std::string& login = schema->login;
     wanted.insert(login);
-    std::optional<LoginCredentials> password;
-    if (auto fresh = passwords.find(login); fresh != passwords.end()) {
-      password = LoginCredentials{login, fresh->second.password.Copy()};
-    }
-    ECLUSE_OK(ApplyLogin(run, login, existing.contains(login), password));
+    ECLUSE_OK(ApplyLogin(run, login, existing.contains(login), PasswordOf(passwords, login)));
     auto same = [&](const std::string& part) { return notes.contains(part) && notes.at(part) == now[part]; };
     const bool rebuild = !same("views " + login) || !same("sql " + login);
     ECLUSE_OK(ApplyObjects(run, login, RoleObjects(*schema, catalog), rebuild));
@@ -140,7 +174,8 @@ Status RemoveEverything(ApplyRun& run, const std::set<std::string>& existing) {
   for (const std::string& login : existing) ECLUSE_OK(RemoveLogin(run, login));
   ECLUSE_TRY(Rows notes, run.database.Query("SELECT FROM pg_namespace WHERE nspname = $1", {NotesSchema(run.policy)}));
   if (notes.size() == 0) return {};
-  ECLUSE_OK(run.Change("DROP TABLE IF EXISTS " + QuoteName(NotesSchema(run.policy)) + ".\"applied\""));
+  for (const NotesTable& table : kNotesTables)
+    ECLUSE_OK(run.Change("DROP TABLE IF EXISTS " + QuoteName(NotesSchema(run.policy)) + "." + QuoteName(table.name)));
   return run.Change("DROP SCHEMA " + QuoteName(NotesSchema(run.policy)));
 }
 
@@ -191,12 +226,8 @@ Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy,
     ECLUSE_OK(StoreLogin(policy->data_dir, *keys, credentials));
   }
   ECLUSE_OK(transaction.Commit());
-  std::set<std::string> gone;
-  for (const std::string& login : existing) {
-    bool kept = false;
-    for (const auto& [name, schema] : *schemas) kept = kept || schema->login == login;
-    if (!kept) gone.insert(login);
-  }
+  std::set<std::string> gone = existing;
+  for (const std::string& login : policy->Logins()) gone.erase(login);
   ECLUSE_OK(ForgetLogins(*policy, gone));
   return report;
 }

@@ -1,6 +1,7 @@
 #include "policy/database.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
 
 #include <charconv>
 
@@ -101,6 +102,7 @@ Result<Database> Database::Connect(const std::string& url) {
 Result<Database> Database::ConnectAs(const DatabaseTarget& target, const LoginCredentials& credentials,
                                      bool* wrong_password) {
   const std::string seconds = std::to_string(std::chrono::seconds(limits::kUpstreamConnect).count());
+  const std::string silence = std::to_string(std::chrono::milliseconds(limits::kUpstreamConnect).count());
   const std::string port = std::to_string(target.port);
   const std::string password(credentials.password.text());
   const char* keywords[] = {"host",
@@ -111,6 +113,7 @@ Result<Database> Database::ConnectAs(const DatabaseTarget& target, const LoginCr
                             "sslmode",
                             "sslrootcert",
                             "connect_timeout",
+                            "tcp_user_timeout",
                             "application_name",
                             "client_encoding",
                             "gssencmode",
@@ -123,6 +126,7 @@ Result<Database> Database::ConnectAs(const DatabaseTarget& target, const LoginCr
                           TlsMode(target.tls),
                           target.ca.c_str(),
                           seconds.c_str(),
+                          silence.c_str(),
                           "ecluse",
                           "UTF8",
                           "disable",
@@ -148,6 +152,30 @@ Result<Rows> Database::Query(const std::string& sql, const std::vector<std::opti
   Rows rows(result);
   const ExecStatusType status = PQresultStatus(result);
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return std::unexpected(LastError(result, sql));
+  return rows;
+}
+
+Result<Rows> Database::Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
+                             std::chrono::milliseconds within) {
+  const auto deadline = std::chrono::steady_clock::now() + within;
+  pg_conn* connection = connection_.get();
+  std::vector<const char*> values;
+  for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
+  if (PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                        nullptr, 0) == 0)
+    return std::unexpected(LastError(nullptr, sql));
+  while (PQisBusy(connection) != 0) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd socket{PQsocket(connection), POLLIN, 0};
+    if (left.count() <= 0 || poll(&socket, 1, static_cast<int>(left.count())) == 0)
+      return Fail("08006", "the database does not answer", "see whether it is overloaded or gone", "", sql);
+    if (PQconsumeInput(connection) == 0) return std::unexpected(LastError(nullptr, sql));
+  }
+  Rows rows(PQgetResult(connection));
+  Rows end(PQgetResult(connection));  // there is one statement: this is where its answer ends
+  const ExecStatusType status = PQresultStatus(rows.result_);
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return std::unexpected(LastError(rows.result_, sql));
   return rows;
 }
 

@@ -2,6 +2,7 @@
 // statements. A wrapper of libpq (PostgreSQL manual, chapter 34).
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,6 +43,7 @@ class Rows {
   std::vector<std::string> List(int row, int column) const;  // a one-dimensional array
 
  private:
+  friend class Database;
   pg_result* result_;
 };
 
@@ -59,6 +61,9 @@ class Database {
 
   // One statement with text parameters; nullopt is NULL.
   Result<Rows> Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters = {});
+  // The same; where the answer is not there in time the connection is of no use any more.
+  Result<Rows> Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
+                     std::chrono::milliseconds within);
   // One or more statements, no answer wanted.
   Status Run(const std::string& sql);
   // A SCRAM-SHA-256 verifier as ALTER ROLE takes it, made here so that the password never stands in a server's log.

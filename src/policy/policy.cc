@@ -58,6 +58,14 @@ void ReadAll(PolicyReader& reader, const YamlNode& root) {
 
 std::string Policy::LoginOf(const std::string& role) const { return "ecluse_" + register_name + "_" + role; }
 
+std::string Policy::GateLogin() const { return LoginOf("_gate"); }
+
+std::vector<std::string> Policy::Logins() const {
+  std::vector<std::string> logins = {GateLogin()};
+  for (const auto& [name, role] : roles) logins.push_back(LoginOf(name));
+  return logins;
+}
+
 std::expected<std::shared_ptr<const Policy>, std::vector<PolicyProblem>> ParsePolicy(
     std::string_view text, const std::string& path, std::vector<PolicyProblem>* warnings) {
   PolicyReader reader;

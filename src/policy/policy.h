@@ -158,6 +158,10 @@ struct Policy {
 
   // The PostgreSQL login and schema of a role: "ecluse_<register>_<role>".
   std::string LoginOf(const std::string& role) const;
+  // The gate's own, for what belongs to no role: "ecluse_<register>__gate" (no role is named "_gate").
+  std::string GateLogin() const;
+  // All of them.
+  std::vector<std::string> Logins() const;
 };
 
 // One thing that is wrong in a policy file: `file:line:column: what is wrong; what is allowed`.

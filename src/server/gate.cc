@@ -5,18 +5,19 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <future>
 #include <thread>
 
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "ledger/origin.h"
 #include "policy/applied.h"
 #include "server/account_log.h"
 #include "server/cancel.h"
 #include "server/in_force.h"
 #include "server/refusals.h"
+#include "server/register_checkpoint.h"
 #include "server/register_lock.h"
 #include "server/worker.h"
 
@@ -26,18 +27,6 @@ namespace asio = boost::asio;
 using asio::awaitable;
 
 namespace {
-
-// The machine's name where the options do not name the gate. It becomes part of the ledger's origin.
-Result<std::string> NodeName(std::string name) {
-  if (name.empty()) {
-    char host[256] = {};
-    name = ::gethostname(host, sizeof host - 1) == 0 && host[0] != '\0' ? host : "gate";
-  }
-  auto fits = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.'; };
-  if (name.size() <= limits::kNodeName && std::ranges::all_of(name, fits)) return name;
-  return Fail(sqlstate::kInvalidParameter, fmt::format("\"{}\" cannot be a node's name", Printable(name)),
-              "Give `ecluse serve --node` 1 to 255 letters, digits and `._-`.", "server.node");
-}
 
 // Each session is a descriptor or two.
 void RaiseDescriptorLimit() {
@@ -57,6 +46,8 @@ std::string AddressOf(const asio::ip::tcp::socket& socket) {
   return address.to_string();
 }
 
+LoginCredentials CredentialsOf(const UpstreamLogin& login) { return {login.user, login.password.Copy()}; }
+
 }  // namespace
 
 struct Gate::Impl {
@@ -72,10 +63,12 @@ struct Gate::Impl {
   void RecordAccounts();
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
+  Result<bool> Tell(const std::string& note, const Checkpoint& checkpoint);
 
   GateOptions options;
   std::shared_ptr<const Policy> policy;
   std::unique_ptr<KeyRing> keys;
+  std::unique_ptr<RegisterCheckpoint> copy;  // outlives the ledger
   std::unique_ptr<Ledger> ledger;
   std::unique_ptr<Accounts> accounts;
   std::unique_ptr<AccountLog> account_log;
@@ -95,7 +88,8 @@ struct Gate::Impl {
   asio::ip::tcp::acceptor acceptor{control};
   asio::signal_set signals{control};
   asio::steady_timer timer{control};
-  bool started = false;  // it is written down
+  std::chrono::steady_clock::time_point checkpoint_logged;  // when one went to the log; of the ledger's thread
+  bool started = false;                                     // it is written down
   bool stopping = false;
   bool closed = false;  // Shutdown() has run
 };
@@ -111,6 +105,19 @@ Status Gate::Impl::Event(EntryKind kind, const Policy& of, std::string reason) {
   return {};
 }
 
+// On the ledger's thread. Each goes to the register's database; one a minute to the log, and with it off the machine
+// where the log goes.
+Result<bool> Gate::Impl::Tell(const std::string& note, const Checkpoint& checkpoint) {
+  ECLUSE_TRY(bool told, copy->Tell(note, checkpoint));
+  const auto now = std::chrono::steady_clock::now();
+  if (!told || now < checkpoint_logged + limits::kCheckpointLogged) return told;
+  checkpoint_logged = now;
+  std::string line = note;
+  std::ranges::replace(line, '\n', '|');
+  Log().info("checkpoint {}", Printable(line));
+  return true;
+}
+
 Status Gate::Impl::Open() {
   signals.add(SIGHUP);  // a reload asked for while the gate starts waits until it runs
   RaiseDescriptorLimit();
@@ -123,6 +130,12 @@ Status Gate::Impl::Open() {
   ledger_options.register_name = policy->register_name;
   ledger_options.checkpoint_every = policy->checkpoint_every;
   ECLUSE_TRY(ledger_options.node, NodeName(options.node));
+  copy = std::make_unique<RegisterCheckpoint>(*policy, policy->register_name + "/" + ledger_options.node,
+                                              CredentialsOf(*snapshot->gate_login));
+  ledger_options.told = [this] { return copy->Read(); };
+  ledger_options.publish = [this](const std::string& note, const Checkpoint& checkpoint) {
+    return Tell(note, checkpoint);
+  };
   ECLUSE_TRY(ledger, Ledger::Open(ledger_options, *keys));
   admission = std::make_unique<Admission>(SystemClock());
   admission->Configure(policy);
@@ -145,9 +158,9 @@ Status Gate::Impl::Open() {
     workers.push_back(std::make_unique<Worker>(*services, *doors, target, quota));
     workers.back()->Start();
   }
-  lock = std::make_unique<RegisterLock>(target, snapshot->logins.begin()->second, GateLockKey(*policy),
-                                        services->may_release);
+  lock = std::make_unique<RegisterLock>(target, snapshot->gate_login, GateLockKey(*policy), services->may_release);
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
+  copy->Begin();
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
   // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
   for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
@@ -261,8 +274,8 @@ Status Gate::Impl::TakePolicy() {
   policy = next;
   doors->SetStartup(std::move(greeting));
   services->Install(snapshot);
-  asio::post(workers[0]->context(),
-             [this, login = snapshot->logins.begin()->second] { lock->SetLogin(std::move(login)); });
+  asio::post(workers[0]->context(), [this, login = snapshot->gate_login] { lock->SetLogin(std::move(login)); });
+  copy->SetLogin(CredentialsOf(*snapshot->gate_login));
   planner->Forget(snapshot->generation);
   return {};
 }

@@ -24,20 +24,30 @@ Result<std::shared_ptr<const Policy>> ReadPolicy(const std::string& config) {
               "server.policy");
 }
 
+namespace {
+
+Result<std::shared_ptr<UpstreamLogin>> LoginOf(const Policy& policy, KeyRing& keys, const std::string& name) {
+  ECLUSE_TRY(LoginCredentials credentials, LoadLogin(policy.data_dir, keys, name));
+  auto login = std::make_shared<UpstreamLogin>();
+  login->user = credentials.login;
+  login->password = std::move(credentials.password);
+  return login;
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const Snapshot>> Compile(std::shared_ptr<const Policy> policy, KeyRing& keys) {
   ECLUSE_TRY(RoleSchemas schemas, OpenRoleSchemas(policy, keys));
   auto snapshot = std::make_shared<Snapshot>();
   for (const auto& [name, schema] : schemas) {
-    ECLUSE_TRY(LoginCredentials credentials, LoadLogin(policy->data_dir, keys, schema->login));
-    auto login = std::make_shared<UpstreamLogin>();
-    login->user = credentials.login;
-    login->password = std::move(credentials.password);
+    ECLUSE_TRY(auto login, LoginOf(*policy, keys, schema->login));
     std::set<std::string> type_schemas;
     for (const std::string& type : schema->types) type_schemas.insert(type.substr(0, type.find('.')));
     login->schemas.assign(type_schemas.begin(), type_schemas.end());
     snapshot->logins[name] = std::move(login);
     snapshot->generation = std::max(snapshot->generation, schema->generation);
   }
+  ECLUSE_TRY(snapshot->gate_login, LoginOf(*policy, keys, policy->GateLogin()));
   snapshot->schemas = std::move(schemas);
   snapshot->policy = std::move(policy);
   return snapshot;

@@ -29,6 +29,7 @@ struct Snapshot {
   std::shared_ptr<const Policy> policy;
   RoleSchemas schemas;
   std::map<std::string, std::shared_ptr<const UpstreamLogin>> logins;  // by role
+  std::shared_ptr<const UpstreamLogin> gate_login;                     // the gate's own
   uint64_t generation = 0;                                             // distinct for each load
 };
 

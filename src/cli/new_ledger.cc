@@ -1,0 +1,125 @@
+// ecluse ledger new: two people put the ledger away and begin another, under a new origin.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/random.h"
+#include "cli/ask.h"
+#include "cli/commands.h"
+#include "ledger/ledger.h"
+#include "ledger/origin.h"
+#include "ledger/store.h"
+#include "ledger/tree_writer.h"
+
+namespace ecluse {
+namespace {
+
+struct NewOptions {
+  std::string config = "ecluse.yaml";
+  std::string node;
+  std::vector<std::string> people;
+  std::string reason;
+};
+
+// A path that a rename gives another name, durably; nothing where it is not there any more.
+Status Move(const std::string& from, const std::string& to) {
+  FileSystem& files = RealFiles();
+  ECLUSE_TRY(auto present, files.Find(from));
+  if (!present) return {};
+  ECLUSE_OK(files.Rename(from, to));
+  ECLUSE_OK(files.SyncDirectory(std::filesystem::path(to).parent_path()));
+  return files.SyncDirectory(std::filesystem::path(from).parent_path());
+}
+
+// Puts the ledger and its people's keys into `former`; the ledger last, so that an interrupted command is run again.
+// Returns what the new ledger says of it.
+Result<std::string> PutAway(const Policy& policy, const std::string& node, std::string* former) {
+  const std::string& data = policy.data_dir;
+  FileSystem& files = RealFiles();
+  SegmentFolder folder{&files, data + "/ledger", {}, 0};
+  ECLUSE_TRY(auto present, files.Find(folder.path + "/origin"));
+  if (!present)
+    return Fail(sqlstate::kIo, "there is no ledger in " + data, "a first one is made when the gate first serves",
+                "ledger.none");
+  std::string origin;
+  ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
+  if (origin == policy.register_name + "/" + node)
+    return Fail(sqlstate::kInvalidParameter, "the ledger that is there has that origin: " + origin,
+                "give the new one another node name, which no ledger of this register has had", "ledger.origin");
+  ECLUSE_TRY(auto lock, files.Open(folder.path + "/lock", OpenMode::lock));
+  ECLUSE_TRY(bool alone, lock->TryLock());
+  if (!alone) return Fail(sqlstate::kIo, "a gate has this ledger open", "stop it first", "ledger.lock", folder.path);
+  Checkpoint last{origin, 0, EmptyRoot()};
+  ECLUSE_TRY(auto signed_yet, files.Find(folder.path + "/checkpoint"));
+  if (signed_yet) {
+    ECLUSE_TRY(VerifierKey key, ReadVerifierKey(folder));
+    ECLUSE_TRY(last, ReadCheckpoint(folder, key));
+  }
+  *former = data + "/former/" + HexEncode(folder.ledger);
+  for (const std::string& path : {data + "/former", *former, *former + "/keys"})
+    ECLUSE_OK(PreparePrivateFolder(files, path));
+  ECLUSE_OK(Store::Destroy(data + "/index"));
+  ECLUSE_OK(Move(data + "/keys/persons", *former + "/keys/persons"));
+  ECLUSE_OK(Move(data + "/accounts", *former + "/accounts"));
+  ECLUSE_OK(Move(folder.path, *former + "/ledger"));
+  return fmt::format("new ledger after {}, whose last checkpoint covers {} entries with root {}", origin, last.size,
+                     Base64Encode(last.root));
+}
+
+Status Begin(const NewOptions& options, const Policy& policy) {
+  ECLUSE_TRY(const std::string node, NodeName(options.node));
+  ECLUSE_OK(AskTwoPeople(policy, options.people));
+  ECLUSE_TRY(auto keys, OpenLedgerKeys(policy));
+  std::string former;
+  ECLUSE_TRY(std::string after, PutAway(policy, node, &former));
+  LedgerOptions ledger;
+  ledger.data_dir = policy.data_dir;
+  ledger.register_name = policy.register_name;
+  ledger.node = node;
+  ECLUSE_TRY(auto opened, Ledger::Open(ledger, *keys));
+  EntryDraft approval;
+  approval.kind = EntryKind::approval;
+  approval.door = "command";
+  approval.reason = fmt::format("{}; by {} and {}: {}", after, options.people[0], options.people[1], options.reason);
+  ECLUSE_TRY(Receipt written, opened->AppendAndWait(std::move(approval)));
+  std::fprintf(stderr,
+               "entry %llu of %s/%s says so; start the gate with --node %s. The former ledger is in %s\n"
+               "Budgets begin anew: nothing that the former ledger charged counts any more\n",
+               static_cast<unsigned long long>(written.seq()), policy.register_name.c_str(), node.c_str(),
+               node.c_str(), former.c_str());
+  return {};
+}
+
+int Run(const NewOptions& options) {
+  auto policy = PolicyOf(options.config);
+  if (!policy) return 2;
+  Status begun = Begin(options, *policy);
+  return begun ? 0 : Complain("ledger", begun.error());
+}
+
+}  // namespace
+
+void AddNewLedger(CommandLine& line, CLI::App* ledger) {
+  auto options = std::make_shared<NewOptions>();
+  CLI::App* made = ledger->add_subcommand(
+      "new", "Put the ledger away and begin another, under a new origin; the gate must not be running");
+  made->add_option("--config", options->config, "the policy file")->capture_default_str();
+  made->add_option("--node", options->node, "the gate's new name, which no ledger of this register has had")
+      ->required();
+  made->add_option("--by", options->people, "an account that stands for it, with its password; given twice")
+      ->required();
+  made->add_option("--reason", options->reason, "why; written to the new ledger")
+      ->required()
+      ->check([](const std::string& text) { return text.empty() ? "a reason must be given" : std::string(); });
+  made->footer(
+      "For a ledger that was put back from a copy, or is damaged: what others have been told of it can no longer be\n"
+      "gone on from. Asks for both passwords; where the input is no terminal it reads them from there, one a line.\n\n"
+      "Example:\n  ecluse ledger new --node gate-2 --by alice --by bob --reason \"restored from the backup of 3 May\"");
+  made->callback([&line, options] { line.exit_status = Run(*options); });
+}
+
+}  // namespace ecluse

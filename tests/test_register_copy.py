@@ -1,0 +1,208 @@
+"""The checkpoint in the register's database: of two ledgers of one origin only one goes on."""
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import gate as gates
+
+
+def row(gate):
+    with gate.postgres.owner(gate.database) as c:
+        rows = c.execute(f'SELECT origin, size, note FROM "ecluse_{gate.register}".checkpoint').fetchall()
+    assert len(rows) <= 1
+    return rows[0] if rows else None
+
+
+def checkpoint(gate):
+    with open(os.path.join(gate.data, "ledger", "checkpoint")) as f:
+        return f.read()
+
+
+def look(gate, person=1001):
+    with gate.wire("counter") as c:
+        return c.query(f"SELECT person_id FROM taj.person WHERE person_id = {person}")
+
+
+@pytest.fixture
+def g(make_gate, request):
+    name = "copy" + "".join(c for c in request.node.name if c.isalnum())[-24:]
+    return make_gate(name.lower(), accounts={"counter": "counter"})
+
+
+def test_it_is_the_ledgers_own(g):
+    assert not look(g).errors
+    g.wait_for(lambda: row(g) and row(g)[2] == checkpoint(g) and row(g)[1] == len(g.ledger()))
+    first = row(g)
+    assert g.stop() == 0
+    assert row(g)[2] == checkpoint(g) and row(g)[1] > first[1]
+    g.serve()
+    assert not look(g).errors
+
+
+def test_no_role_reaches_it(g):
+    with g.postgres.admin(g.database) as c:
+        names = [r[0] for r in c.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"ecluse_{g.register}%"]).fetchall()]
+        assert f"ecluse_{g.register}__gate" in names and len(names) > 1
+        for name in names:
+            mine = name.endswith("__gate")
+            table = f'"ecluse_{g.register}".checkpoint'
+            for right in ("SELECT", "INSERT", "UPDATE"):
+                assert c.execute("SELECT has_table_privilege(%s, %s, %s)", [name, table, right]).fetchone()[0] == mine
+            assert not c.execute("SELECT has_table_privilege(%s, %s, 'DELETE')", [name, table]).fetchone()[0]
+        gate = f"ecluse_{g.register}__gate"
+        for table in ("taj.person", "sia.owner", "ref.numbers"):
+            assert not c.execute("SELECT has_table_privilege(%s, %s, 'SELECT') OR has_any_column_privilege(%s, %s, 'SELECT')", [gate, table, gate, table]).fetchone()[0]
+
+
+def refused_start(gate, *says):
+    with pytest.raises(RuntimeError) as refused:
+        gate.serve(timeout=30)
+    for text in says:
+        assert text in str(refused.value), refused.value
+
+
+def test_a_ledger_put_back_from_a_copy_does_not_start(g, tmp_path):
+    assert not look(g).errors
+    g.stop()
+    shutil.copytree(g.data, tmp_path / "old")
+    g.serve()
+    assert not look(g, 1002).errors
+    g.stop()
+    newest = str(tmp_path / "newest")
+    os.rename(g.data, newest)
+    shutil.copytree(tmp_path / "old", g.data)
+    refused_start(g, "this ledger is behind")
+    shutil.rmtree(g.data)
+    os.rename(newest, g.data)
+    g.serve()
+    assert not look(g, 1003).errors
+
+
+def test_a_copy_that_went_on_by_itself_does_not_start(g, tmp_path):
+    """The copy holds more entries than were told, and others."""
+    assert not look(g).errors
+    g.stop()
+    shutil.copytree(g.data, tmp_path / "old")
+    told = row(g)
+    g.serve()
+    assert not look(g, 1002).errors
+    g.stop()
+    theirs = row(g)
+    shutil.rmtree(g.data)
+    shutil.copytree(tmp_path / "old", g.data)
+    with g.postgres.owner(g.database) as c:  # as if the database had been put back as well, for a while
+        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', told[1:])
+    g.serve()
+    for person in range(1003, 1040):
+        assert not look(g, person).errors
+    g.stop()
+    with g.postgres.owner(g.database) as c:
+        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', theirs[1:])
+    refused_start(g, "this ledger is another than the one")
+
+
+def test_another_gate_that_tells_stops_release(g, tmp_path):
+    assert not look(g).errors
+    g.wait_for(lambda: row(g) and row(g)[1] == len(g.ledger()))
+    before = row(g)
+    assert not look(g, 1002).errors
+    g.wait_for(lambda: row(g)[1] > before[1] and row(g)[1] == len(g.ledger()))
+    with g.postgres.owner(g.database) as c:
+        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', before[1:])
+    look(g, 1003)
+    g.wait_for(lambda: "another checkpoint" in g.log_text())
+    assert look(g, 1004).errors
+    g.kill()
+    g.serve()  # what the database holds is an earlier checkpoint of this very ledger
+    assert not look(g, 1005).errors
+
+
+def test_a_foreign_checkpoint(g):
+    look(g)
+    g.stop()
+    mine = row(g)
+    with g.postgres.owner(g.database) as c:
+        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET note = replace(note, E\'\\n\\n\', E\'\\nx\\n\\n\')')
+    refused_start(g, "was not signed by this gate")
+    with g.postgres.owner(g.database) as c:
+        c.execute(f'DELETE FROM "ecluse_{g.register}".checkpoint')
+    g.serve()
+    look(g)
+    g.wait_for(lambda: row(g) and row(g)[1] > mine[1])
+
+
+def test_a_database_that_does_not_answer_for_a_while(g):
+    """Nothing is lost, and the checkpoint comes as soon as it can."""
+    assert not look(g).errors
+    with g.postgres.admin(g.database) as c:
+        c.execute(f'ALTER ROLE "ecluse_{g.register}__gate" NOLOGIN')
+        c.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [f"ecluse_{g.register}__gate"])
+    g.wait_for(lambda: "does not take the ledger's checkpoint" in g.log_text() or "lock on the register is lost" in g.log_text(), 20)
+    assert look(g, 1002).errors  # the lock is gone with it
+    with g.postgres.admin(g.database) as c:
+        c.execute(f'ALTER ROLE "ecluse_{g.register}__gate" LOGIN')
+    g.wait_for(lambda: not look(g, 1003).errors, 20)
+    g.wait_for(lambda: row(g) and row(g)[2] == checkpoint(g) and row(g)[1] == len(g.ledger()), 20)
+    assert g.stop() == 0
+
+
+def test_checkpoints_go_to_the_log(g):
+    look(g)
+    g.wait_for(lambda: f"checkpoint {g.register}/" in g.log_text())
+    line = next(l for l in g.log_text().splitlines() if f"checkpoint {g.register}/" in l)
+    note = line.split("checkpoint ", 1)[1].replace("|", "\n")
+    path = os.path.join(g.folder, "told")
+    with open(path, "w") as f:
+        f.write(note)
+    g.wait_for(lambda: g.command("ledger", "verify", "--from", path, check=False).returncode == 0)
+
+
+def test_the_way_out_is_a_new_ledger_by_two_people(g, tmp_path):
+    g.add_account("ann", "counter")
+    g.add_account("ben", "counter")
+    for person in (1001, 1002):
+        assert not look(g, person).errors
+    g.stop()
+    shutil.copytree(g.data, tmp_path / "old")
+    g.serve()
+    assert not look(g, 1003).errors
+    g.stop()
+    shutil.rmtree(g.data)
+    shutil.copytree(tmp_path / "old", g.data)
+    refused_start(g, "this ledger is behind")
+    begin = ["ledger", "new", "--node", "gate-2", "--reason", "restored", "--by", "ann", "--by", "ben"]
+    both = f"{gates.password_of('ann')}\n{gates.password_of('ben')}\n"
+    assert g.command(*begin, stdin=f"{gates.password_of('ann')}\nwrong\n", check=False).returncode == 2
+    assert g.command(*begin[:-1], "ann", stdin=both, check=False).returncode == 2
+    assert os.path.exists(os.path.join(g.data, "ledger", "origin"))
+    g.command(*begin, stdin=both)
+    approvals = [e["reason"] for e in g.ledger("--kind", "approval")]
+    assert len(approvals) == 1 and "new ledger after" in approvals[0] and approvals[0].endswith("by ann and ben: restored")
+    refused_start(g, "and this gate is")
+    g.serve("--node", "gate-2")
+    assert not look(g, 1002).errors
+    former, = os.listdir(os.path.join(g.data, "former"))
+    folder = os.path.join(g.data, "former", former)
+    assert "case" not in g.command("who-saw", "--subject", "person:1001").stdout and ": entries 0," in g.command("who-saw", "--subject", "person:1001").stdout
+    assert ": entries 1," in g.command("who-saw", "--subject", "person:1001", "--former", folder).stdout
+    assert "may have been: 1; records: 1" in g.command("dossier", "--principal", "counter", "--former", folder).stdout
+    assert g.command("ledger", "verify", "--ledger", os.path.join(folder, "ledger")).returncode == 0
+    with g.postgres.owner(g.database) as c:
+        assert c.execute(f'SELECT count(*) FROM "ecluse_{g.register}".checkpoint').fetchone()[0] == 2
+
+
+def test_a_new_ledger_is_refused_where_it_makes_no_sense(g):
+    g.add_account("ann", "counter")
+    g.add_account("ben", "counter")
+    begin = ["ledger", "new", "--reason", "why", "--by", "ann", "--by", "ben", "--node"]
+    both = f"{gates.password_of('ann')}\n{gates.password_of('ben')}\n"
+    assert "a gate has this ledger open" in g.command(*begin, "gate-2", stdin=both, check=False).stderr
+    g.stop()
+    node = row(g)[0].split("/")[1]
+    assert "has that origin" in g.command(*begin, node, stdin=both, check=False).stderr
+    assert "cannot be a node's name" in g.command(*begin, "a b", stdin=both, check=False).stderr
+    assert os.path.exists(os.path.join(g.data, "ledger", "origin"))

@@ -59,7 +59,7 @@ thread:
 bench:
 	@tools/install-deps.sh bench
 	@mkdir -p build
-	@$(call build,release,--target ecluse)
+	@$(call build,release,--target ecluse ledger_bench)
 	@$(PYTHON) bench/run.py
 
 install:

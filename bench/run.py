@@ -1,9 +1,10 @@
-"""`make bench`: every row of bench/README.md, beside its peers, into bench/results.md."""
+"""`make bench`: every row of bench/README.md, beside its peers, into bench/results.md.
+
+--only ledger: the ledger's rows, into bench/results-ledger.md."""
+import argparse
 import os
-import platform
 import re
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 
+import ledger  # noqa: E402
 from harness import postgres as pg, wire  # noqa: E402
+from report import ROUNDS, SECONDS, Report, machine, ratios, spread, sync_microseconds  # noqa: E402
 from setup import People, PgBouncer, bench_gate  # noqa: E402
 
-SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 CLIENTS = (1, 8, 64)
 MODES = ("simple", "extended", "prepared")
 
@@ -44,35 +45,9 @@ def interleaved(targets, clients, mode):
     return figures
 
 
-def spread(figures):
-    return f"{statistics.median(figures):,.0f} ({min(figures):,.0f}–{max(figures):,.0f})"
-
-
-def ratios(ours, theirs):
-    pairs = sorted(a / b for a, b in zip(ours, theirs))
-    return f"{statistics.median(pairs):.2f} ({pairs[0]:.2f}–{pairs[-1]:.2f})"
-
-
 def memory(pid, field="VmRSS"):
     with open(f"/proc/{pid}/status") as f:
         return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
-
-
-class Report:
-    def __init__(self):
-        self.lines = []
-
-    def say(self, text=""):
-        print(text, flush=True)
-        self.lines.append(text)
-
-    def table(self, *head):
-        self.say()
-        self.say("| " + " | ".join(head) + " |")
-        self.say("|" + "---|" * len(head))
-
-    def row(self, *cells):
-        self.say("| " + " | ".join(str(cell) for cell in cells) + " |")
 
 
 def throughput(report, title, mark, rows):
@@ -95,7 +70,7 @@ def added(report, gate, direct, script):
                "measured before each. Mark: one fdatasync and 60 µs.")
     report.table("through the gate", "PostgreSQL", "added", "fdatasync")
     for _ in range(ROUNDS):
-        sync = gate.people.sync_microseconds()
+        sync = sync_microseconds(gate.people.folder)
         ours, theirs = (1e6 / pgbench(target, 1, "prepared", script) for target in (gate, direct))
         report.row(f"{ours:.0f}", f"{theirs:.0f}", f"{ours - theirs:.0f}", f"{sync:.0f}")
 
@@ -148,44 +123,53 @@ def idle(report, targets, count=5000):
         report.row(target.name, f"{before / 1024:.1f}", f"{after / 1024:.1f}", f"{(after - before) / held:.1f}")
 
 
+def doors(report, folder):
+    """Everything that passes a gate."""
+    people = People(folder, int(os.environ.get("BENCH_PEOPLE", "10000000")))
+    gate, direct, audited = bench_gate(folder, people), people.direct(), people.audited()
+    bouncer = PgBouncer(folder, people)
+    try:
+        report.say(f"# Results\n\n{machine()}; {people.versions()}; fdatasync of 4 KiB on the ledger's disk: "
+                   f"{sync_microseconds(folder):.0f} µs. Client, gate, peers and PostgreSQL share the processors.")
+        idle(report, [gate, bouncer])
+        relay = [(mode, n, (gate, None), [(bouncer, None), (direct, None)]) for mode in MODES for n in CLIENTS]
+        throughput(report, "Relay of open tables (pgbench -S)", "at least PgBouncer in every cell", relay)
+        most, least = people.script(people.sizes[-1]), people.script(people.sizes[0])
+        for size in people.sizes:
+            throughput(report, f"Guarded lookup of people not named before, register of {size:,}", "none: how cost grows",
+                       [("prepared", 8, (gate, people.script(size)), [(direct, people.script(size))])])
+        throughput(report, f"Guarded lookup of people not named before, register of {people.sizes[-1]:,}",
+                   "none: each is introduced in the ledger, with a key of their own, before the row is released",
+                   [("prepared", n, (gate, most), [(bouncer, most)]) for n in CLIENTS])
+        drain(gate, f"SELECT person_id, town FROM {people.table(people.sizes[0])}")  # names everybody
+        rows = [(mode, n, (gate, least), [(bouncer, least), (audited, least), (direct, least)])
+                for mode in MODES for n in CLIENTS]
+        throughput(report, f"Guarded lookup by key of people named before, register of {people.sizes[0]:,}",
+                   "at least 0.8 of PgBouncer at 64 clients", rows)
+        report.say("\nThe simple rows above carry literals; their mark is above 1.0 of PostgreSQL directly.")
+        added(report, gate, direct, least)
+        streaming(report, gate, direct, people)
+    finally:
+        bouncer.stop()
+        gate.stop()
+        people.stop()
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["ledger"])
+    only = parser.parse_args().only
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     report = Report()
     with tempfile.TemporaryDirectory(prefix="ecluse-bench-") as folder:
         os.chmod(folder, 0o755)
-        people = People(folder, int(os.environ.get("BENCH_PEOPLE", "10000000")))
-        gate, direct, audited = bench_gate(folder, people), people.direct(), people.audited()
-        bouncer = PgBouncer(folder, people)
-        try:
-            with open("/proc/cpuinfo") as f:
-                cpu = next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
-            report.say(f"# Results\n\n{os.cpu_count()} × {cpu}, Linux {platform.release()}; "
-                       f"{people.versions()}; fdatasync of 4 KiB on the ledger's disk: {people.sync_microseconds():.0f} µs. "
-                       "Client, gate, peers and PostgreSQL share the processors.")
-            idle(report, [gate, bouncer])
-            relay = [(mode, n, (gate, None), [(bouncer, None), (direct, None)]) for mode in MODES for n in CLIENTS]
-            throughput(report, "Relay of open tables (pgbench -S)", "at least PgBouncer in every cell", relay)
-            most, least = people.script(people.sizes[-1]), people.script(people.sizes[0])
-            for size in people.sizes:
-                throughput(report, f"Guarded lookup of people not named before, register of {size:,}", "none: how cost grows",
-                           [("prepared", 8, (gate, people.script(size)), [(direct, people.script(size))])])
-            throughput(report, f"Guarded lookup of people not named before, register of {people.sizes[-1]:,}",
-                       "none: each is introduced in the ledger, with a key of their own, before the row is released",
-                       [("prepared", n, (gate, most), [(bouncer, most)]) for n in CLIENTS])
-            drain(gate, f"SELECT person_id, town FROM {people.table(people.sizes[0])}")  # names everybody
-            rows = [(mode, n, (gate, least), [(bouncer, least), (audited, least), (direct, least)])
-                    for mode in MODES for n in CLIENTS]
-            throughput(report, f"Guarded lookup by key of people named before, register of {people.sizes[0]:,}",
-                       "at least 0.8 of PgBouncer at 64 clients", rows)
-            report.say("\nThe simple rows above carry literals; their mark is above 1.0 of PostgreSQL directly.")
-            added(report, gate, direct, least)
-            streaming(report, gate, direct, people)
-        finally:
-            bouncer.stop()
-            gate.stop()
-            people.stop()
-    with open(os.path.join(ROOT, "bench", "results.md"), "w") as f:
-        f.write("\n".join(report.lines) + "\n")
+        if only is None:
+            doors(report, folder)
+        else:
+            report.say(f"# Results of the ledger\n\n{machine()}; fdatasync of 4 KiB on the ledger's disk: "
+                       f"{sync_microseconds(folder):.0f} µs. Whoever appends and the ledger share the processors.")
+        ledger.measure(report, folder)
+    report.write(os.path.join(ROOT, "bench", "results.md" if only is None else f"results-{only}.md"))
 
 
 if __name__ == "__main__":

@@ -144,19 +144,6 @@ class People:
         bouncer = subprocess.run(["/usr/sbin/pgbouncer", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
         return f"PostgreSQL {server}, {bouncer}"
 
-    def sync_microseconds(self, times=200):
-        path = os.path.join(self.folder, "sync.probe")
-        with open(path, "wb") as f:
-            f.write(bytes(4096 * times))
-            os.fsync(f.fileno())
-            began = time.perf_counter()
-            for i in range(times):
-                os.pwrite(f.fileno(), b"x" * 4096, i * 4096)
-                os.fdatasync(f.fileno())
-            took = time.perf_counter() - began
-        os.unlink(path)
-        return took / times * 1e6
-
     def stop(self):
         self.postgres.stop()
 

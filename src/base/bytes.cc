@@ -1,5 +1,7 @@
 #include "base/bytes.h"
 
+#include <array>
+
 namespace ecluse {
 namespace {
 
@@ -7,51 +9,55 @@ constexpr char kStandard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 constexpr char kUrl[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 std::string Encode(std::span<const uint8_t> bytes, const char* alphabet, bool pad) {
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
+  std::string out((bytes.size() + 2) / 3 * 4, '=');
+  char* at = out.data();
   size_t i = 0;
   for (; i + 3 <= bytes.size(); i += 3) {
     uint32_t v = uint32_t{bytes[i]} << 16 | uint32_t{bytes[i + 1]} << 8 | bytes[i + 2];
-    const char four[] = {alphabet[v >> 18], alphabet[v >> 12 & 63], alphabet[v >> 6 & 63], alphabet[v & 63]};
-    out.append(four, 4);
+    *at++ = alphabet[v >> 18];
+    *at++ = alphabet[v >> 12 & 63];
+    *at++ = alphabet[v >> 6 & 63];
+    *at++ = alphabet[v & 63];
   }
   size_t rest = bytes.size() - i;
   if (rest == 0) return out;
   uint32_t v = uint32_t{bytes[i]} << 16 | (rest == 2 ? uint32_t{bytes[i + 1]} << 8 : 0);
-  out += alphabet[v >> 18];
-  out += alphabet[v >> 12 & 63];
-  if (rest == 2) out += alphabet[v >> 6 & 63];
-  if (pad) out.append(3 - rest, '=');
+  *at++ = alphabet[v >> 18];
+  *at++ = alphabet[v >> 12 & 63];
+  if (rest == 2) *at++ = alphabet[v >> 6 & 63];
+  if (!pad) out.resize(static_cast<size_t>(at - out.data()));
   return out;
 }
 
-int Digit(char c, const char* alphabet) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == alphabet[62]) return 62;
-  if (c == alphabet[63]) return 63;
-  return -1;
+// What each character stands for; -1: nothing.
+constexpr std::array<int8_t, 256> MakeDigits(const char* alphabet) {
+  std::array<int8_t, 256> digits{};
+  digits.fill(-1);
+  for (int8_t i = 0; i < 64; ++i) digits[static_cast<uint8_t>(alphabet[i])] = i;
+  return digits;
 }
+constexpr auto kStandardDigits = MakeDigits(kStandard), kUrlDigits = MakeDigits(kUrl);
 
 // `text` without padding. Strict: bits that no byte uses must be zero (RFC 4648, 3.5), so one value has one spelling.
-std::optional<std::vector<uint8_t>> Decode(std::string_view text, const char* alphabet) {
+std::optional<std::vector<uint8_t>> Decode(std::string_view text, const std::array<int8_t, 256>& digits) {
   if (text.size() % 4 == 1) return std::nullopt;
-  std::vector<uint8_t> out;
-  out.reserve(text.size() * 3 / 4);
-  uint32_t held = 0;
-  int bits = 0;
-  for (char c : text) {
-    int digit = Digit(c, alphabet);
-    if (digit < 0) return std::nullopt;
-    held = held << 6 | static_cast<uint32_t>(digit);
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    out.push_back(static_cast<uint8_t>(held >> bits));
-    held &= (1u << bits) - 1;
+  std::vector<uint8_t> out(text.size() * 3 / 4);
+  uint8_t* at = out.data();
+  auto digit = [&](size_t i) { return int32_t{digits[static_cast<uint8_t>(text[i])]}; };
+  size_t i = 0;
+  for (; i + 4 <= text.size(); i += 4) {
+    const int32_t v = digit(i) << 18 | digit(i + 1) << 12 | digit(i + 2) << 6 | digit(i + 3);
+    if (v < 0) return std::nullopt;  // one of them is -1
+    *at++ = static_cast<uint8_t>(v >> 16);
+    *at++ = static_cast<uint8_t>(v >> 8);
+    *at++ = static_cast<uint8_t>(v);
   }
-  if (held != 0) return std::nullopt;
+  if (i == text.size()) return out;
+  const bool three = i + 3 == text.size();
+  const int32_t v = digit(i) << 12 | digit(i + 1) << 6 | (three ? digit(i + 2) : 0);
+  if (v < 0 || (v & (three ? 3 : 0x3FF)) != 0) return std::nullopt;
+  *at++ = static_cast<uint8_t>(v >> 10);
+  if (three) *at = static_cast<uint8_t>(v >> 2);
   return out;
 }
 
@@ -98,12 +104,12 @@ std::optional<std::vector<uint8_t>> Base64Decode(std::string_view text) {
     ++padding;
   }
   if (padding != 0 && text.size() % 4 != 4 - padding) return std::nullopt;
-  return Decode(text, kStandard);
+  return Decode(text, kStandardDigits);
 }
 
 std::string Base64UrlEncode(std::span<const uint8_t> bytes) { return Encode(bytes, kUrl, false); }
 
-std::optional<std::vector<uint8_t>> Base64UrlDecode(std::string_view text) { return Decode(text, kUrl); }
+std::optional<std::vector<uint8_t>> Base64UrlDecode(std::string_view text) { return Decode(text, kUrlDigits); }
 
 std::string AsciiLower(std::string_view text) {
   std::string out(text);

@@ -206,16 +206,22 @@ Error IoError(std::string_view operation, const std::string& path, int code) {
 
 Result<std::string> ReadWholeFile(FileSystem& files, const std::string& path, size_t limit) {
   ECLUSE_TRY(auto file, files.Open(path, OpenMode::read));
-  std::string content;
-  std::vector<uint8_t> chunk(64 * 1024);
-  while (true) {
-    ECLUSE_TRY(size_t n, file->ReadAt(content.size(), chunk));
-    if (n == 0) return content;
-    content.append(reinterpret_cast<const char*>(chunk.data()), n);
-    if (content.size() > limit)
-      return Fail(sqlstate::kIo, fmt::format("a file is larger than the {} bytes it may have", limit), {}, "base.file",
-                  path);
+  ECLUSE_TRY(FileInfo info, file->Info());
+  // One byte more than it should have, so that its end is seen.
+  std::string content(std::min<uint64_t>(info.size, limit) + 1, '\0');
+  size_t have = 0;
+  while (have <= limit) {
+    if (have == content.size()) content.resize(have + 64 * 1024);
+    ECLUSE_TRY(size_t n,
+               file->ReadAt(have, {reinterpret_cast<uint8_t*>(content.data()) + have, content.size() - have}));
+    if (n == 0) {
+      content.resize(have);
+      return content;
+    }
+    have += n;
   }
+  return Fail(sqlstate::kIo, fmt::format("a file is larger than the {} bytes it may have", limit), {}, "base.file",
+              path);
 }
 
 Status ReplaceFile(FileSystem& files, const std::string& path, std::string_view content) {

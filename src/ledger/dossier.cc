@@ -96,6 +96,10 @@ class Gatherer {
     std::map<std::pair<std::string, std::string>, std::string> classes;
     for (const auto& [name, table] : policy.tables)
       for (const PolicyColumn& column : table.columns) classes[{name.Text(), column.name}] = column.column_class;
+    std::vector<SubjectToken> tokens;
+    for (const auto& [token, gathered] : people_) tokens.push_back(token);
+    const auto names = ledger.NamesOf(tokens);
+    size_t next = 0;
     for (const auto& [token, gathered] : people_) {
       DossierPerson person;
       const bool released = gathered.returned.entries > 0;
@@ -104,7 +108,7 @@ class Gatherer {
       person.last = times.last;
       person.entries = times.entries;
       person.changed = gathered.changed;
-      std::optional<std::string> name = ledger.NameOf(token);
+      const std::optional<std::string>& name = names[next++];
       person.named = name.has_value();
       person.name = name ? *name : "token:" + Base64UrlEncode(token);
       if (!released) {

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "base/bytes.h"
+#include "ledger/open_entry.h"
 #include "ledger/segment.h"
 
 namespace ecluse {
@@ -57,7 +58,13 @@ bool ReadSubjects(const json::object& opened, std::vector<EntrySubjects>& out) {
   return true;
 }
 
-// An object that lives in `memory`; null where the text is none.
+// For one text that is parsed and forgotten; what is short stays on the stack.
+struct JsonMemory {
+  unsigned char buffer[8 * 1024];
+  json::monotonic_resource resource{buffer};
+};
+
+// An object that lives in `into`; null where the text is none.
 const json::object* Parse(std::string_view text, json::value* into) {
   boost::system::error_code failed;
   *into = json::parse({text.data(), text.size()}, failed, into->storage());
@@ -66,6 +73,54 @@ const json::object* Parse(std::string_view text, json::value* into) {
 
 std::unexpected<Error> NotUnderstood(uint64_t seq, std::string_view why) {
   return LedgerDamaged(fmt::format("entry {}: {}", seq, why));
+}
+
+// What stands outside.
+EntryFacts Outside(uint64_t seq, const json::object& entry) {
+  EntryFacts facts;
+  facts.seq = seq;
+  facts.time = Number(entry, "time");
+  Take(entry, "kind", &facts.kind);
+  Take(entry, "part", &facts.part);
+  Take(entry, "principal", &facts.principal);
+  Take(entry, "organisation", &facts.organisation);
+  Take(entry, "role", &facts.role);
+  Take(entry, "door", &facts.door);
+  Take(entry, "session", &facts.session);
+  Take(entry, "purpose", &facts.purpose);
+  Take(entry, "reason", &facts.reason);
+  Take(entry, "policy", &facts.policy);
+  facts.rows = Number(entry, "rows");
+  facts.count = Number(entry, "count");
+  if (const json::value* statement = entry.if_contains("statement"); statement && statement->is_object())
+    Take(statement->get_object(), "text", &facts.statement);
+  if (const json::value* charged = entry.if_contains("charged"); charged && charged->is_object()) {
+    facts.has_charges = true;
+    facts.lookups = Number(charged->get_object(), "lookups");
+    facts.nameless = Number(charged->get_object(), "nameless");
+    facts.statistic_rows = Number(charged->get_object(), "statistic_rows");
+  }
+  facts.sealed = entry.contains("sealed");
+  return facts;
+}
+
+// What it seals.
+Status Inside(std::string_view opened, EntryFacts& facts) {
+  JsonMemory memory;
+  json::value parsed(&memory.resource);
+  const json::object* sealed = Parse(opened, &parsed);
+  if (!sealed) return NotUnderstood(facts.seq, "its sealed part is not a JSON object");
+  facts.opened = true;
+  Take(*sealed, "reference", &facts.reference);
+  Take(*sealed, "address", &facts.address);
+  Take(*sealed, "actor", &facts.actor);
+  Take(*sealed, "message", &facts.message);
+  if (const json::value* literals = sealed->if_contains("literals"); literals && literals->is_array()) {
+    for (const json::value& one : literals->get_array())
+      if (one.is_string()) facts.literals.emplace_back(std::string_view(one.get_string()));
+  }
+  if (!ReadSubjects(*sealed, facts.subjects)) return NotUnderstood(facts.seq, "its list of people is not understood");
+  return {};
 }
 
 }  // namespace
@@ -83,47 +138,30 @@ std::vector<SubjectToken> EntryFacts::People() const {
 }
 
 Result<EntryFacts> ReadFacts(uint64_t seq, std::string_view text, std::string_view opened) {
-  json::monotonic_resource memory;
-  json::value parsed(&memory), inside(&memory);
+  JsonMemory memory;
+  json::value parsed(&memory.resource);
   const json::object* entry = Parse(text, &parsed);
   if (!entry) return NotUnderstood(seq, "it is not a JSON object");
-  EntryFacts facts;
-  facts.seq = seq;
-  facts.time = Number(*entry, "time");
-  Take(*entry, "kind", &facts.kind);
-  Take(*entry, "part", &facts.part);
-  Take(*entry, "principal", &facts.principal);
-  Take(*entry, "organisation", &facts.organisation);
-  Take(*entry, "role", &facts.role);
-  Take(*entry, "door", &facts.door);
-  Take(*entry, "session", &facts.session);
-  Take(*entry, "purpose", &facts.purpose);
-  Take(*entry, "reason", &facts.reason);
-  Take(*entry, "policy", &facts.policy);
-  facts.rows = Number(*entry, "rows");
-  facts.count = Number(*entry, "count");
-  if (const json::value* statement = entry->if_contains("statement"); statement && statement->is_object())
-    Take(statement->get_object(), "text", &facts.statement);
-  if (const json::value* charged = entry->if_contains("charged"); charged && charged->is_object()) {
-    facts.has_charges = true;
-    facts.lookups = Number(charged->get_object(), "lookups");
-    facts.nameless = Number(charged->get_object(), "nameless");
-    facts.statistic_rows = Number(charged->get_object(), "statistic_rows");
-  }
-  facts.sealed = entry->contains("sealed");
-  if (!facts.sealed || opened.empty()) return facts;
-  const json::object* sealed = Parse(opened, &inside);
-  if (!sealed) return NotUnderstood(seq, "its sealed part is not a JSON object");
-  facts.opened = true;
-  Take(*sealed, "reference", &facts.reference);
-  Take(*sealed, "address", &facts.address);
-  Take(*sealed, "actor", &facts.actor);
-  Take(*sealed, "message", &facts.message);
-  if (const json::value* literals = sealed->if_contains("literals"); literals && literals->is_array()) {
-    for (const json::value& one : literals->get_array())
-      if (one.is_string()) facts.literals.emplace_back(std::string_view(one.get_string()));
-  }
-  if (!ReadSubjects(*sealed, facts.subjects)) return NotUnderstood(seq, "its list of people is not understood");
+  EntryFacts facts = Outside(seq, *entry);
+  if (facts.sealed && !opened.empty()) ECLUSE_OK(Inside(opened, facts));
+  return facts;
+}
+
+Result<EntryFacts> ReadFacts(uint64_t seq, std::string_view text, KeyRing& keys) {
+  JsonMemory memory;
+  json::value parsed(&memory.resource);
+  const json::object* entry = Parse(text, &parsed);
+  if (!entry) return NotUnderstood(seq, "it is not a JSON object");
+  EntryFacts facts = Outside(seq, *entry);
+  if (!facts.sealed) return facts;
+  std::string sealed, salt;
+  EntryOrigin origin;
+  Take(*entry, "sealed", &sealed);
+  Take(*entry, "register", &origin.register_name);
+  Take(*entry, "node", &origin.node);
+  Take(*entry, "salt", &salt);
+  auto opened = OpenSealed(sealed, origin, salt, keys);
+  if (opened && !opened->empty()) ECLUSE_OK(Inside(*opened, facts));
   return facts;
 }
 

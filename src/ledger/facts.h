@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "ledger/entry.h"
+#include "vault/keys.h"
 
 namespace ecluse {
 
@@ -32,6 +33,8 @@ struct EntryFacts {
   std::vector<SubjectToken> People() const;
 };
 
+// Of an entry as stored, opened where these keys do. Fails as the other one.
+Result<EntryFacts> ReadFacts(uint64_t seq, std::string_view json, KeyRing& keys);
 // Of an entry as stored and of what it seals, `opened` (empty: closed). Fails where one of them is not what a gate
 // writes; members that it does not know are passed over.
 Result<EntryFacts> ReadFacts(uint64_t seq, std::string_view json, std::string_view opened);

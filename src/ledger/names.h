@@ -4,9 +4,11 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "ledger/entries.h"
 #include "ledger/index.h"
@@ -25,15 +27,20 @@ class Names {
   void Saw(const EntryView& entry);
   // nullopt where the person's key is gone, or the token unknown.
   std::optional<std::string> NameOf(const SubjectToken& token);
+  // The same for many, in their order.
+  std::vector<std::optional<std::string>> NamesOf(std::span<const SubjectToken> tokens);
   // Of the person whom an entry introduces; nullopt where it introduces nobody.
   std::optional<std::string> NameIn(std::string_view person_entry);
 
  private:
   std::optional<uint64_t> IntroductionOf(const SubjectToken& token);
+  Store* Persons();
 
   Entries entries_;
+  const std::string persons_path_;
   const IndexReader& index_;
   KeyRing& keys_;
+  bool tried_ = false;              // to open it
   std::unique_ptr<Store> persons_;  // null: names stay tokens
   std::unordered_map<SubjectToken, uint64_t, SubjectKeyHash> seen_;
   std::unordered_map<SubjectToken, std::string, SubjectKeyHash> recent_;

@@ -32,6 +32,14 @@ void Rename(json::value* list, const std::function<std::optional<std::string>(co
 
 }  // namespace
 
+Result<std::string> OpenSealed(std::string_view sealed, const EntryOrigin& origin, std::string_view salt,
+                               KeyRing& keys) {
+  auto envelope = Base64UrlDecode(sealed);
+  if (!envelope) return LedgerDamaged("the sealed member of an entry is not base64url");
+  return keys.OpenForDay({reinterpret_cast<const char*>(envelope->data()), envelope->size()},
+                         EntryBinding(origin, salt));
+}
+
 Result<std::string> OpenSealed(std::string_view text, KeyRing& keys) {
   if (text.find("\"sealed\":") == std::string_view::npos) return std::string();
   boost::system::error_code failed;
@@ -40,11 +48,7 @@ Result<std::string> OpenSealed(std::string_view text, KeyRing& keys) {
   const json::object& entry = parsed.get_object();
   std::string coded = Text(entry, "sealed");
   if (coded.empty()) return std::string();
-  auto sealed = Base64UrlDecode(coded);
-  if (!sealed) return LedgerDamaged("the sealed member of an entry is not base64url");
-  EntryOrigin origin{Text(entry, "register"), Text(entry, "node")};
-  return keys.OpenForDay({reinterpret_cast<const char*>(sealed->data()), sealed->size()},
-                         EntryBinding(origin, Text(entry, "salt")));
+  return OpenSealed(coded, {Text(entry, "register"), Text(entry, "node")}, Text(entry, "salt"), keys);
 }
 
 std::string WithNames(const std::string& opened,

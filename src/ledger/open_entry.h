@@ -8,9 +8,15 @@
 
 #include "base/result.h"
 #include "ledger/entry.h"
+#include "ledger/render.h"
 #include "vault/keys.h"
 
 namespace ecluse {
+
+// What `sealed`, the member of that name, seals, for an entry of this origin and salt. Fails where it does not open
+// with these keys.
+Result<std::string> OpenSealed(std::string_view sealed, const EntryOrigin& origin, std::string_view salt,
+                               KeyRing& keys);
 
 // The JSON object an entry seals; empty where it seals nothing. Fails where it does not open with these keys.
 Result<std::string> OpenSealed(std::string_view json, KeyRing& keys);

@@ -13,7 +13,6 @@
 #include "base/random.h"
 #include "ledger/entries.h"
 #include "ledger/facts.h"
-#include "ledger/open_entry.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
@@ -167,8 +166,7 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
       return {};
     }
     // What does not open is indexed by what stands outside.
-    auto opened = OpenSealed(entry.json, keys_);
-    ECLUSE_TRY(EntryFacts facts, ReadFacts(entry.seq, entry.json, opened ? *opened : std::string()));
+    ECLUSE_TRY(EntryFacts facts, ReadFacts(entry.seq, entry.json, keys_));
     rows_.Add({entry.seq, facts.principal, facts.role, facts.address, facts.People(), facts.sealed && !facts.opened},
               pairs);
     return {};

@@ -7,7 +7,6 @@
 
 #include "base/file.h"
 #include "base/limits.h"
-#include "ledger/open_entry.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
 #include "ledger/tree_writer.h"
@@ -80,10 +79,7 @@ Result<std::optional<SubjectToken>> LedgerQuery::TokenOf(std::string_view space,
   return found;
 }
 
-Result<EntryFacts> LedgerQuery::Read(const EntryView& entry) {
-  auto opened = OpenSealed(entry.json, keys_);
-  return ReadFacts(entry.seq, entry.json, opened ? *opened : std::string());
-}
+Result<EntryFacts> LedgerQuery::Read(const EntryView& entry) { return ReadFacts(entry.seq, entry.json, keys_); }
 
 // Where the index knows of entries that may fit.
 Result<std::vector<uint64_t>> LedgerQuery::Candidates(const Query& query, uint64_t first, uint64_t end) {

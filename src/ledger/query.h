@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -48,8 +49,10 @@ class LedgerQuery {
 
   // The token of `space:id`; nullopt where no entry names such a person.
   Result<std::optional<SubjectToken>> TokenOf(std::string_view space, std::string_view id);
-  // `space:id`, or nullopt where the person's key is gone.
-  std::optional<std::string> NameOf(const SubjectToken& token) { return names_.NameOf(token); }
+  // `space:id` of each, in their order, or nullopt where the person's key is gone.
+  std::vector<std::optional<std::string>> NamesOf(std::span<const SubjectToken> tokens) {
+    return names_.NamesOf(tokens);
+  }
 
   // Every entry that fulfils `query`, in order. `closed` counts those that might, but whose sealed part does not open
   // with the keys that are here.

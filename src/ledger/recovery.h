@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "ledger/segment.h"
@@ -22,6 +23,9 @@ struct RecoveredTail {
 // behind it. Refuses whatever cannot be explained by a crash in the middle of the last, unacknowledged group. The
 // folder's lock must be held. Makes the first segment of a new ledger.
 Result<RecoveredTail> RecoverTail(const SegmentFolder& folder);
+
+// Where the last `what`, which is not empty, begins in `text`; npos where it is not there.
+size_t LastOf(std::string_view text, std::string_view what);
 
 // The time of a stored entry: its last member but one.
 int64_t EntryTime(std::string_view json);

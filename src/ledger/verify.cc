@@ -28,7 +28,7 @@ constexpr std::chrono::milliseconds kBetweenLooks{100};
 // The member `seq` of an entry. What a client wrote cannot hold these bytes: its quotes are escaped.
 std::optional<uint64_t> EntrySeq(std::string_view json) {
   constexpr std::string_view kName = ",\"seq\":";
-  const size_t at = json.rfind(kName);
+  const size_t at = LastOf(json, kName);
   uint64_t seq = 0;
   if (at == std::string_view::npos) return std::nullopt;
   const auto [end, error] = std::from_chars(json.data() + at + kName.size(), json.data() + json.size(), seq);
@@ -153,6 +153,7 @@ class Verifier {
     const auto bytes = tiles_.Read({kEntriesLevel, number, width});
     if (!bytes) return;
     std::vector<Hash> leaves;
+    leaves.reserve(width);
     std::string_view rest = *bytes;
     while (rest.size() >= 2 && leaves.size() < width) {
       const size_t length = LoadU16(rest.data());
@@ -168,7 +169,7 @@ class Verifier {
       if (out->tile_read && !out->differs && leaves.back() != hashes[at]) out->differs = at;
     }
     out->entries_read = leaves.size() == width && rest.empty();
-    if (out->entries_read) out->of_entries = RootOf(leaves);
+    if (out->entries_read) out->of_entries = out->tile_read && !out->differs ? out->of_tile : RootOf(leaves);
     if (!out->entries_read && !out->differs) {
       out->differs = static_cast<uint16_t>(std::min<size_t>(leaves.size(), width - 1));
     }

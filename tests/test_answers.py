@@ -217,3 +217,23 @@ def test_no_ledger_yet(make_gate):
         with pytest.raises(gates.CommandFailed, match="there is no ledger"):
             gate.command(*command)
     assert not os.path.exists(os.path.join(gate.data, "ledger"))
+
+
+def test_show_follows(make_gate):
+    """People introduced after the command began have their names too."""
+    gate = make_gate("follow", accounts={"ann": "counter"})
+    with gate.wire("ann") as c:
+        c.query("SELECT person_id FROM taj.person WHERE person_id = 1001")
+    with subprocess.Popen([gates.BINARY, "ledger", "show", "--follow", "--json", "--config", gate.config], stdout=subprocess.PIPE, text=True) as shown:
+        try:
+            seen = [json.loads(shown.stdout.readline())]
+            while not people_of(seen[-1], "returned"):
+                seen.append(json.loads(shown.stdout.readline()))
+            assert people_of(seen[-1], "returned") == {"person:1001"}
+            with gate.wire("ann") as c:
+                c.query("SELECT person_id FROM taj.person WHERE person_id = 1004")
+            while people_of(seen[-1], "returned") != {"person:1004"}:
+                seen.append(json.loads(shown.stdout.readline()))
+            assert [e["seq"] for e in seen] == list(range(len(seen)))
+        finally:
+            shown.kill()

@@ -70,7 +70,7 @@ def test_a_reload_asked_for_during_the_start_does_not_end_it(make_gate):
     for name in ("keys", "logins"):
         shutil.copytree(os.path.join(gate.data, name), os.path.join(second.data, name), ignore=shutil.ignore_patterns("persons"))
     os.chmod(second.data, 0o700)
-    second.process = subprocess.Popen([BINARY, "serve", "--config", second.config], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    second.process = subprocess.Popen([BINARY, "serve", "--node", "second", "--config", second.config], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     second.wait_for(lambda: os.path.exists(os.path.join(second.data, "ledger", "origin")))
     second.signal(signal.SIGHUP)
     _, said = second.process.communicate(timeout=60)

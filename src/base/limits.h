@@ -88,6 +88,7 @@ inline constexpr size_t kEntrySealed = 28 * 1024;   // subjects and literals of 
 inline constexpr size_t kLedgerGroup = 8 * 1024 * 1024;  // bytes of one write and sync
 inline constexpr size_t kNamesShown = 20'000;            // of people, kept while a ledger is read
 inline constexpr size_t kFacetsKept = 4'096;             // accounts, addresses, roles whose key the index remembers
+inline constexpr auto kFollowEvery = 200ms;              // between looks of `ecluse ledger show --follow`
 inline constexpr auto kIndexEvery = 200ms;               // between rounds of the index
 inline constexpr size_t kIndexPut = 10'000;              // rows written to it at once
 inline constexpr size_t kIndexFill = 1'000'000;          // the same while it is made again, as one sorted file

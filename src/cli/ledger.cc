@@ -27,6 +27,7 @@ struct ShowOptions {
   std::string since;
   bool subject_free = false;
   bool json = false;
+  bool follow = false;
 };
 
 std::vector<std::string> KindNames() {
@@ -95,7 +96,7 @@ Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
   ledger.data_dir = policy.data_dir;
   ledger.register_name = policy.register_name;
   // Before the keys are opened: that would make a ring where there is no ledger to read.
-  ECLUSE_OK(Ledger::Read(ledger, nullptr, since, [](const StoredEntry&) { return false; }));
+  ECLUSE_OK(Ledger::Read(ledger, nullptr, since, false, [](const StoredEntry&) { return false; }));
   std::unique_ptr<KeyRing> keys;
   if (!options.subject_free) {
     ECLUSE_TRY(keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
@@ -104,7 +105,7 @@ Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
   if (columns)
     std::printf("%8s  %-27s  %-10s  %-16s %-12s %6s  %-28s %s\n", "seq", "time", "kind", "principal", "role", "rows",
                 "why", "who or what");
-  return Ledger::Read(ledger, keys.get(), since, [&](const StoredEntry& entry) {
+  return Ledger::Read(ledger, keys.get(), since, options.follow, [&](const StoredEntry& entry) {
     json::object object = json::parse(entry.json).as_object();
     if (!options.kinds.empty() && !options.kinds.contains(Text(object, "kind"))) return true;
     if (!options.principal.empty() && Text(object, "principal") != options.principal) return true;
@@ -115,6 +116,7 @@ Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
       std::string line = json::serialize(object);
       std::printf("%s\n", line.c_str());
     }
+    if (options.follow) std::fflush(stdout);
     return std::ferror(stdout) == 0;
   });
 }
@@ -153,6 +155,7 @@ void AddLedger(CommandLine& line) {
   show->add_flag("--subject-free", options->subject_free,
                  "open nothing: no person, reference or literal is shown, and no root key is needed");
   show->add_flag("--json", options->json, "one JSON object a line (the default where the output is no terminal)");
+  show->add_flag("--follow", options->follow, "go on with what is written from now on, until interrupted");
   show->footer("Example:\n  ecluse ledger show --kind disclosure --since 2024-05-01 --json");
   show->callback([&line, options] { line.exit_status = Show(*options); });
   AddTree(line, ledger);

@@ -89,8 +89,8 @@ Status Begin(const NewOptions& options, const Policy& policy) {
   std::fprintf(stderr,
                "entry %llu of %s/%s says so; start the gate with --node %s. The former ledger is in %s\n"
                "Budgets begin anew: nothing that the former ledger charged counts any more\n",
-               static_cast<unsigned long long>(written.seq()), policy.register_name.c_str(), node.c_str(),
-               node.c_str(), former.c_str());
+               static_cast<unsigned long long>(written.seq()), policy.register_name.c_str(), node.c_str(), node.c_str(),
+               former.c_str());
   return {};
 }
 

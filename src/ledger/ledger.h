@@ -106,8 +106,8 @@ class Ledger {
   // Reading beside or without a running gate, from the first entry on that is not older than `since`: `ecluse ledger
   // show`. Takes no lock and changes nothing. With `keys`, entries are opened and people shown as `space:id` where
   // their keys are there (an entry of kind `person`:
-  // {"person":"space:id"}).
-  static Status Read(const LedgerOptions& options, KeyRing* keys, int64_t since,
+  // {"person":"space:id"}). With `follow` it goes on with what is written meanwhile, until `visit` says stop.
+  static Status Read(const LedgerOptions& options, KeyRing* keys, int64_t since, bool follow,
                      const std::function<bool(const StoredEntry&)>& visit);
 
  private:

@@ -343,7 +343,7 @@ TEST_F(LedgerTest, ReadShowsPeopleByNameBesideARunningGate) {
   ASSERT_TRUE(ledger->AppendAndWait(draft));
   auto keys = KeyRing::Open(folder_.root(), folder_.data()).value();
   std::vector<StoredEntry> read;
-  auto done = Ledger::Read(folder_.options(), keys.get(), 0, [&](const StoredEntry& entry) {
+  auto done = Ledger::Read(folder_.options(), keys.get(), 0, false, [&](const StoredEntry& entry) {
     read.push_back(entry);
     return true;
   });
@@ -352,7 +352,7 @@ TEST_F(LedgerTest, ReadShowsPeopleByNameBesideARunningGate) {
   EXPECT_EQ(json::parse(read.back().opened).at("subjects").at(0).at("returned").at(0).as_string(), "person:4242");
   EXPECT_EQ(OfKind(read, "person").back().opened, R"({"person":"person:4242"})");
   std::string closed;
-  ASSERT_TRUE(Ledger::Read(folder_.options(), nullptr, 0, [&](const StoredEntry& entry) {
+  ASSERT_TRUE(Ledger::Read(folder_.options(), nullptr, 0, false, [&](const StoredEntry& entry) {
     closed += entry.opened;
     return true;
   }));
@@ -374,7 +374,7 @@ TEST_F(LedgerTest, EntriesSinceAMomentAreFoundWithoutReadingThoseBefore) {
         std::ranges::find_if(all, [&](const StoredEntry& entry) { return entry.time >= time; }) - all.begin();
     EXPECT_EQ(ledger->FirstSince(time).value(), due);
     std::vector<uint64_t> read;
-    ASSERT_TRUE(Ledger::Read(folder_.options(), nullptr, time, [&](const StoredEntry& entry) {
+    ASSERT_TRUE(Ledger::Read(folder_.options(), nullptr, time, false, [&](const StoredEntry& entry) {
       read.push_back(entry.seq);
       return true;
     }));
@@ -386,12 +386,12 @@ TEST_F(LedgerTest, EntriesSinceAMomentAreFoundWithoutReadingThoseBefore) {
   first << std::string(1'000, '?');
   first.close();
   auto nothing = [](const StoredEntry&) { return true; };
-  EXPECT_FALSE(Ledger::Read(folder_.options(), nullptr, 0, nothing));
-  EXPECT_TRUE(Ledger::Read(folder_.options(), nullptr, all[50].time, nothing));
+  EXPECT_FALSE(Ledger::Read(folder_.options(), nullptr, 0, false, nothing));
+  EXPECT_TRUE(Ledger::Read(folder_.options(), nullptr, all[50].time, false, nothing));
 }
 
 TEST_F(LedgerTest, ReadWhereThereIsNoneSaysSo) {
-  auto done = Ledger::Read(folder_.options(), nullptr, 0, [](const StoredEntry&) { return true; });
+  auto done = Ledger::Read(folder_.options(), nullptr, 0, false, [](const StoredEntry&) { return true; });
   ASSERT_FALSE(done);
   EXPECT_NE(done.error().message.find("no ledger"), std::string::npos);
 }

@@ -9,18 +9,25 @@
 namespace ecluse {
 
 Names::Names(const SegmentFolder& folder, const std::string& data_dir, const IndexReader& index, KeyRing& keys)
-    : entries_(folder), persons_path_(data_dir + "/keys/persons"), index_(index), keys_(keys) {}
+    : entries_(folder), persons_path_(data_dir + "/keys/persons"), index_(index), keys_(keys), seen_to_(index.size()) {}
 
-// Opened when somebody is to be named: that takes as long as reading its log does.
-Store* Names::Persons() {
-  if (!std::exchange(tried_, true)) {
-    // Without a store names stay tokens: reading what there is beats refusing.
-    if (auto store = Store::Open(persons_path_, Store::Mode::read_only)) persons_ = std::move(*store);
+// The store is opened when somebody is to be named, for that takes as long as reading its log does; and again for
+// people introduced since. Without it names stay tokens: reading what there is beats refusing.
+std::optional<std::string> Names::WrappedKey(const SubjectToken& token, uint64_t introduced) {
+  const std::string_view key(reinterpret_cast<const char*>(token.data()), token.size());
+  while (true) {
+    if (persons_) {
+      if (auto found = persons_->Get(key); found && *found) return std::move(**found);
+    }
+    if (introduced < opened_to_) return std::nullopt;
+    opened_to_ = std::max(seen_to_, introduced + 1);
+    auto store = Store::Open(persons_path_, Store::Mode::read_only);
+    persons_ = store ? std::move(*store) : nullptr;
   }
-  return persons_.get();
 }
 
 void Names::Saw(const EntryView& entry) {
+  seen_to_ = std::max(seen_to_, entry.seq + 1);
   if (entry.seq < index_.size()) return;
   auto person = ReadPersonEntry(entry.json);
   if (person && *person) seen_[(*person)->token] = entry.seq;
@@ -32,7 +39,7 @@ std::optional<std::string> Names::NameOf(const SubjectToken& token) {
   if (!seq) return std::nullopt;
   auto json = entries_.Read(*seq);
   if (!json) return std::nullopt;
-  auto name = NameIn(*json);
+  auto name = NameIn({*seq, *json});
   if (recent_.size() >= limits::kNamesShown) recent_.clear();
   if (name) recent_.emplace(token, *name);
   return name;
@@ -46,18 +53,17 @@ std::vector<std::optional<std::string>> Names::NamesOf(std::span<const SubjectTo
   }
   std::ranges::sort(introductions);
   for (const auto& [seq, i] : introductions) {
-    if (auto json = entries_.Read(seq)) names[i] = NameIn(*json);
+    if (auto json = entries_.Read(seq)) names[i] = NameIn({seq, *json});
   }
   return names;
 }
 
-std::optional<std::string> Names::NameIn(std::string_view person_entry) {
-  auto person = ReadPersonEntry(person_entry);
-  if (!person || !*person || Persons() == nullptr) return std::nullopt;
-  const SubjectToken& token = (*person)->token;
-  auto wrapped = Persons()->Get({reinterpret_cast<const char*>(token.data()), token.size()});
-  if (!wrapped || !*wrapped) return std::nullopt;
-  auto name = OpenPerson(**person, keys_, **wrapped);
+std::optional<std::string> Names::NameIn(const EntryView& entry) {
+  auto person = ReadPersonEntry(entry.json);
+  if (!person || !*person) return std::nullopt;
+  auto wrapped = WrappedKey((*person)->token, entry.seq);
+  if (!wrapped) return std::nullopt;
+  auto name = OpenPerson(**person, keys_, *wrapped);
   return name ? std::optional(std::move(*name)) : std::nullopt;
 }
 

@@ -30,18 +30,19 @@ class Names {
   // The same for many, in their order.
   std::vector<std::optional<std::string>> NamesOf(std::span<const SubjectToken> tokens);
   // Of the person whom an entry introduces; nullopt where it introduces nobody.
-  std::optional<std::string> NameIn(std::string_view person_entry);
+  std::optional<std::string> NameIn(const EntryView& entry);
 
  private:
   std::optional<uint64_t> IntroductionOf(const SubjectToken& token);
-  Store* Persons();
+  std::optional<std::string> WrappedKey(const SubjectToken& token, uint64_t introduced);
 
   Entries entries_;
   const std::string persons_path_;
   const IndexReader& index_;
   KeyRing& keys_;
-  bool tried_ = false;              // to open it
   std::unique_ptr<Store> persons_;  // null: names stay tokens
+  uint64_t seen_to_;                // entries told of
+  uint64_t opened_to_ = 0;          // people introduced before this one are in persons_, or nowhere
   std::unordered_map<SubjectToken, uint64_t, SubjectKeyHash> seen_;
   std::unordered_map<SubjectToken, std::string, SubjectKeyHash> recent_;
 };

@@ -71,7 +71,7 @@ Result<std::optional<SubjectToken>> LedgerQuery::TokenOf(std::string_view space,
   const std::string name = fmt::format("{}:{}", space, id);
   std::optional<SubjectToken> found;
   ECLUSE_OK(entries_.Visit(std::min(index_.size(), basis_.size), basis_.size, [&](const EntryView& entry) {
-    if (names_.NameIn(entry.json) != name) return true;
+    if (names_.NameIn(entry) != name) return true;
     auto person = ReadPersonEntry(entry.json);
     found = (*person)->token;
     return false;

@@ -1,7 +1,9 @@
 // Reading a ledger from outside the gate that writes it.
 #include <optional>
+#include <thread>
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "ledger/entries.h"
 #include "ledger/index.h"
 #include "ledger/json.h"
@@ -15,7 +17,7 @@ namespace ecluse {
 namespace {
 
 std::string Opened(const EntryView& entry, Names& names, KeyRing& keys) {
-  if (auto name = names.NameIn(entry.json)) {
+  if (auto name = names.NameIn(entry)) {
     std::string out = "{\"person\":";
     AppendJsonString(out, *name);
     return out + "}";
@@ -27,7 +29,7 @@ std::string Opened(const EntryView& entry, Names& names, KeyRing& keys) {
 
 }  // namespace
 
-Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, int64_t since,
+Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, int64_t since, bool follow,
                     const std::function<bool(const StoredEntry&)>& visit) {
   SegmentFolder folder{options.files != nullptr ? options.files : &RealFiles(), options.data_dir + "/ledger", {}, 0};
   ECLUSE_TRY(auto present, folder.files->Find(folder.path + "/origin"));
@@ -44,12 +46,19 @@ Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, int64_t since,
     index = IndexReader::Open(options.data_dir, folder.ledger, *keys);
     names.emplace(folder, options.data_dir, *index, *keys);
   }
-  return entries.Visit(first, UINT64_MAX, [&](const EntryView& read) {
-    if (names) names->Saw(read);
-    StoredEntry entry{read.seq, EntryTime(read.json), std::string(read.json), {}};
-    if (names) entry.opened = Opened(read, *names, *keys);
-    return visit(entry);
-  });
+  bool stopped = false;
+  while (true) {
+    ECLUSE_OK(entries.Visit(first, UINT64_MAX, [&](const EntryView& read) {
+      first = read.seq + 1;
+      if (names) names->Saw(read);
+      StoredEntry entry{read.seq, EntryTime(read.json), std::string(read.json), {}};
+      if (names) entry.opened = Opened(read, *names, *keys);
+      stopped = !visit(entry);
+      return !stopped;
+    }));
+    if (stopped || !follow) return {};
+    std::this_thread::sleep_for(limits::kFollowEvery);
+  }
 }
 
 }  // namespace ecluse

@@ -15,8 +15,8 @@ Status RegisterCheckpoint::Connect() {
 Result<std::string> RegisterCheckpoint::Read() {
   std::lock_guard lock(mutex_);
   ECLUSE_OK(Connect());
-  ECLUSE_TRY(Rows rows,
-             connection_->Query("SELECT note FROM " + table_ + " WHERE origin = $1", {origin_}, limits::kCheckpointWait));
+  ECLUSE_TRY(Rows rows, connection_->Query("SELECT note FROM " + table_ + " WHERE origin = $1", {origin_},
+                                           limits::kCheckpointWait));
   held_ = rows.size() > 0 ? rows.Text(0, 0) : std::string();
   return held_;
 }
@@ -25,9 +25,10 @@ Result<std::string> RegisterCheckpoint::Read() {
 Result<bool> RegisterCheckpoint::Swap(const std::string& note, const Checkpoint& checkpoint) {
   const std::vector<std::optional<std::string>> values = {origin_, std::to_string(checkpoint.size), note};
   if (held_.empty()) {
-    ECLUSE_TRY(Rows made, connection_->Query("INSERT INTO " + table_ +
-                                                 " VALUES ($1, $2::bigint, $3, now()) ON CONFLICT DO NOTHING RETURNING 1",
-                                             values, limits::kCheckpointWait));
+    ECLUSE_TRY(Rows made,
+               connection_->Query(
+                   "INSERT INTO " + table_ + " VALUES ($1, $2::bigint, $3, now()) ON CONFLICT DO NOTHING RETURNING 1",
+                   values, limits::kCheckpointWait));
     if (made.size() > 0) return true;
   }
   std::vector<std::optional<std::string>> more = values;
@@ -48,8 +49,9 @@ Result<bool> RegisterCheckpoint::Tell(const std::string& note, const Checkpoint&
     // Whether it was taken before the connection broke is seen next time.
     if (connected) attempted_ = note;
     connection_.reset();
-    if (!silent_) Log().error("the register's database does not take the ledger's checkpoint: {} ({})",
-                              Printable(swapped.error().message), Printable(swapped.error().operator_detail));
+    if (!silent_)
+      Log().error("the register's database does not take the ledger's checkpoint: {} ({})",
+                  Printable(swapped.error().message), Printable(swapped.error().operator_detail));
     silent_ = true;
     return false;
   }

@@ -1,5 +1,5 @@
-// The ledger's checkpoint as the register's database keeps it: compared and swapped, so that of two ledgers of one origin
-// only one goes on. docs/ledger_format.md, "The register's copy".
+// The ledger's checkpoint as the register's database keeps it: compared and swapped, so that of two ledgers of one
+// origin only one goes on. docs/ledger_format.md, "The register's copy".
 #pragma once
 
 #include <atomic>

@@ -2,13 +2,14 @@
 # make demo     a private PostgreSQL, a fictitious register, the gate before it; DEMO="--subjects 1000000" passes options on
 # make test     everything CI runs: the end-to-end tests, then unit tests and corpora under address+undefined sanitizers
 # make unit, make sanitized, make thread   unit tests and corpora as they are; under address+undefined; under thread
-# make bench    measures, and writes bench/results.md
+# make bench    measures, and writes bench/results.md; BENCH="--only ledger" measures the ledger alone
 # make install  program, systemd unit, documents and an example policy; takes DESTDIR and prefix
 
 prefix ?= /usr/local
 JOBS ?= $(shell nproc)
 PYTHON ?= /usr/bin/python3
 DEMO ?=
+BENCH ?=
 
 # ccache compares sources, not the times of a fresh checkout.
 export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_file_ctime
@@ -60,7 +61,7 @@ bench:
 	@tools/install-deps.sh bench
 	@mkdir -p build
 	@$(call build,release,--target ecluse ledger_bench)
-	@$(PYTHON) bench/run.py
+	@$(PYTHON) bench/run.py $(BENCH)
 
 install:
 	@$(MAKE) --no-print-directory $(if $(wildcard build/release/ecluse),program,all)

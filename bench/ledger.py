@@ -15,7 +15,7 @@ from report import ROUNDS, SECONDS, ratios, spread
 
 BENCH = os.path.join(os.path.dirname(BINARY), "ledger_bench")
 BURST = min(10, SECONDS * 5 // 2)
-SIZES = (100_000, 1_000_000, int(os.environ.get("BENCH_LEDGER_ENTRIES", "5000000")))
+SIZES = sorted({100_000, 1_000_000, int(os.environ.get("BENCH_LEDGER_ENTRIES", "5000000"))})
 DOSSIER = 10_000  # entries of one account
 NAMED = 50  # entries that name one person
 PROCESSORS = os.cpu_count()

@@ -20,7 +20,7 @@ def ratios(ours, theirs):
 def machine():
     with open("/proc/cpuinfo") as f:
         cpu = next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
-    return f"{os.cpu_count()} × {cpu}, Linux {platform.release()}"
+    return f"{os.cpu_count()} × {cpu}, Linux {platform.release()}, load average before {os.getloadavg()[0]:.1f}"
 
 
 def sync_microseconds(folder, times=200):

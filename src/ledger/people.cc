@@ -298,10 +298,16 @@ Status People::Round(DurableNews news, bool reread) {
     pairs.emplace_back(index_format::KeyOfToken(one.token), index_format::Encode({one.key, one.seq}));
   }
   for (const std::string& id : news.announced) pairs.emplace_back(index_format::KeyOfAnnounced(id), "");
-  for (const IndexedEntry& entry : news.entries) rows_.Add(entry, pairs);
-  if (!reread)
-    pairs.emplace_back(index_format::kMeta,
-                       index_format::Encode({news.size, std::string(Text(options_.folder.ledger))}));
+  auto indexed_to = [&](uint64_t size) {
+    pairs.emplace_back(index_format::kMeta, index_format::Encode({size, std::string(Text(options_.folder.ledger))}));
+  };
+  for (const IndexedEntry& entry : news.entries) {
+    rows_.Add(entry, pairs);
+    if (pairs.size() < limits::kIndexPut) continue;
+    indexed_to(entry.seq + 1);
+    ECLUSE_OK(index_->Put(std::exchange(pairs, {}), false));
+  }
+  if (!reread) indexed_to(news.size);
   if (!pairs.empty()) ECLUSE_OK(index_->Put(pairs, false));
   return reread ? IndexRange(indexed_, news.size) : Status();
 }
@@ -335,7 +341,7 @@ void People::Run() {
       news_ = {};
       backlog_ = 0;
     }
-    if (stopping_) return;
+    if (stopping_ && (index_failed_ || news_.size == indexed_)) return;
   }
 }
 

@@ -57,7 +57,8 @@ class Window {
   Result<std::span<const uint8_t>> At(uint64_t offset, size_t want) {
     want = std::min<uint64_t>(want, end_ - offset);
     if (offset < start_ || offset + want > start_ + held_.size()) {
-      held_.resize(std::min<uint64_t>(std::max(kChunk, want), end_ - offset));
+      // Often only the first record is looked at.
+      held_.resize(std::min<uint64_t>(held_.empty() ? want : std::max(kChunk, want), end_ - offset));
       start_ = offset;
       size_t have = 0;
       while (have < held_.size()) {

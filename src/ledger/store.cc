@@ -31,7 +31,11 @@ rocksdb::Options OptionsFor(Store::Mode mode) {
   options.paranoid_checks = true;
   // A torn last record is what a crash leaves; anything else missing in the middle refuses the start.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  options.write_buffer_size = 4 << 20;            // who opens it beside the gate reads the log that this bounds
+  options.write_buffer_size = 1 << 20;  // who opens it beside the gate reads the log that this bounds
+  // Files as small as that are merged many at once, and are not waited for while more come.
+  options.level0_file_num_compaction_trigger = 16;
+  options.level0_slowdown_writes_trigger = 256;
+  options.level0_stop_writes_trigger = 256;
   options.compression = rocksdb::kNoCompression;  // keys, tokens and ciphertext do not shrink
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));

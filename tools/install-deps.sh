@@ -15,7 +15,7 @@ demo_packages=(
 )
 test_packages=(
   ca-certificates default-jdk-headless golang-go golang-golang-x-mod-dev libpostgresql-jdbc-java nodejs npm
-  pgbouncer python3 python3-django python3-psycopg python3-psycopg2 python3-pytest
+  pgbouncer python3 python3-cryptography python3-django python3-psycopg python3-psycopg2 python3-pytest
   python3-pytest-timeout python3-sqlalchemy util-linux
 )
 bench_packages=(postgresql-15-pgaudit)

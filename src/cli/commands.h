@@ -38,6 +38,7 @@ void AddKeys(CommandLine& line);                           // keys.cc
 void AddLedger(CommandLine& line);                         // ledger.cc, and
 void AddAcceptClock(CommandLine& line, CLI::App* ledger);  // accept_clock.cc
 void AddNewLedger(CommandLine& line, CLI::App* ledger);    // new_ledger.cc
+void AddWitness(CommandLine& line, CLI::App* ledger);      // witness.cc
 void AddTree(CommandLine& line, CLI::App* ledger);         // tree.cc
 void AddWhoSaw(CommandLine& line);                         // who_saw.cc
 void AddDossier(CommandLine& line);                        // dossier.cc

@@ -161,6 +161,7 @@ void AddLedger(CommandLine& line) {
   AddTree(line, ledger);
   AddAcceptClock(line, ledger);
   AddNewLedger(line, ledger);
+  AddWitness(line, ledger);
 }
 
 }  // namespace ecluse

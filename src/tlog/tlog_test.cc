@@ -6,28 +6,13 @@
 #include "base/bytes.h"
 #include "tlog/checkpoint.h"
 #include "tlog/note.h"
+#include "tlog/testing.h"
 #include "tlog/tile.h"
-#include "tlog/tree.h"
 
 namespace ecluse {
 namespace {
 
 std::string Hex(const Hash& hash) { return HexEncode(hash); }
-
-// A tree held whole.
-class Leaves final : public HashSource {
- public:
-  explicit Leaves(size_t count) {
-    for (size_t i = 0; i < count; ++i) leaves.push_back(LeafHash("entry " + std::to_string(i)));
-  }
-  Result<Hash> SubtreeHash(int level, uint64_t index) override {
-    const size_t width = size_t{1} << level;
-    EXPECT_LE((index + 1) * width, leaves.size());
-    return RootOf(std::span(leaves).subspan(index * width, width));
-  }
-  Hash Root(size_t size) const { return RootOf(std::span(leaves).first(size)); }
-  std::vector<Hash> leaves;
-};
 
 TEST(TreeTest, HashesOfRfc6962) {
   EXPECT_EQ(Hex(EmptyRoot()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -213,11 +198,6 @@ TEST(NoteTest, GosNoteIsRead) {
   const SigningKey signer("PeterNeumann", SignatureType::ed25519, Secret(std::span<const uint8_t>(seed)));
   EXPECT_EQ(signer.verifier(), *key);
   EXPECT_EQ(SignNote(note->text, signer).Text(), note->Text());
-}
-
-SigningKey TestKey(const std::string& name, SignatureType type = SignatureType::ed25519) {
-  const Hash seed = Sha256(name);
-  return SigningKey(name, type, Secret(std::span<const uint8_t>(seed)));
 }
 
 TEST(NoteTest, WhatIsNoNote) {

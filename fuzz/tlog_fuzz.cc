@@ -4,12 +4,14 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "ledger/facts.h"
 #include "ledger/people.h"
 #include "ledger/record.h"
 #include "ledger/recovery.h"
 #include "tlog/checkpoint.h"
 #include "tlog/note.h"
 #include "tlog/tile.h"
+#include "tlog/witness.h"
 
 using namespace ecluse;
 
@@ -32,6 +34,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (const auto checkpoint = ParseCheckpoint(text)) Require(text.starts_with(checkpoint->Text()));
   if (const auto request = ParseAddCheckpoint(text)) Require(request->Text() == text);
+  // Signed by the key of the corpus, or by nobody.
+  const Hash log = Sha256("reg/gate"), own = Sha256("witness.example/1");
+  Witness witness(SigningKey("witness.example/1", SignatureType::cosignature, Secret(std::span<const uint8_t>(own))),
+                  {SigningKey("reg/gate", SignatureType::ed25519, Secret(std::span<const uint8_t>(log))).verifier()},
+                  [](const std::string&, const std::string&) { return Status(); });
+  const WitnessAnswer answer = witness.Add(text, 1);
+  Require(answer.body.ends_with('\n') && (answer.status != 200 || ParseSignatureLines(answer.body)));
   if (const auto proof = ParseTlogProof(text)) {
     Require(proof->Text() == text);
     (void)VerifyInclusion(Hash{}, proof->index, proof->index + 1, proof->hashes, Hash{});
@@ -50,6 +59,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)EntryTime(text);
   (void)ReadPersonEntry(text);
   (void)ReadKeyEntry(text);
+  // The same bytes stand outside and inside.
+  if (const auto facts = ReadFacts(1, text, text)) Require(facts->People().size() <= size);
   (void)ReadRecord({data, size}, LedgerId{});
   return 0;
 }

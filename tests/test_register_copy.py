@@ -105,20 +105,96 @@ def test_a_copy_that_went_on_by_itself_does_not_start(g, tmp_path):
     refused_start(g, "this ledger is another than the one")
 
 
-def test_another_gate_that_tells_stops_release(g, tmp_path):
+def put_row(gate, told):
+    with gate.postgres.owner(gate.database) as c:
+        c.execute(f'UPDATE "ecluse_{gate.register}".checkpoint SET size = %s, note = %s', told[1:])
+
+
+def covered(gate):
+    gate.wait_for(lambda: row(gate) and row(gate)[2] == checkpoint(gate) and row(gate)[1] == len(gate.ledger()), 20)
+
+
+def test_an_earlier_checkpoint_of_its_own_is_gone_on_from(g):
+    """The database was put back, or an answer was lost."""
     assert not look(g).errors
-    g.wait_for(lambda: row(g) and row(g)[1] == len(g.ledger()))
+    covered(g)
     before = row(g)
     assert not look(g, 1002).errors
-    g.wait_for(lambda: row(g)[1] > before[1] and row(g)[1] == len(g.ledger()))
+    covered(g)
+    put_row(g, before)
+    assert not look(g, 1003).errors
+    covered(g)
     with g.postgres.owner(g.database) as c:
-        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', before[1:])
-    look(g, 1003)
-    g.wait_for(lambda: "another checkpoint" in g.log_text())
-    assert look(g, 1004).errors
-    g.kill()
-    g.serve()  # what the database holds is an earlier checkpoint of this very ledger
-    assert not look(g, 1005).errors
+        c.execute(f'DELETE FROM "ecluse_{g.register}".checkpoint')
+    assert not look(g, 1004).errors
+    covered(g)
+
+
+def test_another_gate_that_tells_stops_release(g, tmp_path):
+    assert not look(g).errors
+    g.stop()
+    told = row(g)
+    shutil.copytree(g.data, tmp_path / "copy")
+    g.serve()
+    assert not look(g, 1002).errors
+    g.stop()
+    mine = row(g)
+    os.rename(g.data, tmp_path / "mine")
+    shutil.copytree(tmp_path / "copy", g.data)
+    put_row(g, told)
+    g.serve()
+    assert not look(g, 1003).errors
+    g.stop()
+    theirs = row(g)
+    shutil.rmtree(g.data)
+    os.rename(tmp_path / "mine", g.data)
+    put_row(g, mine)
+    g.serve()
+    assert not look(g, 1004).errors
+    covered(g)
+    put_row(g, theirs)
+    look(g, 1005)
+    g.wait_for(lambda: "holds another checkpoint of this ledger" in g.log_text())
+    assert look(g, 1006).errors
+
+
+def test_what_a_killed_gate_had_asked_for_comes_late(g):
+    """Its UPDATE waits in PostgreSQL while the next gate starts, and is taken then."""
+    assert not look(g).errors
+    covered(g)
+    with g.postgres.owner(g.database) as c:
+        c.execute("BEGIN")
+        c.execute(f'SELECT FROM "ecluse_{g.register}".checkpoint FOR UPDATE')
+        assert not look(g, 1002).errors
+        with g.postgres.admin(g.database) as a:
+            g.wait_for(lambda: a.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0] > 0)
+            g.kill()
+            g.serve()
+            assert a.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0] > 0, "it waits still"
+        c.execute("COMMIT")
+    assert not look(g, 1003).errors
+    covered(g)
+    assert not look(g, 1004).errors
+
+
+def test_removing_the_policy_keeps_it(g, tmp_path):
+    assert not look(g).errors
+    g.stop()
+    shutil.copytree(g.data, tmp_path / "old")
+    g.serve()
+    assert not look(g, 1002).errors
+    g.stop()
+    told = row(g)
+    assert "stays" in g.apply("--remove").stderr
+    g.apply()
+    assert row(g) == told
+    g.serve()
+    assert not look(g, 1003).errors
+    g.stop()
+    shutil.rmtree(os.path.join(g.data, "ledger"))
+    shutil.copytree(tmp_path / "old" / "ledger", os.path.join(g.data, "ledger"))
+    shutil.rmtree(os.path.join(g.data, "index"))
+    refused_start(g, "this ledger is behind")
 
 
 def test_a_foreign_checkpoint(g):
@@ -173,6 +249,7 @@ def test_the_way_out_is_a_new_ledger_by_two_people(g, tmp_path):
     g.stop()
     shutil.rmtree(g.data)
     shutil.copytree(tmp_path / "old", g.data)
+    row_node = row(g)[0].split("/")[1]
     refused_start(g, "this ledger is behind")
     begin = ["ledger", "new", "--node", "gate-2", "--reason", "restored", "--by", "ann", "--by", "ben"]
     both = f"{gates.password_of('ann')}\n{gates.password_of('ben')}\n"
@@ -191,8 +268,50 @@ def test_the_way_out_is_a_new_ledger_by_two_people(g, tmp_path):
     assert ": entries 1," in g.command("who-saw", "--subject", "person:1001", "--former", folder).stdout
     assert "may have been: 1; records: 1" in g.command("dossier", "--principal", "counter", "--former", folder).stdout
     assert g.command("ledger", "verify", "--ledger", os.path.join(folder, "ledger")).returncode == 0
-    with g.postgres.owner(g.database) as c:
-        assert c.execute(f'SELECT count(*) FROM "ecluse_{g.register}".checkpoint').fetchone()[0] == 2
+    def rows():
+        with g.postgres.owner(g.database) as c:
+            return c.execute(f'SELECT count(*) FROM "ecluse_{g.register}".checkpoint').fetchone()[0]
+    g.wait_for(lambda: rows() == 2)
+    assert not os.path.exists(os.path.join(g.data, "beginning"))
+    g.stop()
+    back = ["ledger", "new", "--node", row_node, "--reason", "back", "--by", "ann", "--by", "ben"]
+    assert "has, or had, that origin" in g.command(*back, stdin=both, check=False).stderr
+
+
+def test_a_new_ledger_that_was_interrupted_is_begun_again(g):
+    """Whatever had been moved: the same command finishes it, and no gate starts in between."""
+    for name in ("ann", "ben"):
+        g.add_account(name, "counter")
+    assert not look(g).errors
+    g.stop()
+    with open(os.path.join(g.data, "ledger", "origin")) as f:
+        ledger_id = f.read().split("\n")[1].split()[1]
+    begin = ["ledger", "new", "--node", "gate-2", "--reason", "moved", "--by", "ann", "--by", "ben"]
+    both = f"{gates.password_of('ann')}\n{gates.password_of('ben')}\n"
+    former = os.path.join(g.data, "former", ledger_id)
+    saved = g.data + ".saved"
+    shutil.copytree(g.data, saved)
+    for moved in range(4):
+        shutil.rmtree(g.data)
+        shutil.copytree(saved, g.data)
+        with open(os.path.join(g.data, "beginning"), "w") as f:
+            f.write(f"{ledger_id}\ngate-2\nnew ledger after the one that was\n")
+        os.makedirs(os.path.join(former, "keys"), mode=0o700)
+        os.chmod(os.path.join(g.data, "former"), 0o700), os.chmod(former, 0o700)
+        if moved > 0:
+            shutil.rmtree(os.path.join(g.data, "index"))
+        if moved > 1:
+            os.rename(os.path.join(g.data, "keys", "persons"), os.path.join(former, "keys", "persons"))
+        if moved > 2:
+            os.rename(os.path.join(g.data, "ledger"), os.path.join(former, "ledger"))
+        refused_start(g, "ledger new")
+        assert "as --node gate-2" in g.command(*[a.replace("gate-2", "gate-3") for a in begin], stdin=both, check=False).stderr
+        g.command(*begin, stdin=both)
+        approval, = [e["reason"] for e in g.ledger("--kind", "approval")]
+        assert approval == "new ledger after the one that was; by ann and ben: moved"
+        assert ": entries 1," in g.command("who-saw", "--subject", "person:1001", "--former", former).stdout
+    g.serve("--node", "gate-2")
+    assert not look(g).errors
 
 
 def test_a_new_ledger_is_refused_where_it_makes_no_sense(g):
@@ -203,6 +322,6 @@ def test_a_new_ledger_is_refused_where_it_makes_no_sense(g):
     assert "a gate has this ledger open" in g.command(*begin, "gate-2", stdin=both, check=False).stderr
     g.stop()
     node = row(g)[0].split("/")[1]
-    assert "has that origin" in g.command(*begin, node, stdin=both, check=False).stderr
+    assert "has, or had, that origin" in g.command(*begin, node, stdin=both, check=False).stderr
     assert "cannot be a node's name" in g.command(*begin, "a b", stdin=both, check=False).stderr
     assert os.path.exists(os.path.join(g.data, "ledger", "origin"))

@@ -211,6 +211,17 @@ def test_killed_at_any_moment_it_never_goes_back(g, tmp_path):
         assert again.stop() == 0
 
 
+def test_one_witness_to_a_folder(g, witness, tmp_path):
+    with pytest.raises(RuntimeError, match="another witness uses this folder"):
+        Running(tmp_path / "state", os.path.join(g.data, "ledger", "vkey"))
+    size, note = more(g)
+    witness.cosigned(body(0, [], note), note)
+    witness.stop()
+    os.remove(tmp_path / "state" / "key")
+    with pytest.raises(RuntimeError, match="its key is gone"):
+        Running(tmp_path / "state", os.path.join(g.data, "ledger", "vkey"))
+
+
 @pytest.mark.parametrize("change,says", [("name", "is not the key of the witness"), ("log", "signed by none of the log's keys"), ("key", "is not the key of the witness")])
 def test_a_folder_that_is_not_its_own(g, witness, tmp_path, make_gate, change, says):
     size, note = more(g)

@@ -22,7 +22,8 @@ std::optional<int64_t> ParseTime(const std::string& text, int64_t now) {
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc() && end + 1 == text.data() + text.size() && number >= 0 && number < 1'000'000'000) {
     int64_t unit = *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3'600 : *end == 'd' ? 86'400 : 0;
-    if (unit == 0) return std::nullopt;
+    constexpr int64_t kMostSeconds = 100LL * 366 * 86'400;
+    if (unit == 0 || number > kMostSeconds / unit) return std::nullopt;
     return now - number * unit * 1'000'000;
   }
   std::tm parts{};

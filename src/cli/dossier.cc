@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -67,7 +68,8 @@ Status WriteFolder(const Dossier& dossier, const SegmentFolder& ledger, const st
       return std::unexpected(IoError("write", path, errno));
     return {};
   }));
-  if (std::fflush(evidence.get()) != 0) return std::unexpected(IoError("write", path, errno));
+  if (std::fflush(evidence.get()) != 0 || fsync(fileno(evidence.get())) != 0)
+    return std::unexpected(IoError("write", path, errno));
   return {};
 }
 

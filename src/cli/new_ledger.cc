@@ -4,10 +4,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <sstream>
 
 #include "base/bytes.h"
 #include "base/file.h"
-#include "base/random.h"
+#include "base/limits.h"
+#include "base/log.h"
 #include "cli/ask.h"
 #include "cli/commands.h"
 #include "ledger/ledger.h"
@@ -35,21 +37,33 @@ Status Move(const std::string& from, const std::string& to) {
   return files.SyncDirectory(std::filesystem::path(from).parent_path());
 }
 
-// Puts the ledger and its people's keys into `former`; the ledger last, so that an interrupted command is run again.
-// Returns what the new ledger says of it.
-Result<std::string> PutAway(const Policy& policy, const std::string& node, std::string* former) {
-  const std::string& data = policy.data_dir;
+std::string IntentPath(const Policy& policy) { return policy.data_dir + "/beginning"; }
+
+// No ledger of this register that is known here has had the name.
+Status CheckName(const Policy& policy, const std::string& node) {
+  std::vector<std::string> folders = {policy.data_dir + "/ledger"};
+  std::error_code none;
+  for (const auto& former : std::filesystem::directory_iterator(policy.data_dir + "/former", none))
+    folders.push_back(former.path().string() + "/ledger");
+  for (const std::string& path : folders) {
+    const SegmentFolder folder{&RealFiles(), path, {}, 0};
+    ECLUSE_TRY(auto present, RealFiles().Find(path + "/origin"));
+    if (!present) continue;
+    std::string origin;
+    ECLUSE_OK(ReadOrigin(folder, &origin));
+    if (origin == policy.register_name + "/" + node)
+      return Fail(sqlstate::kInvalidParameter, "a ledger has, or had, that origin: " + origin,
+                  "give the new one another node name, which no ledger of this register has had", "ledger.origin",
+                  path);
+  }
+  return {};
+}
+
+// What the new ledger will say of the one that is there, whose lock must be free.
+Result<std::string> Describe(const SegmentFolder& folder) {
   FileSystem& files = RealFiles();
-  SegmentFolder folder{&files, data + "/ledger", {}, 0};
-  ECLUSE_TRY(auto present, files.Find(folder.path + "/origin"));
-  if (!present)
-    return Fail(sqlstate::kIo, "there is no ledger in " + data, "a first one is made when the gate first serves",
-                "ledger.none");
   std::string origin;
-  ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
-  if (origin == policy.register_name + "/" + node)
-    return Fail(sqlstate::kInvalidParameter, "the ledger that is there has that origin: " + origin,
-                "give the new one another node name, which no ledger of this register has had", "ledger.origin");
+  ECLUSE_OK(ReadOrigin(folder, &origin));
   ECLUSE_TRY(auto lock, files.Open(folder.path + "/lock", OpenMode::lock));
   ECLUSE_TRY(bool alone, lock->TryLock());
   if (!alone) return Fail(sqlstate::kIo, "a gate has this ledger open", "stop it first", "ledger.lock", folder.path);
@@ -59,23 +73,51 @@ Result<std::string> PutAway(const Policy& policy, const std::string& node, std::
     ECLUSE_TRY(VerifierKey key, ReadVerifierKey(folder));
     ECLUSE_TRY(last, ReadCheckpoint(folder, key));
   }
-  *former = data + "/former/" + HexEncode(folder.ledger);
-  for (const std::string& path : {data + "/former", *former, *former + "/keys"})
-    ECLUSE_OK(PreparePrivateFolder(files, path));
-  ECLUSE_OK(Store::Destroy(data + "/index"));
-  ECLUSE_OK(Move(data + "/keys/persons", *former + "/keys/persons"));
-  ECLUSE_OK(Move(data + "/accounts", *former + "/accounts"));
-  ECLUSE_OK(Move(folder.path, *former + "/ledger"));
   return fmt::format("new ledger after {}, whose last checkpoint covers {} entries with root {}", origin, last.size,
                      Base64Encode(last.root));
 }
 
+// Puts the ledger and its people's keys into `former`. What was moved already stays there.
+Status PutAway(const std::string& data, const std::string& former) {
+  FileSystem& files = RealFiles();
+  for (const std::string& path : {data + "/former", former, former + "/keys"})
+    ECLUSE_OK(PreparePrivateFolder(files, path));
+  ECLUSE_OK(Store::Destroy(data + "/index"));
+  ECLUSE_OK(Move(data + "/keys/persons", former + "/keys/persons"));
+  ECLUSE_OK(Move(data + "/accounts", former + "/accounts"));
+  return Move(data + "/ledger", former + "/ledger");
+}
+
+// The file `beginning` holds, from before anything is moved until the new ledger says so, the former ledger's id, the
+// new node, and what is to be said: a command that was interrupted is run again, and until then no gate starts.
 Status Begin(const NewOptions& options, const Policy& policy) {
+  FileSystem& files = RealFiles();
   ECLUSE_TRY(const std::string node, NodeName(options.node));
   ECLUSE_OK(AskTwoPeople(policy, options.people));
-  ECLUSE_TRY(auto keys, OpenLedgerKeys(policy));
-  std::string former;
-  ECLUSE_TRY(std::string after, PutAway(policy, node, &former));
+  ECLUSE_TRY(auto begun, files.Find(IntentPath(policy)));
+  if (!begun) {
+    SegmentFolder folder{&files, policy.data_dir + "/ledger", {}, 0};
+    ECLUSE_TRY(auto present, files.Find(folder.path + "/origin"));
+    if (!present)
+      return Fail(sqlstate::kIo, "there is no ledger in " + policy.data_dir,
+                  "a first one is made when the gate first serves", "ledger.none");
+    std::string origin;
+    ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
+    ECLUSE_OK(CheckName(policy, node));
+    ECLUSE_TRY(std::string after, Describe(folder));
+    ECLUSE_OK(
+        ReplaceFile(files, IntentPath(policy), fmt::format("{}\n{}\n{}\n", HexEncode(folder.ledger), node, after)));
+  }
+  ECLUSE_TRY(std::string intent, ReadWholeFile(files, IntentPath(policy), limits::kNote));
+  std::istringstream lines(intent);
+  std::string id, name, after;
+  if (!std::getline(lines, id) || !std::getline(lines, name) || !std::getline(lines, after) || name != node)
+    return Fail(sqlstate::kInvalidParameter, "a new ledger was begun already, as --node " + Printable(name),
+                "give the same name again", "ledger.new", IntentPath(policy));
+  const std::string former = policy.data_dir + "/former/" + id;
+  ECLUSE_TRY(auto moved, files.Find(former + "/ledger/origin"));
+  if (!moved) ECLUSE_OK(PutAway(policy.data_dir, former));
+  ECLUSE_TRY(auto keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
   LedgerOptions ledger;
   ledger.data_dir = policy.data_dir;
   ledger.register_name = policy.register_name;
@@ -86,6 +128,8 @@ Status Begin(const NewOptions& options, const Policy& policy) {
   approval.door = "command";
   approval.reason = fmt::format("{}; by {} and {}: {}", after, options.people[0], options.people[1], options.reason);
   ECLUSE_TRY(Receipt written, opened->AppendAndWait(std::move(approval)));
+  ECLUSE_OK(files.Remove(IntentPath(policy)));
+  ECLUSE_OK(files.SyncDirectory(policy.data_dir));
   std::fprintf(stderr,
                "entry %llu of %s/%s says so; start the gate with --node %s. The former ledger is in %s\n"
                "Budgets begin anew: nothing that the former ledger charged counts any more\n",

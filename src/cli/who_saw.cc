@@ -52,6 +52,9 @@ void Print(const WhoSaw& answer) {
   std::printf("%s: entries %zu, accounts %zu; complete to entry %llu of %s\n", Printable(answer.subject).c_str(),
               answer.seen.size(), accounts.size(), static_cast<unsigned long long>(answer.basis.size),
               Printable(answer.basis.origin).c_str());
+  if (!answer.known)
+    std::printf(
+        "nobody is known here by that name: never named, or their key is gone (erased), which no name can find\n");
   if (answer.closed > 0)
     std::printf(
         "%llu more entries do not open with the keys that are here: whether they tell of this person is not known\n",

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "base/bytes.h"
@@ -38,12 +39,27 @@ constexpr size_t kBody = 2 * limits::kNote;
 
 // ---- What it remembers: <state>/key, <state>/vkey, and a note for each log under the hash of its origin ----
 
+// Held as long as the witness runs: two on one folder would cosign two trees.
+Result<std::unique_ptr<File>> LockState(const WitnessOptions& options) {
+  ECLUSE_OK(PreparePrivateFolder(RealFiles(), options.state));
+  ECLUSE_TRY(auto lock, RealFiles().Open(options.state + "/lock", OpenMode::lock));
+  ECLUSE_TRY(bool alone, lock->TryLock());
+  if (!alone)
+    return Fail(sqlstate::kIo, "another witness uses this folder", "stop it, or give this one a folder of its own",
+                "witness.lock", options.state);
+  return lock;
+}
+
 Result<SigningKey> OpenKey(const WitnessOptions& options) {
   FileSystem& files = RealFiles();
-  ECLUSE_OK(PreparePrivateFolder(files, options.state));
   const std::string path = options.state + "/key";
   ECLUSE_TRY(auto present, files.Find(path));
   if (!present) {
+    for (const auto& file : std::filesystem::directory_iterator(options.state)) {
+      if (file.path().extension() == ".checkpoint")
+        return Fail(sqlstate::kIo, options.state + " remembers checkpoints, and its key is gone",
+                    "bring the key back, or make a new witness, of another name, in another folder", "witness.key");
+    }
     uint8_t seed[SigningKey::kSeed];
     RandomBytes(seed);
     ECLUSE_OK(ReplaceFile(files, path, "ecluse witness v1\n" + options.name + "\n" + HexEncode(seed) + "\n"));
@@ -166,6 +182,7 @@ Status Serve(const WitnessOptions& options) {
   if (!port || error)
     return Fail(sqlstate::kInvalidParameter, "--listen is an address and a port", "for instance 127.0.0.1:7380",
                 "witness.listen");
+  ECLUSE_TRY(auto lock, LockState(options));
   ECLUSE_TRY(auto witness, OpenWitness(options));
   asio::io_context context(1);
   asio::ip::tcp::acceptor acceptor(context);

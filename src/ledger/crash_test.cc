@@ -97,8 +97,10 @@ LedgerOptions Simulated(LedgerFolder& folder, SimFiles& files, Published* publis
   LedgerOptions options = folder.options();
   options.checkpoint_every = std::chrono::milliseconds(4);
   if (published != nullptr) {
-    options.publish = [published](const std::string& note, const Checkpoint&) -> Result<bool> {
+    options.publish = [published](const std::string& note, const Checkpoint&,
+                                  const LedgerOptions::Ours& ours) -> Result<bool> {
       std::lock_guard lock(published->mutex);
+      if (!published->notes.empty()) ECLUSE_OK(ours(published->notes.back()));
       published->notes.push_back(note);
       return true;
     };

@@ -92,13 +92,13 @@ class Gatherer {
     return {};
   }
 
-  void Finish(LedgerQuery& ledger, const Policy& policy) {
+  Status Finish(LedgerQuery& ledger, const Policy& policy) {
     std::map<std::pair<std::string, std::string>, std::string> classes;
     for (const auto& [name, table] : policy.tables)
       for (const PolicyColumn& column : table.columns) classes[{name.Text(), column.name}] = column.column_class;
     std::vector<SubjectToken> tokens;
     for (const auto& [token, gathered] : people_) tokens.push_back(token);
-    const auto names = ledger.NamesOf(tokens);
+    ECLUSE_TRY(const auto names, ledger.NamesOf(tokens));
     size_t next = 0;
     for (const auto& [token, gathered] : people_) {
       DossierPerson person;
@@ -140,6 +140,7 @@ class Gatherer {
     std::ranges::sort(dossier_.subjects, {}, &DossierPerson::name);
     std::ranges::sort(dossier_.asked, {}, &DossierPerson::name);
     DrawTimeLine();
+    return {};
   }
 
  private:
@@ -172,7 +173,7 @@ class Gatherer {
     for (int64_t time : times_) ++at(time).entries;
     for (const auto& [token, person] : people_)
       if (person.returned.entries > 0) ++at(person.returned.first).newly;
-    dossier_.first = begin;
+    dossier_.slices_from = begin;
   }
 
   Dossier& dossier_;
@@ -232,7 +233,7 @@ Result<Dossier> AskDossier(LedgerQuery& ledger, const Query& query, const Policy
   dossier.made = SystemClock().WallMicros();
   Gatherer gatherer(dossier);
   ECLUSE_OK(ledger.Find(query, [&](const EntryFacts& facts) { return gatherer.Take(facts); }, &dossier.closed));
-  gatherer.Finish(ledger, policy);
+  ECLUSE_OK(gatherer.Finish(ledger, policy));
   if (!query.principal.empty()) {
     // What was done about the account, also after the time in question.
     Query after;

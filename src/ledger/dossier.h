@@ -50,8 +50,9 @@ struct Dossier {
   struct Slice {
     uint64_t entries = 0, newly = 0;  // entries; people seen for the first time
   };
-  int64_t slice = 0;               // microseconds of one slice
-  std::vector<Slice> time_line;    // from `first` on
+  int64_t slice = 0;        // microseconds of one slice
+  int64_t slices_from = 0;  // microseconds since 1970
+  std::vector<Slice> time_line;
   std::vector<uint64_t> evidence;  // the entries that name `subjects`
 };
 

@@ -236,7 +236,7 @@ std::string TimeLine(const Dossier& dossier, const Words& words, Language langua
   constexpr double kWidth = 860, kHeight = 160, kLeft = 50, kTop = 16;
   const double step = kWidth / static_cast<double>(dossier.time_line.size());
   const std::string caption =
-      fmt::format(fmt::runtime(words.line_caption), Duration(dossier.slice, language), Short(dossier.first));
+      fmt::format(fmt::runtime(words.line_caption), Duration(dossier.slice, language), Short(dossier.slices_from));
   std::string out = fmt::format("<figure><svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
                                 kLeft + kWidth + 10, kTop + kHeight + 24, Html(caption));
   out += fmt::format(
@@ -246,7 +246,7 @@ std::string TimeLine(const Dossier& dossier, const Words& words, Language langua
   for (size_t i = 0; i < dossier.time_line.size(); ++i) {
     const Dossier::Slice& slice = dossier.time_line[i];
     const double height = kHeight * static_cast<double>(slice.newly) / static_cast<double>(most);
-    const int64_t begins = dossier.first + static_cast<int64_t>(i) * dossier.slice;
+    const int64_t begins = dossier.slices_from + static_cast<int64_t>(i) * dossier.slice;
     out += fmt::format(
         "<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>{}: {} "
         "{}</title></rect>\n",
@@ -256,8 +256,8 @@ std::string TimeLine(const Dossier& dossier, const Words& words, Language langua
   out += fmt::format("<line class=\"axis\" x1=\"{0}\" y1=\"{1}\" x2=\"{2}\" y2=\"{1}\"/>\n", kLeft, kTop + kHeight,
                      kLeft + kWidth);
   out += fmt::format("<text x=\"{}\" y=\"{}\">{}</text><text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", kLeft,
-                     kTop + kHeight + 18, Short(dossier.first), kLeft + kWidth, kTop + kHeight + 18,
-                     Short(dossier.first + static_cast<int64_t>(dossier.time_line.size()) * dossier.slice));
+                     kTop + kHeight + 18, Short(dossier.slices_from), kLeft + kWidth, kTop + kHeight + 18,
+                     Short(dossier.slices_from + static_cast<int64_t>(dossier.time_line.size()) * dossier.slice));
   return out + fmt::format("</svg><figcaption>{}</figcaption></figure>\n", Html(caption));
 }
 
@@ -330,9 +330,10 @@ std::vector<std::string> DossierLimits(const Dossier& dossier, Language language
     say("{} entries do not open with the keys that are here: whom they name is not known.",
         "{} entrées ne s'ouvrent pas avec les clés présentes : qui elles nomment n'est pas connu.", dossier.closed);
   if (dossier.unnamed > 0)
-    say("{} people have been erased since: they are counted and listed under a token, their identity is gone.",
-        "{} personnes ont été effacées depuis : elles sont comptées et listées sous un jeton, leur identité n'existe "
-        "plus.",
+    say("{} people have no key any more (they were erased), or one that does not open: they are counted, and listed "
+        "under a token.",
+        "{} personnes n'ont plus de clé (elles ont été effacées), ou une qui ne s'ouvre pas : elles sont comptées, et "
+        "listées sous un jeton.",
         dossier.unnamed);
   if (dossier.nameless > 0)
     say("{} times a person was charged whom the answer did not name (a part of a statement that came back empty).",

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ledger/origin.h"
 #include "ledger/query.h"
 #include "ledger/testing.h"
 
@@ -117,6 +118,12 @@ class QueryTest : public testing::Test {
     EXPECT_FALSE(*(*ledger)->TokenOf("place", "1"));
   }
 
+  LedgerId Id() {
+    SegmentFolder folder{&RealFiles(), folder_.data() + "/ledger", {}, 0};
+    std::string origin;
+    return *ReadOrigin(folder, &origin);
+  }
+
   LedgerFolder folder_{true};
 };
 
@@ -142,6 +149,25 @@ TEST_F(QueryTest, FindsTheSameWithAnyPartOfTheIndex) {
   folder_.Open();  // it is made again
   EXPECT_TRUE(std::filesystem::exists(index));
   Check(700);
+}
+
+// What waits for the index is bounded, and an index that is far behind is filled: the same is found.
+TEST_F(QueryTest, FindsTheSameWhateverWayTheIndexWasMade) {
+  LedgerOptions options = folder_.options();
+  options.index_backlog = 1;  // everything is read again
+  options.index_fill = 50;
+  {
+    auto ledger = Ledger::Open(options, folder_.keys());
+    ASSERT_TRUE(ledger);
+    Write(**ledger, 0, 400);
+    Check(400);
+  }
+  Check(400);
+  std::filesystem::remove_all(folder_.data() + "/index");
+  ASSERT_TRUE(Ledger::Open(options, folder_.keys()));
+  auto index = IndexReader::Open(folder_.data(), Id(), folder_.keys());
+  EXPECT_GE(index.size(), 400u);
+  Check(400);
 }
 
 TEST_F(QueryTest, WhatDoesNotOpenIsCounted) {

@@ -207,9 +207,10 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_TRY(RecoveredTail tail, RecoverTail(folder));
   ECLUSE_TRY(int64_t ahead, Ahead(folder, tail.last_time - options.clock->WallMicros(), lag == Lag::accept));
   EntryOrigin origin{options.register_name, options.node};
-  ECLUSE_TRY(
-      auto people,
-      People::Open({options.data_dir + "/keys/persons", options.data_dir + "/index", folder, origin, fresh}, keys));
+  PeopleOptions naming{options.data_dir + "/keys/persons", options.data_dir + "/index", folder, origin, fresh};
+  if (options.index_backlog != 0) naming.backlog = options.index_backlog;
+  if (options.index_fill != 0) naming.fill = options.index_fill;
+  ECLUSE_TRY(auto people, People::Open(std::move(naming), keys));
   if (fresh) ECLUSE_OK(WriteOrigin(folder, options.register_name, options.node));
   ECLUSE_OK(people->CatchUp(tail.next_seq));
 

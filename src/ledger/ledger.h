@@ -45,10 +45,14 @@ struct LedgerOptions {
   const Clock* clock = nullptr;  // null: the machine's
   FileSystem* files = nullptr;   // null: the real one
   uint64_t segment_bytes = 0;    // of a write-ahead segment, a multiple of 4096; 0: limits::kLedgerSegment
+  size_t index_backlog = 0;      // 0: limits::kIndexBacklog
+  size_t index_fill = 0;         // 0: limits::kIndexFill
   std::chrono::milliseconds checkpoint_every{1'000};
   // Told of every checkpoint before it takes the last one's place. What it refuses stops the ledger; false: it could
-  // not be told just now, and will be asked again, with a later one. May block for some seconds.
-  std::function<Result<bool>(const std::string& note, const Checkpoint& checkpoint)> publish;
+  // not be told just now, and will be asked again, with a later one. May block for some seconds. `ours` says whether
+  // another note is an earlier checkpoint of this very ledger, and if not, why.
+  using Ours = std::function<Status(const std::string& note)>;
+  std::function<Result<bool>(const std::string& note, const Checkpoint& checkpoint, const Ours& ours)> publish;
   // The last checkpoint that was told elsewhere, or "" where there is none: a ledger that does not go on from it is not
   // opened. Asked once, with the folder's lock held.
   std::function<Result<std::string>()> told;

@@ -7,22 +7,21 @@
 #include "ledger/people.h"
 
 namespace ecluse {
-
 Names::Names(const SegmentFolder& folder, const std::string& data_dir, const IndexReader& index, KeyRing& keys)
     : entries_(folder), persons_path_(data_dir + "/keys/persons"), index_(index), keys_(keys), seen_to_(index.size()) {}
 
 // The store is opened when somebody is to be named, for that takes as long as reading its log does; and again for
-// people introduced since. Without it names stay tokens: reading what there is beats refusing.
-std::optional<std::string> Names::WrappedKey(const SubjectToken& token, uint64_t introduced) {
+// people introduced since. Nobody is taken for erased because it could not be read.
+Result<std::optional<std::string>> Names::WrappedKey(const SubjectToken& token, uint64_t introduced) {
   const std::string_view key(reinterpret_cast<const char*>(token.data()), token.size());
   while (true) {
     if (persons_) {
-      if (auto found = persons_->Get(key); found && *found) return std::move(**found);
+      ECLUSE_TRY(auto found, persons_->Get(key));
+      if (found || introduced < opened_to_) return found;
     }
-    if (introduced < opened_to_) return std::nullopt;
-    opened_to_ = std::max(seen_to_, introduced + 1);
-    auto store = Store::Open(persons_path_, Store::Mode::read_only);
-    persons_ = store ? std::move(*store) : nullptr;
+    const uint64_t opened_to = std::max(seen_to_, introduced + 1);
+    ECLUSE_TRY(persons_, Store::Open(persons_path_, Store::Mode::read_only));
+    opened_to_ = opened_to;
   }
 }
 
@@ -33,44 +32,44 @@ void Names::Saw(const EntryView& entry) {
   if (person && *person) seen_[(*person)->token] = entry.seq;
 }
 
-std::optional<std::string> Names::NameOf(const SubjectToken& token) {
+Result<std::optional<std::string>> Names::NameOf(const SubjectToken& token) {
   if (auto known = recent_.find(token); known != recent_.end()) return known->second;
-  std::optional<uint64_t> seq = IntroductionOf(token);
+  ECLUSE_TRY(std::optional<uint64_t> seq, IntroductionOf(token));
   if (!seq) return std::nullopt;
-  auto json = entries_.Read(*seq);
-  if (!json) return std::nullopt;
-  auto name = NameIn({*seq, *json});
+  ECLUSE_TRY(std::string json, entries_.Read(*seq));
+  ECLUSE_TRY(auto name, NameIn({*seq, json}));
   if (recent_.size() >= limits::kNamesShown) recent_.clear();
   if (name) recent_.emplace(token, *name);
   return name;
 }
 
-std::vector<std::optional<std::string>> Names::NamesOf(std::span<const SubjectToken> tokens) {
+Result<std::vector<std::optional<std::string>>> Names::NamesOf(std::span<const SubjectToken> tokens) {
   std::vector<std::optional<std::string>> names(tokens.size());
   std::vector<std::pair<uint64_t, size_t>> introductions;  // read in their order, so that no bundle is read twice
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (auto seq = IntroductionOf(tokens[i])) introductions.emplace_back(*seq, i);
+    ECLUSE_TRY(auto seq, IntroductionOf(tokens[i]));
+    if (seq) introductions.emplace_back(*seq, i);
   }
   std::ranges::sort(introductions);
   for (const auto& [seq, i] : introductions) {
-    if (auto json = entries_.Read(seq)) names[i] = NameIn({seq, *json});
+    ECLUSE_TRY(std::string json, entries_.Read(seq));
+    ECLUSE_TRY(names[i], NameIn({seq, json}));
   }
   return names;
 }
 
-std::optional<std::string> Names::NameIn(const EntryView& entry) {
-  auto person = ReadPersonEntry(entry.json);
-  if (!person || !*person) return std::nullopt;
-  auto wrapped = WrappedKey((*person)->token, entry.seq);
+Result<std::optional<std::string>> Names::NameIn(const EntryView& entry) {
+  ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
+  if (!person) return std::nullopt;
+  ECLUSE_TRY(auto wrapped, WrappedKey(person->token, entry.seq));
   if (!wrapped) return std::nullopt;
-  auto name = OpenPerson(**person, keys_, *wrapped);
+  auto name = OpenPerson(*person, keys_, *wrapped);
   return name ? std::optional(std::move(*name)) : std::nullopt;
 }
 
-std::optional<uint64_t> Names::IntroductionOf(const SubjectToken& token) {
+Result<std::optional<uint64_t>> Names::IntroductionOf(const SubjectToken& token) {
   if (auto it = seen_.find(token); it != seen_.end()) return it->second;
-  auto seq = index_.IntroductionOf(token);
-  return seq ? *seq : std::nullopt;
+  return index_.IntroductionOf(token);
 }
 
 }  // namespace ecluse

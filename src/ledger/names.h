@@ -25,22 +25,22 @@ class Names {
 
   // To be told of entries that the index does not know; others are passed over.
   void Saw(const EntryView& entry);
-  // nullopt where the person's key is gone, or the token unknown.
-  std::optional<std::string> NameOf(const SubjectToken& token);
+  // nullopt where the person's key is gone or does not open, or the token is unknown; fails where that cannot be told.
+  Result<std::optional<std::string>> NameOf(const SubjectToken& token);
   // The same for many, in their order.
-  std::vector<std::optional<std::string>> NamesOf(std::span<const SubjectToken> tokens);
+  Result<std::vector<std::optional<std::string>>> NamesOf(std::span<const SubjectToken> tokens);
   // Of the person whom an entry introduces; nullopt where it introduces nobody.
-  std::optional<std::string> NameIn(const EntryView& entry);
+  Result<std::optional<std::string>> NameIn(const EntryView& entry);
 
  private:
-  std::optional<uint64_t> IntroductionOf(const SubjectToken& token);
-  std::optional<std::string> WrappedKey(const SubjectToken& token, uint64_t introduced);
+  Result<std::optional<uint64_t>> IntroductionOf(const SubjectToken& token);
+  Result<std::optional<std::string>> WrappedKey(const SubjectToken& token, uint64_t introduced);
 
   Entries entries_;
   const std::string persons_path_;
   const IndexReader& index_;
   KeyRing& keys_;
-  std::unique_ptr<Store> persons_;  // null: names stay tokens
+  std::unique_ptr<Store> persons_;  // null: not opened yet
   uint64_t seen_to_;                // entries told of
   uint64_t opened_to_ = 0;          // people introduced before this one are in persons_, or nowhere
   std::unordered_map<SubjectToken, uint64_t, SubjectKeyHash> seen_;

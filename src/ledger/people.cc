@@ -132,7 +132,7 @@ Status People::CatchUp(uint64_t size) {
 
 // Reads entries and indexes them. Few are put, many are filled in as sorted files.
 Status People::IndexRange(uint64_t from, uint64_t end) {
-  const bool many = end - from > limits::kIndexFill;
+  const bool many = end - from > options_.fill;
   uint64_t unopened = 0, seen = from, told = from;
   Status problem;
   IndexRows::Pairs pairs;
@@ -140,7 +140,7 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
     pairs.emplace_back(index_format::kMeta, index_format::Encode({seen, std::string(Text(options_.folder.ledger))}));
     Status done = many ? index_->Ingest(std::exchange(pairs, {})) : index_->Put(pairs, false);
     pairs.clear();
-    if (many && done && seen - told >= limits::kIndexFill) {
+    if (many && done && seen - told >= options_.fill) {
       Log().info("index: {} of {} entries", seen, end);
       told = seen;
     }
@@ -174,7 +174,7 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
   Entries entries(options_.folder);
   ECLUSE_OK(entries.Visit(from, end, [&](const EntryView& entry) {
     problem = add(entry);
-    if (problem && pairs.size() >= (many ? limits::kIndexFill : limits::kIndexPut)) problem = flush();
+    if (problem && pairs.size() >= (many ? options_.fill : limits::kIndexPut)) problem = flush();
     return problem.has_value();
   }));
   ECLUSE_OK(problem);
@@ -281,7 +281,7 @@ void People::Durable(DurableNews news) {
   move(news.introduced, news_.introduced);
   move(news.announced, news_.announced);
   for (const IndexedEntry& entry : news.entries) backlog_ += 1 + entry.people.size();
-  if (backlog_ > limits::kIndexBacklog) reread_ = true;
+  if (backlog_ > options_.backlog) reread_ = true;
   if (reread_)
     news_.entries.clear();
   else

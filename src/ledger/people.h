@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "ledger/entry.h"
 #include "ledger/index.h"
@@ -50,6 +51,8 @@ struct PeopleOptions {
   SegmentFolder folder;
   EntryOrigin origin;
   bool fresh = false;  // a new ledger: the stores are made
+  size_t backlog = limits::kIndexBacklog;
+  size_t fill = limits::kIndexFill;
 };
 
 // Thread-safe, but for CatchUp().

@@ -70,12 +70,18 @@ Result<std::optional<SubjectToken>> LedgerQuery::TokenOf(std::string_view space,
   if (known) return known;
   const std::string name = fmt::format("{}:{}", space, id);
   std::optional<SubjectToken> found;
+  Status problem;
   ECLUSE_OK(entries_.Visit(std::min(index_.size(), basis_.size), basis_.size, [&](const EntryView& entry) {
-    if (names_.NameIn(entry) != name) return true;
-    auto person = ReadPersonEntry(entry.json);
-    found = (*person)->token;
-    return false;
+    problem = [&]() -> Status {
+      ECLUSE_TRY(auto introduced, names_.NameIn(entry));
+      if (introduced != name) return {};
+      ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
+      found = person->token;
+      return {};
+    }();
+    return problem && !found;
   }));
+  ECLUSE_OK(problem);
   return found;
 }
 

@@ -50,7 +50,7 @@ class LedgerQuery {
   // The token of `space:id`; nullopt where no entry names such a person.
   Result<std::optional<SubjectToken>> TokenOf(std::string_view space, std::string_view id);
   // `space:id` of each, in their order, or nullopt where the person's key is gone.
-  std::vector<std::optional<std::string>> NamesOf(std::span<const SubjectToken> tokens) {
+  Result<std::vector<std::optional<std::string>>> NamesOf(std::span<const SubjectToken> tokens) {
     return names_.NamesOf(tokens);
   }
 

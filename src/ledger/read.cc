@@ -17,14 +17,18 @@ namespace ecluse {
 namespace {
 
 std::string Opened(const EntryView& entry, Names& names, KeyRing& keys) {
-  if (auto name = names.NameIn(entry)) {
+  // Reading what there is beats refusing: where names cannot be had they stay tokens.
+  if (auto name = names.NameIn(entry); name && *name) {
     std::string out = "{\"person\":";
-    AppendJsonString(out, *name);
+    AppendJsonString(out, **name);
     return out + "}";
   }
   auto opened = OpenSealed(entry.json, keys);
   if (!opened || opened->empty()) return {};
-  return WithNames(*opened, [&](const SubjectToken& token) { return names.NameOf(token); });
+  return WithNames(*opened, [&](const SubjectToken& token) {
+    auto name = names.NameOf(token);
+    return name ? *name : std::nullopt;
+  });
 }
 
 }  // namespace

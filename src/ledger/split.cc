@@ -26,12 +26,17 @@ class Packer {
   explicit Packer(size_t first_used) : used_(first_used) { parts_.emplace_back(); }
 
   void Add(const EntrySubjects& table) {
+    // What was shown stands in each part, so that each tells it of its people; where it takes half an entry by itself,
+    // in the first parts alone.
+    repeats_ = FieldsSize(table) <= limits::kEntrySealed / 2;
     Begin(table);
-    for (const auto& field : table.fields) {
-      size_t size = JsonStringSize(field.first) + JsonStringSize(field.second) + 2;
-      Room(table, size, 0);
-      current().fields.push_back(field);
-      used_ += size;
+    if (!repeats_) {
+      for (const auto& field : table.fields) {
+        size_t size = FieldSize(field);
+        Room(table, size, 0);
+        current().fields.push_back(field);
+        used_ += size;
+      }
     }
     for (const SubjectToken& token : table.asked) {
       Room(table, kTokenBytes, 1);
@@ -48,17 +53,27 @@ class Packer {
  private:
   EntrySubjects& current() { return parts_.back().back(); }
 
+  static size_t FieldSize(const std::pair<std::string, std::string>& field) {
+    return JsonStringSize(field.first) + JsonStringSize(field.second) + 2;
+  }
+  static size_t FieldsSize(const EntrySubjects& table) {
+    size_t size = 0;
+    for (const auto& field : table.fields) size += FieldSize(field);
+    return size;
+  }
+
   void Begin(const EntrySubjects& table) {
-    size_t size = kTableBytes + JsonStringSize(table.table);
+    size_t size = kTableBytes + JsonStringSize(table.table) + (repeats_ ? FieldsSize(table) : 0);
     if (!parts_.back().empty() && used_ + size > limits::kEntrySealed) NextPart();
     used_ += size;
     parts_.back().push_back({table.table, {}, {}, {}});
+    if (repeats_) current().fields = table.fields;
   }
   // Goes on in a new part, under the same table, where the next item would not fit.
   void Room(const EntrySubjects& table, size_t size, size_t tokens) {
     if (used_ + size > limits::kEntrySealed || tokens_ + tokens > limits::kEntrySubjects) {
       const EntrySubjects& begun = current();
-      if (begun.fields.empty() && begun.asked.empty() && begun.returned.empty()) parts_.back().pop_back();
+      if ((repeats_ || begun.fields.empty()) && begun.asked.empty() && begun.returned.empty()) parts_.back().pop_back();
       NextPart();
       Begin(table);
     }
@@ -76,6 +91,7 @@ class Packer {
   std::vector<std::vector<EntrySubjects>> parts_;
   size_t used_ = 0;
   size_t tokens_ = 0;
+  bool repeats_ = true;  // the fields of the table at hand, in every part
 };
 
 EntryPart PartAt(EntryPart whole, size_t i, size_t count) {

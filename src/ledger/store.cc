@@ -17,6 +17,8 @@
 namespace ecluse {
 namespace {
 
+constexpr int kTries = 4;
+
 std::unexpected<Error> Failed(const std::string& path, const rocksdb::Status& status) {
   return Fail(sqlstate::kIo,
               status.IsNoSpace() ? "the disk of the gate's key store is full" : "the gate's key store is not available",
@@ -42,7 +44,8 @@ rocksdb::Options OptionsFor(Store::Mode mode) {
   table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.max_write_buffer_number = 2;
-  options.max_open_files = 256;
+  // Who reads beside a writer opens every file at once: it may be gone later.
+  options.max_open_files = mode == Store::Mode::read_only ? -1 : 256;
   options.keep_log_file_num = 2;
   options.max_log_file_size = 1 << 20;
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
@@ -58,8 +61,14 @@ Store::~Store() = default;
 Result<std::unique_ptr<Store>> Store::Open(const std::string& path, Mode mode) {
   rocksdb::DB* db = nullptr;
   rocksdb::Options options = OptionsFor(mode);
-  rocksdb::Status status = mode == Mode::read_only ? rocksdb::DB::OpenForReadOnly(options, path, &db)
-                                                   : rocksdb::DB::Open(options, path, &db);
+  rocksdb::Status status;
+  if (mode == Mode::read_only) {
+    // Files of a store that is being written go while it is opened.
+    for (int tries = 0; tries == 0 || (!status.ok() && tries < kTries); ++tries)
+      status = rocksdb::DB::OpenForReadOnly(options, path, &db);
+  } else {
+    status = rocksdb::DB::Open(options, path, &db);
+  }
   if (!status.ok()) return Failed(path, status);
   return std::unique_ptr<Store>(new Store(path, std::unique_ptr<rocksdb::DB>(db)));
 }

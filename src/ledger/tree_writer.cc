@@ -119,8 +119,9 @@ std::unexpected<Error> Ahead(const Checkpoint& told, uint64_t durable) {
 
 // What was told must have been told of this very ledger. It may cover more than the last checkpoint: the entries behind
 // that are in segments.
-Status CheckTold(const TreeOptions& options, const Checkpoint& last, uint64_t durable, const TileFolder& tiles) {
-  auto told = OpenCheckpoint(options.told, options.signer->verifier());
+Status CheckTold(const TreeOptions& options, const std::string& note, const Checkpoint& last, uint64_t durable,
+                 const TileFolder& tiles) {
+  auto told = OpenCheckpoint(note, options.signer->verifier());
   if (!told)
     return Fail(sqlstate::kIo, "the checkpoint that the register's database holds was not signed by this gate",
                 "another ledger has the same origin: start this gate with a --node of its own, or bring the other "
@@ -159,7 +160,7 @@ Result<std::unique_ptr<TreeWriter>> TreeWriter::Start(TreeOptions options, uint6
   TileFolder tiles(*options.folder.files, options.folder.path);
   ECLUSE_TRY(TreeEdge edge, TreeEdge::Read(last.size, tiles));
   if (edge.Root() != last.root) return LedgerDamaged("the tiles are not those that the checkpoint was signed over");
-  if (!options.told.empty()) ECLUSE_OK(CheckTold(options, last, durable, tiles));
+  if (!options.told.empty()) ECLUSE_OK(CheckTold(options, options.told, last, durable, tiles));
   ECLUSE_TRY(auto first, FirstInSegments(options.folder));
   if (first.value_or(durable) > last.size) {
     return LedgerDamaged(fmt::format("entries {} to {} are neither in the tree nor in a segment", last.size,
@@ -289,7 +290,10 @@ Result<bool> TreeWriter::Round(uint64_t size) {
   const Checkpoint next{options_.signer->verifier().name, size, edge_.Root()};
   const std::string note = SignNote(next.Text(), *options_.signer).Text();
   if (options_.publish) {
-    ECLUSE_TRY(bool told, options_.publish(note, next));
+    // What covers more than this one does is none of ours: we are the ones who write.
+    ECLUSE_TRY(bool told, options_.publish(note, next, [&](const std::string& other) {
+      return CheckTold(options_, other, next, next.size, tiles_);
+    }));
     if (!told) return false;
   }
   ECLUSE_OK(ReplaceFile(*options_.folder.files, CheckpointPath(options_.folder), note));

@@ -49,7 +49,9 @@ struct TreeOptions {
   std::chrono::milliseconds every{1'000};    // at most this long behind the last entry
   // Tells the world of a checkpoint before it becomes the ledger's: what it refuses is final; false: not now. Null:
   // nobody is told.
-  std::function<Result<bool>(const std::string& note, const Checkpoint& checkpoint)> publish;
+  std::function<Result<bool>(const std::string& note, const Checkpoint& checkpoint,
+                             const std::function<Status(const std::string& note)>& ours)>
+      publish;
   std::string told;                  // the note of a checkpoint that this ledger must go on from, or empty
   std::function<void(TreeLag)> lag;  // told when it changes
   std::function<void(uint64_t)>

@@ -20,6 +20,7 @@ Result<WhoSaw> AskWhoSaw(LedgerQuery& ledger, const std::string& space, const st
   answer.to = to;
   ECLUSE_TRY(auto token, ledger.TokenOf(space, id));
   if (!token) return answer;
+  answer.known = true;
   Query query;
   query.names = token;
   query.from = from;
@@ -47,6 +48,7 @@ Result<std::string> WhoSawJson(const WhoSaw& answer, const SegmentFolder& folder
   namespace json = boost::json;
   json::object out;
   out["subject"] = answer.subject;
+  out["known"] = answer.known;
   out["ledger"] = BasisJson(answer.basis);
   AddPeriod(out, answer.from, answer.to);
   json::array& seen = out["seen"].emplace_array();

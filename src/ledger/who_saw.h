@@ -21,6 +21,7 @@ struct WhoSaw {
   std::string subject;  // "person:4242"
   AnswerBasis basis;
   int64_t from = 0, to = INT64_MAX;
+  bool known = false;          // an entry introduces the person, under a key that is here
   std::vector<Sighting> seen;  // in order
   uint64_t closed = 0;         // entries that might tell of them and do not open with the keys that are here
 };

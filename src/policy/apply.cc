@@ -174,9 +174,21 @@ Status RemoveEverything(ApplyRun& run, const std::set<std::string>& existing) {
   for (const std::string& login : existing) ECLUSE_OK(RemoveLogin(run, login));
   ECLUSE_TRY(Rows notes, run.database.Query("SELECT FROM pg_namespace WHERE nspname = $1", {NotesSchema(run.policy)}));
   if (notes.size() == 0) return {};
-  for (const NotesTable& table : kNotesTables)
-    ECLUSE_OK(run.Change("DROP TABLE IF EXISTS " + QuoteName(NotesSchema(run.policy)) + "." + QuoteName(table.name)));
-  return run.Change("DROP SCHEMA " + QuoteName(NotesSchema(run.policy)));
+  const std::string schema = QuoteName(NotesSchema(run.policy));
+  ECLUSE_OK(run.Change("DROP TABLE IF EXISTS " + schema + ".\"applied\""));
+  ECLUSE_TRY(bool told, HasTable(run, "checkpoint"));
+  if (told) {
+    ECLUSE_TRY(Rows ledgers, run.database.Query("SELECT FROM " + schema + ".\"checkpoint\" LIMIT 1"));
+    if (ledgers.size() > 0) {
+      run.report.warnings.push_back(schema +
+                                    ".\"checkpoint\" stays: it tells which checkpoint of the ledger was the last. "
+                                    "Where the ledger is gone for good: DROP SCHEMA " +
+                                    schema + " CASCADE");
+      return {};
+    }
+    ECLUSE_OK(run.Change("DROP TABLE " + schema + ".\"checkpoint\""));
+  }
+  return run.Change("DROP SCHEMA " + schema);
 }
 
 Status Lock(Database& database, const Policy& policy) {

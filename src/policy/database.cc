@@ -173,7 +173,9 @@ Result<Rows> Database::Query(const std::string& sql, const std::vector<std::opti
     if (PQconsumeInput(connection) == 0) return std::unexpected(LastError(nullptr, sql));
   }
   Rows rows(PQgetResult(connection));
-  Rows end(PQgetResult(connection));  // there is one statement: this is where its answer ends
+  // What comes behind the answer is the end, or that it could not be committed.
+  Rows end(PQgetResult(connection));
+  if (end.result_ != nullptr) return std::unexpected(LastError(end.result_, sql));
   const ExecStatusType status = PQresultStatus(rows.result_);
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return std::unexpected(LastError(rows.result_, sql));
   return rows;

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "ledger/origin.h"
@@ -63,7 +64,7 @@ struct Gate::Impl {
   void RecordAccounts();
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
-  Result<bool> Tell(const std::string& note, const Checkpoint& checkpoint);
+  Result<bool> Tell(const std::string& note, const Checkpoint& checkpoint, const LedgerOptions::Ours& ours);
 
   GateOptions options;
   std::shared_ptr<const Policy> policy;
@@ -107,8 +108,8 @@ Status Gate::Impl::Event(EntryKind kind, const Policy& of, std::string reason) {
 
 // On the ledger's thread. Each goes to the register's database; one a minute to the log, and with it off the machine
 // where the log goes.
-Result<bool> Gate::Impl::Tell(const std::string& note, const Checkpoint& checkpoint) {
-  ECLUSE_TRY(bool told, copy->Tell(note, checkpoint));
+Result<bool> Gate::Impl::Tell(const std::string& note, const Checkpoint& checkpoint, const LedgerOptions::Ours& ours) {
+  ECLUSE_TRY(bool told, copy->Tell(note, checkpoint, ours));
   const auto now = std::chrono::steady_clock::now();
   if (!told || now < checkpoint_logged + limits::kCheckpointLogged) return told;
   checkpoint_logged = now;
@@ -123,6 +124,10 @@ Status Gate::Impl::Open() {
   RaiseDescriptorLimit();
   ProtectProcessMemory();
   ECLUSE_TRY(policy, ReadPolicy(options.config));
+  ECLUSE_TRY(auto beginning, RealFiles().Find(policy->data_dir + "/beginning"));
+  if (beginning)
+    return Fail(sqlstate::kIo, "a new ledger was begun and not finished", "run `ecluse ledger new` again, as before",
+                "ledger.new", policy->data_dir + "/beginning");
   ECLUSE_TRY(keys, KeyRing::Open(policy->root_key_file, policy->data_dir));
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(policy, *keys));
   LedgerOptions ledger_options;
@@ -133,9 +138,8 @@ Status Gate::Impl::Open() {
   copy = std::make_unique<RegisterCheckpoint>(*policy, policy->register_name + "/" + ledger_options.node,
                                               CredentialsOf(*snapshot->gate_login));
   ledger_options.told = [this] { return copy->Read(); };
-  ledger_options.publish = [this](const std::string& note, const Checkpoint& checkpoint) {
-    return Tell(note, checkpoint);
-  };
+  ledger_options.publish = [this](const std::string& note, const Checkpoint& checkpoint,
+                                  const LedgerOptions::Ours& ours) { return Tell(note, checkpoint, ours); };
   ECLUSE_TRY(ledger, Ledger::Open(ledger_options, *keys));
   admission = std::make_unique<Admission>(SystemClock());
   admission->Configure(policy);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "ledger/ledger.h"
 #include "policy/applied.h"
 #include "policy/database.h"
 #include "policy/policy.h"
@@ -30,14 +31,19 @@ class RegisterCheckpoint {
 
   // The register's lock is held: from now on checkpoints are told.
   void Begin() { begun_ = true; }
-  // Replaces what was read or told last. False: not yet, or the database does not answer, which the log says once.
-  // Refuses where the database holds another checkpoint than that. Blocks for limits::kCheckpointWait at most, twice.
-  Result<bool> Tell(const std::string& note, const Checkpoint& checkpoint);
+  // Replaces what was read or told last, or, where the database holds something else, what `ours` says is an earlier
+  // checkpoint of this ledger (an answer was lost, or a process that was killed had asked for it). False: not yet, or
+  // the database does not take it, which the log says once for each reason. Refuses where it holds what is not ours.
+  // Blocks for limits::kUpstreamConnect and some times limits::kCheckpointWait at most.
+  Result<bool> Tell(const std::string& note, const Checkpoint& checkpoint, const LedgerOptions::Ours& ours);
   // With which password, from now on.
   void SetLogin(LoginCredentials login);
 
  private:
   Status Connect();
+  Result<std::string> Ask();
+  Result<bool> Replace(const std::string& note, const Checkpoint& checkpoint, const LedgerOptions::Ours& ours,
+                       Status* refused);
   Result<bool> Swap(const std::string& note, const Checkpoint& checkpoint);
 
   const DatabaseTarget target_;
@@ -46,9 +52,8 @@ class RegisterCheckpoint {
   std::mutex mutex_;  // of what follows
   LoginCredentials login_;
   std::optional<Database> connection_;
-  std::string held_;       // what the database holds
-  std::string attempted_;  // what it may hold as well: the answer was lost
-  bool silent_ = false;    // it does not answer, and the log has said so
+  std::string held_;    // what the database holds, or "" for no row
+  std::string reason_;  // why it does not take it, as the log has said last
 };
 
 }  // namespace ecluse

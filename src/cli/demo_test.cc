@@ -187,7 +187,7 @@ TEST_F(DemoTest, IsPreparedOnceAndFoundAgain) {
     ASSERT_TRUE(owner) << owner.error().operator_detail;
     auto logins = owner->Query("SELECT rolname FROM pg_catalog.pg_roles WHERE rolname LIKE 'ecluse%' ORDER BY 1");
     ASSERT_TRUE(logins);
-    ASSERT_EQ(logins->size(), 3) << "a login for each role of the policy";
+    ASSERT_EQ(logins->size(), 4) << "a login for each role of the policy, and the gate's own";
   }
   {
     auto demo = PrepareDemo({.folder = wish.folder, .subjects = {}, .seed = {}, .sql_port = {}}, nullptr);

@@ -204,7 +204,7 @@ TEST_F(ApplyTest, ARoleThatLeftThePolicyLosesItsLogin) {
   Applied(text.substr(0, text.find("  clerk:")));
   auto super = PrivatePostgres::Get().Super(database_);
   EXPECT_EQ(Ask(super, "SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolname LIKE 'ecluse%'"),
-            "ecluse_test_officer");
+            "ecluse_test__gate,ecluse_test_officer");
   EXPECT_FALSE(std::filesystem::exists(data_ / "logins/ecluse_test_clerk"));
 }
 

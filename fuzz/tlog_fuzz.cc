@@ -7,7 +7,6 @@
 #include "ledger/facts.h"
 #include "ledger/people.h"
 #include "ledger/record.h"
-#include "ledger/recovery.h"
 #include "tlog/checkpoint.h"
 #include "tlog/note.h"
 #include "tlog/tile.h"

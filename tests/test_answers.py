@@ -83,11 +83,12 @@ def check_dossier(gate, entries, fits, *question):
     mine = [e for e in entries if fits(e)]
     seen = {}
     for e in mine:
-        for table in e.get("subjects", []) if e["kind"] != "refusal" else []:
+        shows = e["kind"] in ("disclosure", "statistic", "collection", "alteration", "erasure")
+        for table in e.get("subjects", []):
             for name in table.get("returned", []):
                 one = seen.setdefault(name, {"first": e["seq"], "fields": {}})
                 one["last"] = e["seq"]
-                for column, mask in table.get("fields", {}).items():
+                for column, mask in table.get("fields", {}).items() if shows else []:
                     before = one["fields"].setdefault(table["table"], {}).get(column)
                     if before is None or mask == "clear":
                         one["fields"][table["table"]][column] = mask

@@ -22,6 +22,15 @@ def checkpoint(gate):
         return f.read()
 
 
+def put_row(gate, told):
+    with gate.postgres.owner(gate.database) as c:
+        c.execute(f'UPDATE "ecluse_{gate.register}".checkpoint SET size = %s, note = %s', told[1:])
+
+
+def covered(gate):
+    gate.wait_for(lambda: row(gate) and row(gate)[2] == checkpoint(gate) and row(gate)[1] == len(gate.ledger()), 20)
+
+
 def look(gate, person=1001):
     with gate.wire("counter") as c:
         return c.query(f"SELECT person_id FROM taj.person WHERE person_id = {person}")
@@ -94,24 +103,13 @@ def test_a_copy_that_went_on_by_itself_does_not_start(g, tmp_path):
     theirs = row(g)
     shutil.rmtree(g.data)
     shutil.copytree(tmp_path / "old", g.data)
-    with g.postgres.owner(g.database) as c:  # as if the database had been put back as well, for a while
-        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', told[1:])
+    put_row(g, told)  # as if the database had been put back as well, for a while
     g.serve()
     for person in range(1003, 1040):
         assert not look(g, person).errors
     g.stop()
-    with g.postgres.owner(g.database) as c:
-        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', theirs[1:])
+    put_row(g, theirs)
     refused_start(g, "this ledger is another than the one")
-
-
-def put_row(gate, told):
-    with gate.postgres.owner(gate.database) as c:
-        c.execute(f'UPDATE "ecluse_{gate.register}".checkpoint SET size = %s, note = %s', told[1:])
-
-
-def covered(gate):
-    gate.wait_for(lambda: row(gate) and row(gate)[2] == checkpoint(gate) and row(gate)[1] == len(gate.ledger()), 20)
 
 
 def test_an_earlier_checkpoint_of_its_own_is_gone_on_from(g):
@@ -175,6 +173,44 @@ def test_what_a_killed_gate_had_asked_for_comes_late(g):
     assert not look(g, 1003).errors
     covered(g)
     assert not look(g, 1004).errors
+
+
+def test_two_answers_that_were_lost(g):
+    """One of the two is taken after all: the gate goes on from what it finds of its own."""
+    assert not look(g).errors
+    covered(g)
+    waiting = "SELECT a.pid FROM pg_stat_activity a WHERE a.usename = %s AND a.wait_event_type = 'Lock' ORDER BY a.backend_start"
+    with g.postgres.owner(g.database) as c, g.postgres.admin(g.database) as a:
+        gate = [f"ecluse_{g.register}__gate"]
+        c.execute("BEGIN")
+        c.execute(f'SELECT FROM "ecluse_{g.register}".checkpoint FOR UPDATE')
+        assert not look(g, 1004).errors
+        before = row(g)
+        # The gate gives the first up, which goes on waiting in PostgreSQL, and asks again on another connection.
+        g.wait_for(lambda: len(a.execute(waiting, gate).fetchall()) >= 2, 30)
+        a.execute("SELECT pg_terminate_backend(%s)", [a.execute(waiting, gate).fetchall()[-1][0]])
+        assert row(g) == before
+        c.execute("COMMIT")
+    assert not look(g, 1007).errors
+    covered(g)
+
+
+def test_a_commit_that_fails(g):
+    """The checkpoint takes the last one's place only once the register has it."""
+    assert not look(g).errors
+    covered(g)
+    mine = checkpoint(g)
+    with g.postgres.owner(g.database) as c:
+        c.execute("CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no space'; END$$")
+        c.execute(f'CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON "ecluse_{g.register}".checkpoint '
+                  "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fails()")
+    assert not look(g, 1004).errors
+    g.wait_for(lambda: "does not take the ledger's checkpoint" in g.log_text())
+    assert checkpoint(g) == mine == row(g)[2]
+    with g.postgres.owner(g.database) as c:
+        c.execute(f'DROP TRIGGER late ON "ecluse_{g.register}".checkpoint')
+        c.execute("DROP FUNCTION fails()")
+    covered(g)
 
 
 def test_removing_the_policy_keeps_it(g, tmp_path):

@@ -9,7 +9,6 @@
 
 #include "base/result.h"
 #include "policy/policy.h"
-#include "vault/keys.h"
 
 namespace ecluse {
 
@@ -25,24 +24,19 @@ int Complain(const char* command, const Error& error);
 // status is 2.
 std::shared_ptr<const Policy> PolicyOf(const std::string& config, std::vector<PolicyProblem>* warnings = nullptr);
 
-// The keys of a gate that has a ledger. Where there is none it says so: opening the keys would make some.
-Result<std::unique_ptr<KeyRing>> OpenLedgerKeys(const Policy& policy);
-
-// `--from` and `--to`; an empty one leaves its limit as it is. False where one is no time, which has been said.
-bool ReadPeriod(const char* command, const std::string& from, const std::string& to, int64_t* first, int64_t* end);
-
-void AddCheck(CommandLine& line);                          // check.cc
-void AddApply(CommandLine& line);                          // apply.cc
-void AddAccount(CommandLine& line);                        // account.cc
-void AddKeys(CommandLine& line);                           // keys.cc
-void AddLedger(CommandLine& line);                         // ledger.cc, and
-void AddAcceptClock(CommandLine& line, CLI::App* ledger);  // accept_clock.cc
-void AddNewLedger(CommandLine& line, CLI::App* ledger);    // new_ledger.cc
-void AddWitness(CommandLine& line, CLI::App* ledger);      // witness.cc
-void AddTree(CommandLine& line, CLI::App* ledger);         // tree.cc
-void AddWhoSaw(CommandLine& line);                         // who_saw.cc
-void AddDossier(CommandLine& line);                        // dossier.cc
-void AddServe(CommandLine& line);                          // serve.cc
-void AddDemo(CommandLine& line);                           // demo.cc
+void AddCheck(CommandLine& line);                             // check.cc
+void AddApply(CommandLine& line);                             // apply.cc
+void AddAccount(CommandLine& line);                           // account.cc
+void AddKeys(CommandLine& line);                              // keys.cc
+void AddLedger(CommandLine& line);                            // ledger.cc, and
+void AddAcceptClock(CommandLine& line, CLI::App* ledger);     // accept_clock.cc
+void AddNewLedger(CommandLine& line, CLI::App* ledger);       // new_ledger.cc
+void AddWitness(CommandLine& line, CLI::App* ledger);         // witness.cc
+void AddWaiveWitnesses(CommandLine& line, CLI::App* ledger);  // waive_witnesses.cc
+void AddTree(CommandLine& line, CLI::App* ledger);            // tree.cc
+void AddWhoSaw(CommandLine& line);                            // who_saw.cc
+void AddDossier(CommandLine& line);                           // dossier.cc
+void AddServe(CommandLine& line);                             // serve.cc
+void AddDemo(CommandLine& line);                              // demo.cc
 
 }  // namespace ecluse

@@ -13,16 +13,15 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/time_text.h"
+#include "cli/asking.h"
 #include "cli/commands.h"
 
 namespace ecluse {
 namespace {
 
 struct DossierOptions {
-  std::string config = "ecluse.yaml";
-  std::string former;  // the folder of a ledger that was put away
+  Asking asking;
   Query query;
-  std::string from, to;
   std::string out;
   bool json = false, csv = false;
 };
@@ -74,10 +73,9 @@ Status WriteFolder(const Dossier& dossier, const SegmentFolder& ledger, const st
 }
 
 Status Answer(const DossierOptions& options, const Policy& policy) {
-  ECLUSE_TRY(auto keys, OpenLedgerKeys(policy));
-  ECLUSE_TRY(auto ledger, LedgerQuery::Open(options.former.empty() ? policy.data_dir : options.former, *keys));
-  ECLUSE_TRY(Dossier dossier, AskDossier(*ledger, options.query, policy));
-  if (!options.out.empty()) ECLUSE_OK(WriteFolder(dossier, ledger->folder(), options.out));
+  ECLUSE_TRY(OpenedLedger ledger, options.asking.Open(policy));
+  ECLUSE_TRY(Dossier dossier, AskDossier(*ledger.query, options.query, policy));
+  if (!options.out.empty()) ECLUSE_OK(WriteFolder(dossier, ledger.query->folder(), options.out));
   if (options.json) {
     std::printf("%s\n", DossierJson(dossier).c_str());
   } else if (options.csv) {
@@ -90,13 +88,13 @@ Status Answer(const DossierOptions& options, const Policy& policy) {
 
 int Run(DossierOptions options) {
   Query& query = options.query;
-  if (!ReadPeriod("dossier", options.from, options.to, &query.from, &query.to)) return 2;
+  if (!options.asking.ReadPeriod("dossier", &query.from, &query.to)) return 2;
   if (query.principal.empty() && query.address.empty() && query.role.empty() && query.organisation.empty()) {
     std::fprintf(stderr,
                  "ecluse dossier: of whom? give at least one of --principal, --address, --role, --organisation\n");
     return 2;
   }
-  auto policy = PolicyOf(options.config);
+  auto policy = PolicyOf(options.asking.config);
   if (!policy) return 2;
   Status done = Answer(options, *policy);
   if (!done) return Complain("dossier", done.error());
@@ -108,14 +106,11 @@ int Run(DossierOptions options) {
 void AddDossier(CommandLine& line) {
   auto options = std::make_shared<DossierOptions>();
   CLI::App* app = line.app.add_subcommand("dossier", "The blast radius: exactly whose data an account saw");
-  app->add_option("--config", options->config, "the policy file")->capture_default_str();
-  app->add_option("--former", options->former, "ask a ledger that was put away: its folder under data_dir/former");
   app->add_option("--principal", options->query.principal, "what this account saw");
   app->add_option("--address", options->query.address, "what was seen from this address");
   app->add_option("--role", options->query.role, "what was seen under this role");
   app->add_option("--organisation", options->query.organisation, "what accounts of this organisation saw");
-  app->add_option("--from", options->from, std::string("only from then on: ") + kTimeForms);
-  app->add_option("--to", options->to, "only before then");
+  options->asking.AddOptions(app);
   app->add_option(
       "--out", options->out,
       "a new folder for dossier.json, dossier.csv, dossier.en.html, dossier.fr.html, and the entries behind "

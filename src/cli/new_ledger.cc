@@ -59,14 +59,19 @@ Status CheckName(const Policy& policy, const std::string& node) {
   return {};
 }
 
-// What the new ledger will say of the one that is there, whose lock must be free.
+// No gate has the ledger open while this is held.
+Result<std::unique_ptr<File>> Lock(const std::string& ledger) {
+  ECLUSE_TRY(auto lock, RealFiles().Open(ledger + "/lock", OpenMode::lock));
+  ECLUSE_TRY(bool alone, lock->TryLock());
+  if (!alone) return Fail(sqlstate::kIo, "a gate has this ledger open", "stop it first", "ledger.lock", ledger);
+  return lock;
+}
+
+// What the new ledger will say of the one that is there.
 Result<std::string> Describe(const SegmentFolder& folder) {
   FileSystem& files = RealFiles();
   std::string origin;
   ECLUSE_OK(ReadOrigin(folder, &origin));
-  ECLUSE_TRY(auto lock, files.Open(folder.path + "/lock", OpenMode::lock));
-  ECLUSE_TRY(bool alone, lock->TryLock());
-  if (!alone) return Fail(sqlstate::kIo, "a gate has this ledger open", "stop it first", "ledger.lock", folder.path);
   Checkpoint last{origin, 0, EmptyRoot()};
   ECLUSE_TRY(auto signed_yet, files.Find(folder.path + "/checkpoint"));
   if (signed_yet) {
@@ -95,9 +100,13 @@ Status Begin(const NewOptions& options, const Policy& policy) {
   ECLUSE_TRY(const std::string node, NodeName(options.node));
   ECLUSE_OK(AskTwoPeople(policy, options.people));
   ECLUSE_TRY(auto begun, files.Find(IntentPath(policy)));
+  SegmentFolder folder{&files, policy.data_dir + "/ledger", {}, 0};
+  ECLUSE_TRY(auto present, files.Find(folder.path + "/origin"));
+  std::unique_ptr<File> lock;
+  if (present) {
+    ECLUSE_TRY(lock, Lock(folder.path));
+  }
   if (!begun) {
-    SegmentFolder folder{&files, policy.data_dir + "/ledger", {}, 0};
-    ECLUSE_TRY(auto present, files.Find(folder.path + "/origin"));
     if (!present)
       return Fail(sqlstate::kIo, "there is no ledger in " + policy.data_dir,
                   "a first one is made when the gate first serves", "ledger.none");
@@ -117,6 +126,7 @@ Status Begin(const NewOptions& options, const Policy& policy) {
   const std::string former = policy.data_dir + "/former/" + id;
   ECLUSE_TRY(auto moved, files.Find(former + "/ledger/origin"));
   if (!moved) ECLUSE_OK(PutAway(policy.data_dir, former));
+  lock.reset();  // of the one that was put away; or of the new one, which was made and does not say so yet
   ECLUSE_TRY(auto keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
   LedgerOptions ledger;
   ledger.data_dir = policy.data_dir;

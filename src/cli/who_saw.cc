@@ -5,18 +5,17 @@
 #include <memory>
 #include <set>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/time_text.h"
+#include "cli/asking.h"
 #include "cli/commands.h"
 
 namespace ecluse {
 namespace {
 
 struct WhoSawOptions {
-  std::string config = "ecluse.yaml";
-  std::string former;  // the folder of a ledger that was put away
-  std::string subject, from, to;
+  Asking asking;
+  std::string subject;
   bool json = false;
 };
 
@@ -33,6 +32,7 @@ std::string WhatOf(const Sighting& one) {
     }
     out += columns;
   }
+  if (one.returned && !one.facts.ShowsValues()) out += " (no value; it may have told that there is a record)";
   if (!one.returned) out += one.facts.kind == "refusal" ? " (asked for, and refused)" : " (asked for, not there)";
   return out;
 }
@@ -63,12 +63,11 @@ void Print(const WhoSaw& answer) {
 
 Status Answer(const WhoSawOptions& options, const Policy& policy, int64_t from, int64_t to) {
   const size_t colon = options.subject.find(':');
-  ECLUSE_TRY(auto keys, OpenLedgerKeys(policy));
-  ECLUSE_TRY(auto ledger, LedgerQuery::Open(options.former.empty() ? policy.data_dir : options.former, *keys));
+  ECLUSE_TRY(OpenedLedger ledger, options.asking.Open(policy));
   ECLUSE_TRY(WhoSaw answer,
-             AskWhoSaw(*ledger, options.subject.substr(0, colon), options.subject.substr(colon + 1), from, to));
+             AskWhoSaw(*ledger.query, options.subject.substr(0, colon), options.subject.substr(colon + 1), from, to));
   if (options.json) {
-    ECLUSE_TRY(std::string text, WhoSawJson(answer, ledger->folder()));
+    ECLUSE_TRY(std::string text, WhoSawJson(answer, ledger.query->folder()));
     std::printf("%s\n", text.c_str());
   } else {
     Print(answer);
@@ -78,13 +77,13 @@ Status Answer(const WhoSawOptions& options, const Policy& policy, int64_t from, 
 
 int Run(const WhoSawOptions& options) {
   int64_t from = 0, to = INT64_MAX;
-  if (!ReadPeriod("who-saw", options.from, options.to, &from, &to)) return 2;
+  if (!options.asking.ReadPeriod("who-saw", &from, &to)) return 2;
   const size_t colon = options.subject.find(':');
   if (colon == 0 || colon == std::string::npos || colon + 1 == options.subject.size()) {
     std::fprintf(stderr, "ecluse who-saw: --subject is a space and an id, as person:4242\n");
     return 2;
   }
-  auto policy = PolicyOf(options.config);
+  auto policy = PolicyOf(options.asking.config);
   if (!policy) return 2;
   Status done = Answer(options, *policy, from, to);
   if (!done) return Complain("who-saw", done.error());
@@ -96,11 +95,8 @@ int Run(const WhoSawOptions& options) {
 void AddWhoSaw(CommandLine& line) {
   auto options = std::make_shared<WhoSawOptions>();
   CLI::App* app = line.app.add_subcommand("who-saw", "Exactly who saw a person, when, why and what");
-  app->add_option("--config", options->config, "the policy file")->capture_default_str();
-  app->add_option("--former", options->former, "ask a ledger that was put away: its folder under data_dir/former");
   app->add_option("--subject", options->subject, "the person, as the ledger names them: person:4242")->required();
-  app->add_option("--from", options->from, std::string("only from then on: ") + kTimeForms);
-  app->add_option("--to", options->to, "only before then");
+  options->asking.AddOptions(app);
   app->add_flag("--json", options->json, "one JSON object, with a proof for each entry (c2sp.org/tlog-proof@v1)");
   app->footer(
       "Works while the gate is running. Tells of every entry that names the person: what was released, what was\n"

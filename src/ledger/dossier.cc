@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <set>
+#include <optional>
 #include <unordered_map>
 
 #include "base/bytes.h"
@@ -69,26 +69,26 @@ class Gatherer {
     out.rows += facts.rows;
     out.statistic_rows += facts.statistic_rows;
     out.nameless += facts.nameless;
-    if (facts.kind == "refusal") {
-      out.refusals += static_cast<uint64_t>(std::max<int64_t>(facts.count, 1));
-      return {};  // whom it asked for it was not told of
-    }
+    const bool refused = facts.kind == "refusal";
+    if (refused) out.refusals += static_cast<uint64_t>(std::max<int64_t>(facts.count, 1));
     const bool changes = facts.kind == "collection" || facts.kind == "alteration" || facts.kind == "erasure";
     bool names = false;
     for (const EntrySubjects& table : facts.subjects) {
       if (table.returned.empty() && table.asked.empty()) continue;
-      const uint32_t shown = NumberOf(table);
-      for (const SubjectToken& token : table.asked) people_[token].asked.Add(facts);
+      const std::optional<uint32_t> shown = facts.ShowsValues() ? std::optional(NumberOf(table)) : std::nullopt;
+      // Whom a refused statement asked for it was not told of.
+      for (const SubjectToken& token : table.asked)
+        if (!refused) people_[token].asked.Add(facts);
       for (const SubjectToken& token : table.returned) {
         Gathered& person = people_[token];
         person.returned.Add(facts);
         person.changed = person.changed || changes;
-        if (std::ranges::find(person.shown, shown) == person.shown.end()) person.shown.push_back(shown);
+        if (shown && std::ranges::find(person.shown, *shown) == person.shown.end()) person.shown.push_back(*shown);
         names = true;
       }
     }
     if (names) out.evidence.push_back(facts.seq);
-    times_.push_back(facts.time);
+    if (!refused || names) times_.push_back(facts.time);
     return {};
   }
 

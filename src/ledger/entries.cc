@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "base/limits.h"
-#include "ledger/recovery.h"
+#include "ledger/record.h"
 #include "tlog/checkpoint.h"
 
 namespace ecluse {

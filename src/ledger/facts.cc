@@ -125,6 +125,12 @@ Status Inside(std::string_view opened, EntryFacts& facts) {
 
 }  // namespace
 
+bool EntryFacts::ShowsValues() const {
+  return kind == EntryKindName(EntryKind::disclosure) || kind == EntryKindName(EntryKind::statistic) ||
+         kind == EntryKindName(EntryKind::collection) || kind == EntryKindName(EntryKind::alteration) ||
+         kind == EntryKindName(EntryKind::erasure);
+}
+
 std::vector<SubjectToken> EntryFacts::People() const {
   std::vector<SubjectToken> people;
   for (const EntrySubjects& table : subjects) {

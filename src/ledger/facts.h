@@ -29,6 +29,9 @@ struct EntryFacts {
   std::vector<std::string> literals;
   std::vector<EntrySubjects> subjects;
 
+  // Whether values of the people under `returned` were released, or may have been. Else (a result that was judged as a
+  // whole and refused, or broke off) it may have told that they are there, and their values were not shown.
+  bool ShowsValues() const;
   // Everybody it names, each once, in the order of tokens.
   std::vector<SubjectToken> People() const;
 };

@@ -74,15 +74,16 @@ std::optional<Meta> DecodeMeta(std::string_view bytes) {
 
 }  // namespace index_format
 
-IndexedEntry IndexedBy(const EntryDraft& draft) {
-  IndexedEntry entry{0, draft.principal, draft.role, draft.address, {}, false};
-  for (const EntrySubjects& table : draft.subjects) {
-    entry.people.insert(entry.people.end(), table.returned.begin(), table.returned.end());
+IndexedEntry IndexedBy(EntryDraft&& draft) {
+  IndexedEntry entry{0, std::move(draft.principal), std::move(draft.role), std::move(draft.address), {}, false};
+  for (EntrySubjects& table : draft.subjects) {
+    if (entry.people.empty()) {
+      entry.people = std::move(table.returned);
+    } else {
+      entry.people.insert(entry.people.end(), table.returned.begin(), table.returned.end());
+    }
     entry.people.insert(entry.people.end(), table.asked.begin(), table.asked.end());
   }
-  std::ranges::sort(entry.people);
-  const auto [last, end] = std::ranges::unique(entry.people);
-  entry.people.erase(last, end);
   return entry;
 }
 
@@ -94,7 +95,10 @@ const SubjectKey& IndexRows::KeyOf(Facet facet, const std::string& value) {
   return at->second;
 }
 
-void IndexRows::Add(const IndexedEntry& entry, Pairs& out) {
+void IndexRows::Add(IndexedEntry entry, Pairs& out) {
+  std::ranges::sort(entry.people);
+  const auto [last, end] = std::ranges::unique(entry.people);
+  entry.people.erase(last, end);
   for (const SubjectToken& token : entry.people) out.emplace_back(index_format::KeyOfNamed(token, entry.seq), "");
   auto add = [&](Facet facet, const std::string& value) {
     if (!value.empty()) out.emplace_back(index_format::KeyOfFacet(KeyOf(facet, value), entry.seq), "");

@@ -57,19 +57,20 @@ std::optional<Meta> DecodeMeta(std::string_view bytes);
 struct IndexedEntry {
   uint64_t seq = 0;
   std::string principal, role, address;
-  std::vector<SubjectToken> people;  // each once
+  std::vector<SubjectToken> people;  // some may stand there more than once
   bool closed = false;               // what it seals does not open
 
   bool empty() const { return principal.empty() && role.empty() && address.empty() && people.empty() && !closed; }
 };
-IndexedEntry IndexedBy(const EntryDraft& draft);
+// Of a draft that is not needed any more.
+IndexedEntry IndexedBy(EntryDraft&& draft);
 
 // Rows of the index. Not thread-safe.
 class IndexRows {
  public:
   using Pairs = std::vector<std::pair<std::string, std::string>>;
   explicit IndexRows(const KeyRing& keys) : keys_(keys) {}
-  void Add(const IndexedEntry& entry, Pairs& out);
+  void Add(IndexedEntry entry, Pairs& out);
 
  private:
   const SubjectKey& KeyOf(Facet facet, const std::string& value);

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 
+#include "ledger/dossier.h"
 #include "ledger/origin.h"
 #include "ledger/query.h"
 #include "ledger/testing.h"
+#include "ledger/who_saw.h"
 
 namespace ecluse {
 namespace {
@@ -168,6 +170,44 @@ TEST_F(QueryTest, FindsTheSameWhateverWayTheIndexWasMade) {
   auto index = IndexReader::Open(folder_.data(), Id(), folder_.keys());
   EXPECT_GE(index.size(), 400u);
   Check(400);
+}
+
+// A result that was judged as a whole and refused: it may have told that people are there, and showed no value.
+TEST_F(QueryTest, RefusedResultsTellOfPeopleWithoutValues) {
+  {
+    auto ledger = folder_.Open();
+    auto refused = folder_.TokenOf(*ledger, "1"), both = folder_.TokenOf(*ledger, "2"),
+         asked = folder_.TokenOf(*ledger, "3");
+    ASSERT_TRUE(refused && both && asked);
+    EntryDraft draft = SomeDraft();
+    draft.kind = EntryKind::refusal;
+    draft.subjects = {{"taj.person", {*refused, *both}, {*asked}, {{"name", "clear"}}}};
+    ASSERT_TRUE(ledger->AppendAndWait(draft));
+    draft.kind = EntryKind::disclosure;
+    draft.subjects = {{"taj.person", {*both}, {}, {{"born", "clear"}}}};
+    ASSERT_TRUE(ledger->AppendAndWait(draft));
+  }
+  auto ledger = LedgerQuery::Open(folder_.data(), folder_.keys());
+  ASSERT_TRUE(ledger);
+  Query query;
+  query.principal = "amelie";
+  auto dossier = AskDossier(**ledger, query, Policy{});
+  ASSERT_TRUE(dossier) << dossier.error().message;
+  ASSERT_EQ(dossier->subjects.size(), 2u);
+  EXPECT_TRUE(dossier->asked.empty()) << "whom a refused statement asked for it was not told of";
+  EXPECT_EQ(dossier->subjects[0].name, "person:1");
+  EXPECT_TRUE(dossier->subjects[0].fields.empty());
+  EXPECT_EQ(dossier->subjects[1].entries, 2u);
+  EXPECT_EQ(dossier->subjects[1].fields.size(), 1u);
+  EXPECT_EQ(dossier->categories["unknown"].clear, 1u);
+  EXPECT_EQ(dossier->evidence.size(), 2u);
+  EXPECT_NE(DossierHtml(*dossier, Language::fr).find("aucune valeur"), std::string::npos);
+  auto seen = AskWhoSaw(**ledger, "person", "1", 0, INT64_MAX);
+  ASSERT_TRUE(seen);
+  ASSERT_EQ(seen->seen.size(), 1u);
+  EXPECT_TRUE(seen->seen[0].returned);
+  EXPECT_TRUE(seen->seen[0].facts.subjects[0].fields.empty());
+  EXPECT_FALSE(AskWhoSaw(**ledger, "person", "3", 0, INT64_MAX)->seen[0].returned);
 }
 
 TEST_F(QueryTest, WhatDoesNotOpenIsCounted) {

@@ -102,13 +102,13 @@ struct Ledger::Impl {
     people.reset();
   }
 
-  Result<QueuedEntry> Render(const EntryDraft& draft) {
+  Result<QueuedEntry> Render(EntryDraft draft) {
     QueuedEntry queued;
     queued.reserved = MayUseReserve(draft.kind);
     ECLUSE_TRY(queued.entry, RenderEntry(draft, origin, [&](std::string_view plain, std::string_view associated) {
                  return keys.SealForDay(options.clock->WallMicros(), plain, associated);
                }));
-    queued.indexed = IndexedBy(draft);
+    queued.indexed = IndexedBy(std::move(draft));
     return queued;
   }
 
@@ -118,7 +118,7 @@ struct Ledger::Impl {
     draft.kind = kind;
     draft.door.clear();
     draft.reason = std::move(reason);
-    Result<QueuedEntry> queued = Render(draft);
+    Result<QueuedEntry> queued = Render(std::move(draft));
     CHECK(queued.has_value());
     return std::move(*queued);
   }
@@ -276,9 +276,9 @@ Result<std::vector<SubjectToken>> Ledger::TokensOf(std::span<const PersonName> p
 asio::awaitable<Result<Receipt>> Ledger::Append(EntryDraft draft) {
   std::vector<EntryDraft> parts = SplitDraft(std::move(draft));
   uint64_t seq = 0;
-  for (const EntryDraft& part : parts) {
+  for (EntryDraft& part : parts) {
     if (WaitsForRoom(part.kind)) ECLUSE_CO_OK(co_await impl_->Room());
-    ECLUSE_CO_TRY(QueuedEntry queued, impl_->Render(part));
+    ECLUSE_CO_TRY(QueuedEntry queued, impl_->Render(std::move(part)));
     ECLUSE_CO_TRY(seq, co_await impl_->Submit(std::move(queued)));
   }
   co_return Receipt(seq);
@@ -286,12 +286,12 @@ asio::awaitable<Result<Receipt>> Ledger::Append(EntryDraft draft) {
 
 Result<Receipt> Ledger::AppendAndWait(EntryDraft draft) {
   uint64_t seq = 0;
-  for (const EntryDraft& part : SplitDraft(std::move(draft))) {
+  for (EntryDraft& part : SplitDraft(std::move(draft))) {
     auto room = std::make_unique<PromiseWaiter>();
     auto has_room = room->future();
     std::unique_ptr<Waiter> waiting = std::move(room);
     if (WaitsForRoom(part.kind) && !impl_->writer->RoomOrWait(waiting)) has_room.wait();
-    ECLUSE_TRY(QueuedEntry queued, impl_->Render(part));
+    ECLUSE_TRY(QueuedEntry queued, impl_->Render(std::move(part)));
     auto waiter = std::make_unique<PromiseWaiter>();
     auto done = waiter->future();
     queued.waiter = std::move(waiter);

@@ -18,10 +18,13 @@ Result<std::optional<std::string>> Names::WrappedKey(const SubjectToken& token, 
     if (persons_) {
       ECLUSE_TRY(auto found, persons_->Get(key));
       if (found || introduced < opened_to_) return found;
+    } else if (introduced < opened_to_) {
+      return std::unexpected(failure_);
     }
-    const uint64_t opened_to = std::max(seen_to_, introduced + 1);
-    ECLUSE_TRY(persons_, Store::Open(persons_path_, Store::Mode::read_only));
-    opened_to_ = opened_to;
+    opened_to_ = std::max(seen_to_, introduced + 1);
+    Result<std::unique_ptr<Store>> store = Store::Open(persons_path_, Store::Mode::read_only);
+    persons_ = store ? std::move(*store) : nullptr;
+    if (!store) failure_ = std::move(store).error();
   }
 }
 

@@ -40,9 +40,10 @@ class Names {
   const std::string persons_path_;
   const IndexReader& index_;
   KeyRing& keys_;
-  std::unique_ptr<Store> persons_;  // null: not opened yet
+  std::unique_ptr<Store> persons_;  // null: not opened yet, or in vain
+  Error failure_;                   // why
   uint64_t seen_to_;                // entries told of
-  uint64_t opened_to_ = 0;          // people introduced before this one are in persons_, or nowhere
+  uint64_t opened_to_ = 0;          // persons_ was opened when those before this one had been introduced
   std::unordered_map<SubjectToken, uint64_t, SubjectKeyHash> seen_;
   std::unordered_map<SubjectToken, std::string, SubjectKeyHash> recent_;
 };

@@ -301,10 +301,11 @@ Status People::Round(DurableNews news, bool reread) {
   auto indexed_to = [&](uint64_t size) {
     pairs.emplace_back(index_format::kMeta, index_format::Encode({size, std::string(Text(options_.folder.ledger))}));
   };
-  for (const IndexedEntry& entry : news.entries) {
-    rows_.Add(entry, pairs);
+  for (IndexedEntry& entry : news.entries) {
+    const uint64_t next = entry.seq + 1;
+    rows_.Add(std::move(entry), pairs);
     if (pairs.size() < limits::kIndexPut) continue;
-    indexed_to(entry.seq + 1);
+    indexed_to(next);
     ECLUSE_OK(index_->Put(std::exchange(pairs, {}), false));
   }
   if (!reread) indexed_to(news.size);

@@ -103,10 +103,11 @@ Result<std::vector<uint64_t>> LedgerQuery::Candidates(const Query& query, uint64
     ECLUSE_TRY(auto some, index_.Naming(*query.names, first, end));
     narrow(std::move(some));
   }
+  // A role has as many entries as the ledger, or nearly: it is looked up where nothing else narrows.
   const std::pair<Facet, const std::string&> facets[] = {
       {Facet::principal, query.principal}, {Facet::address, query.address}, {Facet::role, query.role}};
   for (const auto& [facet, value] : facets) {
-    if (value.empty()) continue;
+    if (value.empty() || (facet == Facet::role && all)) continue;
     ECLUSE_TRY(auto some, index_.By(facet, value, first, end));
     narrow(std::move(some));
   }

@@ -11,7 +11,7 @@
 #include "ledger/names.h"
 #include "ledger/open_entry.h"
 #include "ledger/origin.h"
-#include "ledger/recovery.h"
+#include "ledger/record.h"
 
 namespace ecluse {
 namespace {

@@ -1,7 +1,9 @@
 #include "ledger/record.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -95,5 +97,36 @@ std::optional<Record> ReadRecord(std::span<const uint8_t> bytes, const LedgerId&
   if (std::ranges::any_of(padding, [](uint8_t byte) { return byte != 0; })) return std::nullopt;
   return Record{*header, {reinterpret_cast<const char*>(bytes.data()) + kRecordHeader, header->length}};
 }
+
+namespace {
+
+// Where the last `what`, which is not empty, begins in `text`; npos where it is not there.
+size_t LastOf(std::string_view text, std::string_view what) {
+  for (size_t end = text.size(); end >= what.size();) {
+    const void* found = memrchr(text.data(), what.front(), end - what.size() + 1);
+    if (found == nullptr) break;
+    const auto at = static_cast<size_t>(static_cast<const char*>(found) - text.data());
+    if (text.substr(at).starts_with(what)) return at;
+    end = at + what.size() - 1;
+  }
+  return std::string_view::npos;
+}
+
+// The last member `name` of an entry, a number. What a client wrote cannot hold these bytes: its
+// quotes are escaped.
+template <typename Number>
+std::optional<Number> LastNumber(std::string_view json, std::string_view name) {
+  const size_t at = LastOf(json, name);
+  Number number = 0;
+  if (at == std::string_view::npos) return std::nullopt;
+  const auto [end, error] = std::from_chars(json.data() + at + name.size(), json.data() + json.size(), number);
+  return error == std::errc() ? std::optional(number) : std::nullopt;
+}
+
+}  // namespace
+
+int64_t EntryTime(std::string_view json) { return LastNumber<int64_t>(json, "\"time\":").value_or(0); }
+
+std::optional<uint64_t> EntrySeq(std::string_view json) { return LastNumber<uint64_t>(json, ",\"seq\":"); }
 
 }  // namespace ecluse

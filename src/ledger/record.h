@@ -45,4 +45,8 @@ struct Record {
 // The record at the start of `bytes`, whole and with the right checksum and ledger; else nullopt.
 std::optional<Record> ReadRecord(std::span<const uint8_t> bytes, const LedgerId& ledger);
 
+// The time of a stored entry, 0 where it has none, and its sequence: its last members but one and but two.
+int64_t EntryTime(std::string_view json);
+std::optional<uint64_t> EntrySeq(std::string_view json);
+
 }  // namespace ecluse

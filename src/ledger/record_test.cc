@@ -5,7 +5,6 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "ledger/json.h"
-#include "ledger/recovery.h"
 
 namespace ecluse {
 namespace {

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
 #include <new>
 #include <optional>
 
@@ -109,25 +107,6 @@ Status RefuseLost(const SegmentFolder& folder, uint64_t number, const Rest& rest
 }
 
 }  // namespace
-
-size_t LastOf(std::string_view text, std::string_view what) {
-  for (size_t end = text.size(); end >= what.size();) {
-    const void* found = memrchr(text.data(), what.front(), end - what.size() + 1);
-    if (found == nullptr) break;
-    const auto at = static_cast<size_t>(static_cast<const char*>(found) - text.data());
-    if (text.substr(at).starts_with(what)) return at;
-    end = at + what.size() - 1;
-  }
-  return std::string_view::npos;
-}
-
-int64_t EntryTime(std::string_view json) {
-  constexpr std::string_view kName = "\"time\":";
-  size_t at = LastOf(json, kName);
-  int64_t time = 0;
-  if (at != std::string_view::npos) std::from_chars(json.data() + at + kName.size(), json.data() + json.size(), time);
-  return time;
-}
 
 Result<RecoveredTail> RecoverTail(const SegmentFolder& folder) {
   ECLUSE_TRY(auto numbers, ListSegments(folder, true));

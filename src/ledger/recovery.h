@@ -24,10 +24,4 @@ struct RecoveredTail {
 // folder's lock must be held. Makes the first segment of a new ledger.
 Result<RecoveredTail> RecoverTail(const SegmentFolder& folder);
 
-// Where the last `what`, which is not empty, begins in `text`; npos where it is not there.
-size_t LastOf(std::string_view text, std::string_view what);
-
-// The time of a stored entry: its last member but one.
-int64_t EntryTime(std::string_view json);
-
 }  // namespace ecluse

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <chrono>
-#include <cstring>
 #include <map>
 #include <thread>
 
@@ -14,32 +12,17 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "ledger/origin.h"
-#include "ledger/recovery.h"
+#include "ledger/record.h"
 #include "ledger/tile_folder.h"
 #include "ledger/tree_writer.h"
+#include "ledger/verify_segments.h"
 #include "tlog/tile.h"
 
 namespace ecluse {
 namespace {
 
 constexpr uint64_t kChunk = 16;  // bundles that a thread takes at once
-constexpr std::chrono::milliseconds kBetweenLooks{100};
-
-// The member `seq` of an entry. What a client wrote cannot hold these bytes: its quotes are escaped.
-std::optional<uint64_t> EntrySeq(std::string_view json) {
-  constexpr std::string_view kName = ",\"seq\":";
-  const size_t at = LastOf(json, kName);
-  uint64_t seq = 0;
-  if (at == std::string_view::npos) return std::nullopt;
-  const auto [end, error] = std::from_chars(json.data() + at + kName.size(), json.data() + json.size(), seq);
-  return error == std::errc() ? std::optional(seq) : std::nullopt;
-}
-
-std::vector<Hash> HashesOf(std::string_view bytes) {
-  std::vector<Hash> hashes(bytes.size() / sizeof(Hash));
-  if (!hashes.empty()) std::memcpy(hashes.data(), bytes.data(), hashes.size() * sizeof(Hash));
-  return hashes;
-}
+constexpr std::chrono::milliseconds kProgressEvery{100};
 
 // What a bundle and the tile of its hashes say.
 struct Examined {
@@ -70,7 +53,7 @@ class Verifier {
       CompareOlderPartials();
       CompareEarlier();
     }
-    ExamineSegments();
+    if (origin_) out_.entries = ExamineSegments(options_, folder_, out_.checkpoint.size, key_, &out_.findings);
     if (out_.checkpoint.size == 0 && out_.findings.empty() && (out_.entries > 0 || !options_.from.empty())) {
       Found(0, "no checkpoint covers the entries: they are not signed (a new ledger has one a moment after its start)");
     }
@@ -136,7 +119,7 @@ class Verifier {
     std::vector<std::thread> threads;
     for (unsigned i = 0; i < count; ++i) threads.emplace_back(work);
     while (options_.progress && done.load() < bundles_.size()) {
-      std::this_thread::sleep_for(kBetweenLooks);
+      std::this_thread::sleep_for(kProgressEvery);
       options_.progress(std::min(size, done.load() * kTileWidth), size);
     }
     for (std::thread& thread : threads) thread.join();
@@ -367,108 +350,6 @@ class Verifier {
       ++entry;
     }
     return entry;
-  }
-
-  // The write-ahead segments: what lies behind the checkpoint, and copies of what lies under it.
-  void ExamineSegments() {
-    std::vector<Finding> found;
-    const auto until = std::chrono::steady_clock::now() + options_.patience;
-    while (true) {
-      found.clear();
-      if ((LookAtSegments(&found) && found.empty()) || std::chrono::steady_clock::now() >= until) break;
-      std::this_thread::sleep_for(kBetweenLooks);  // a gate may be writing just now: what is wrong stays wrong
-    }
-    out_.findings.insert(out_.findings.end(), found.begin(), found.end());
-  }
-
-  // False where it could not be read whole.
-  bool LookAtSegments(std::vector<Finding>* found) {
-    const uint64_t size = out_.checkpoint.size;
-    const auto note = [&](std::optional<uint64_t> entry, std::string what) {
-      found->push_back({entry, std::move(what)});
-    };
-    if (!origin_) return true;
-    auto numbers = ListSegments(folder_, false);
-    if (!numbers) {
-      note(std::nullopt, numbers.error().operator_detail);
-      return false;
-    }
-    if (numbers->empty()) {
-      note(size, "there is no segment");
-      return true;
-    }
-    std::optional<uint64_t> next;
-    int64_t time = 0;
-    std::vector<Hash> tile;
-    uint64_t tile_number = UINT64_MAX;
-    for (const uint64_t number : *numbers) {
-      bool broken = false;
-      auto end = VisitSegment(folder_, number, [&](const Record& record, uint64_t) {
-        const uint64_t seq = record.header.seq;
-        if (next && seq != *next) {
-          note(*next, fmt::format("{} goes on with entry {}", folder_.PathOf(number), seq));
-          broken = true;
-          return false;
-        }
-        next = seq + 1;
-        const int64_t now = EntryTime(record.entry);
-        if (EntrySeq(record.entry) != seq || now < time)
-          note(seq, "the entry has another's sequence, or is older than the one before it");
-        time = now;
-        if (seq >= size) return true;
-        if (seq / kTileWidth != tile_number) {
-          tile_number = seq / kTileWidth;
-          const auto bytes = tiles_.Read({0, tile_number, std::min(kTileWidth, size - tile_number * kTileWidth)});
-          tile = bytes ? HashesOf(*bytes) : std::vector<Hash>();
-        }
-        if (seq % kTileWidth < tile.size() && tile[seq % kTileWidth] != LeafHash(record.entry)) {
-          note(seq, "the entry in " + folder_.PathOf(number) + " is not the one in the tree");
-        }
-        return true;
-      });
-      if (!end) {
-        note(next, end.error().operator_detail);
-        return false;
-      }
-      if (broken) return false;
-      if (!OnlyZeros(number, *end)) {
-        const auto again = VisitSegment(folder_, number, [](const Record&, uint64_t) { return true; });
-        if (again && *again != *end) continue;  // a gate is writing there just now
-        note(next,
-             fmt::format("{} holds bytes behind its last entry that are no entry; a crash leaves such, and the next "
-                         "start of the gate removes them",
-                         folder_.PathOf(number)));
-      }
-    }
-    if (next.value_or(size) < size) {
-      note(*next, fmt::format("the segments end at entry {}, and the checkpoint covers {}", *next, size));
-    }
-    if (!next && size > 0) note(size - 1, "no segment holds an entry, and the one that held this one always stays");
-    const auto first = FirstInSegments(folder_);
-    // Beside a running gate the checkpoint goes on, and segments go with it.
-    uint64_t covered = size;
-    if (auto text = ReadWholeFile(*folder_.files, folder_.path + "/checkpoint", limits::kNote); text && key_) {
-      if (auto now = OpenCheckpoint(*text, *key_)) covered = std::max(covered, now->size);
-    }
-    if (first && *first && **first > covered)
-      note(size, fmt::format("entries {} to {} are missing", size, **first - 1));
-    out_.entries = std::max(size, next.value_or(0));
-    return true;
-  }
-
-  bool OnlyZeros(uint64_t number, uint64_t from) const {
-    auto file = folder_.files->Open(folder_.PathOf(number), OpenMode::read);
-    if (!file) return false;
-    std::vector<uint8_t> bytes(1024 * 1024);
-    while (true) {
-      auto n = (*file)->ReadAt(from, bytes);
-      if (!n) return false;
-      if (*n == 0) return true;
-      if (!std::all_of(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(*n),
-                       [](uint8_t byte) { return byte == 0; }))
-        return false;
-      from += *n;
-    }
   }
 
   const VerifyOptions& options_;

@@ -35,6 +35,7 @@ Result<WhoSaw> AskWhoSaw(LedgerQuery& ledger, const std::string& space, const st
           one.returned = one.returned || returned;
           table.returned.assign(returned ? 1 : 0, *token);
           table.asked.assign(asked ? 1 : 0, *token);
+          if (!facts.ShowsValues()) table.fields.clear();
           return !returned && !asked;
         });
         one.facts = std::move(facts);

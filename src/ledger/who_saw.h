@@ -13,8 +13,10 @@ namespace ecluse {
 
 // One entry that names the person.
 struct Sighting {
-  EntryFacts facts;       // of other people nothing is kept: `subjects` names the person alone
-  bool returned = false;  // rows about the person were released, or may have been; else they were only asked for
+  EntryFacts facts;  // of other people nothing is kept: `subjects` names the person alone
+  // Rows about the person were released, or may have been; or a refused result may have told that there are some, and
+  // then no table has fields. Else the person was only asked for.
+  bool returned = false;
 };
 
 struct WhoSaw {

@@ -12,7 +12,12 @@ constexpr int kTries = 3;
 
 Status RegisterCheckpoint::Connect() {
   if (connection_) return {};
-  ECLUSE_TRY(Database connection, Database::ConnectAs(target_, login_));
+  LoginCredentials login;
+  {
+    std::lock_guard lock(login_mutex_);
+    login = {login_.login, login_.password.Copy()};
+  }
+  ECLUSE_TRY(Database connection, Database::ConnectAs(target_, login));
   connection_ = std::move(connection);
   return {};
 }
@@ -84,7 +89,7 @@ Result<bool> RegisterCheckpoint::Tell(const std::string& note, const Checkpoint&
 }
 
 void RegisterCheckpoint::SetLogin(LoginCredentials login) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(login_mutex_);
   login_ = std::move(login);
 }
 

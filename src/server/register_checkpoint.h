@@ -49,8 +49,9 @@ class RegisterCheckpoint {
   const DatabaseTarget target_;
   const std::string table_, origin_;
   std::atomic<bool> begun_ = false;
-  std::mutex mutex_;  // of what follows
+  std::mutex login_mutex_;
   LoginCredentials login_;
+  std::mutex mutex_;  // of what follows, held while the database is asked
   std::optional<Database> connection_;
   std::string held_;    // what the database holds, or "" for no row
   std::string reason_;  // why it does not take it, as the log has said last

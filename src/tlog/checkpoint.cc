@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "tlog/decimal.h"
 
 namespace ecluse {
 namespace {
@@ -26,15 +26,6 @@ std::optional<std::string_view> TakeLine(std::string_view& rest) {
   const std::string_view line = rest.substr(0, end);
   rest.remove_prefix(end + 1);
   return line;
-}
-
-std::optional<uint64_t> ReadDecimal(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || (text.size() > 1 && text[0] == '0')) {
-    return std::nullopt;
-  }
-  return value;
 }
 
 std::optional<Hash> ReadHash(std::string_view text) {

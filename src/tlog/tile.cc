@@ -3,26 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "tlog/decimal.h"
 
 namespace ecluse {
 namespace {
 
 constexpr std::string_view kPrefix = "tile/";
 constexpr std::string_view kEntries = "entries";
-
-// A decimal number as C2SP spells it: no sign, no zero in front.
-std::optional<uint64_t> ReadDecimal(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || (text.size() > 1 && text[0] == '0')) {
-    return std::nullopt;
-  }
-  return value;
-}
 
 }  // namespace
 
@@ -80,6 +70,12 @@ std::optional<Tile> ParseTilePath(std::string_view path) {
   return tile;
 }
 
+std::vector<Hash> HashesOf(std::string_view tile) {
+  std::vector<Hash> hashes(tile.size() / sizeof(Hash));
+  if (!hashes.empty()) std::memcpy(hashes.data(), tile.data(), hashes.size() * sizeof(Hash));
+  return hashes;
+}
+
 std::vector<Tile> PartialTiles(uint64_t size) {
   std::vector<Tile> tiles;
   if (size % kTileWidth != 0) tiles.push_back({kEntriesLevel, size / kTileWidth, size % kTileWidth});
@@ -111,8 +107,7 @@ Result<Hash> TileSource::SubtreeHash(int level, uint64_t index) {
       tiles_.erase(place);
       return std::unexpected(std::move(bytes).error());
     }
-    tile.resize(wanted.width);
-    std::memcpy(tile.data(), bytes->data(), bytes->size());
+    tile = HashesOf(*bytes);
   }
   return RootOf(std::span(tile).subspan(first % kTileWidth, uint64_t{1} << height));
 }

@@ -32,6 +32,9 @@ std::string TilePath(const Tile& tile);
 // nullopt where `path` is not spelled exactly as TilePath() does.
 std::optional<Tile> ParseTilePath(std::string_view path);
 
+// The hashes that a tile's bytes hold; a rest that is none is left out.
+std::vector<Hash> HashesOf(std::string_view tile);
+
 // How many hashes level `level` has in a tree of `size` leaves.
 constexpr uint64_t HashesAt(int level, uint64_t size) {
   const int shift = kTileHeight * level;

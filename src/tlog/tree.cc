@@ -30,37 +30,29 @@ Result<Hash> RangeHash(uint64_t begin, uint64_t end, HashSource& source) {
   return NodeHash(left, right);
 }
 
+// H(prefix ‖ a ‖ b)
+Hash HashOf(uint8_t prefix, std::string_view a, std::string_view b) {
+  Hash hash;
+  SHA256_CTX context;
+  SHA256_Init(&context);
+  SHA256_Update(&context, &prefix, 1);
+  SHA256_Update(&context, a.data(), a.size());
+  SHA256_Update(&context, b.data(), b.size());
+  SHA256_Final(hash.data(), &context);
+  return hash;
+}
+
+std::string_view Text(const Hash& hash) { return {reinterpret_cast<const char*>(hash.data()), hash.size()}; }
+
 }  // namespace
 
-Hash LeafHash(std::string_view entry) {
-  Hash hash;
-  const uint8_t prefix = 0;
-  SHA256_CTX context;
-  SHA256_Init(&context);
-  SHA256_Update(&context, &prefix, 1);
-  SHA256_Update(&context, entry.data(), entry.size());
-  SHA256_Final(hash.data(), &context);
-  return hash;
-}
+Hash LeafHash(std::string_view entry) { return HashOf(0, entry, {}); }
 
-Hash NodeHash(const Hash& left, const Hash& right) {
-  Hash hash;
-  const uint8_t prefix = 1;
-  SHA256_CTX context;
-  SHA256_Init(&context);
-  SHA256_Update(&context, &prefix, 1);
-  SHA256_Update(&context, left.data(), left.size());
-  SHA256_Update(&context, right.data(), right.size());
-  SHA256_Final(hash.data(), &context);
-  return hash;
-}
+Hash NodeHash(const Hash& left, const Hash& right) { return HashOf(1, Text(left), Text(right)); }
 
 Hash Sha256(std::string_view bytes) {
   Hash hash;
-  SHA256_CTX context;
-  SHA256_Init(&context);
-  SHA256_Update(&context, bytes.data(), bytes.size());
-  SHA256_Final(hash.data(), &context);
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), hash.data());
   return hash;
 }
 

@@ -116,7 +116,16 @@ inline constexpr auto kDrain = 30s;             // transactions may take this lo
 inline constexpr auto kLockWait = 10s;          // for the register's lock at start
 inline constexpr auto kCheckpointWait = 5s;     // for the register's database to take a checkpoint
 inline constexpr auto kCheckpointLogged = 60s;  // between checkpoints that go to the log
-inline constexpr auto kLockCheck = 2s;          // between looks whether it is still held, and for the answer
+inline constexpr size_t kWitnesses = 15;
+inline constexpr auto kWitnessEvery = 10s;       // between questions to witnesses, where something is new
+inline constexpr auto kWitnessAnswer = 10s;      // for a witness's answer
+inline constexpr auto kWitnessClock = 30s;       // between a cosignature's time and ours
+inline constexpr auto kWitnessGraceLeast = 10s;  // that a policy may give
+inline constexpr auto kWitnessWaiver = std::chrono::seconds(4 * 3'600);
+inline constexpr size_t kReason = 4 * 1024;           // bytes that people give for what they approve
+inline constexpr size_t kControlRequest = 16 * 1024;  // bytes that a command sends a running gate
+inline constexpr auto kControlWait = 10s;             // for a request, and for its answer to be taken
+inline constexpr auto kLockCheck = 2s;                // between looks whether it is still held, and for the answer
 
 // Policy (policy/).
 inline constexpr size_t kPolicyBytes = 4 * 1024 * 1024;

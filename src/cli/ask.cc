@@ -1,13 +1,12 @@
 #include "cli/ask.h"
 
+#include <openssl/crypto.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <iostream>
 #include <set>
-
-#include "identity/accounts.h"
 
 namespace ecluse {
 
@@ -30,19 +29,23 @@ bool ReadLine(const char* prompt, std::string* line) {
   return read;
 }
 
-Status AskTwoPeople(const Policy& policy, const std::vector<std::string>& people) {
+Result<std::vector<Approver>> AskPasswords(const std::vector<std::string>& people) {
   if (std::set<std::string>(people.begin(), people.end()).size() != 2)
     return Fail(sqlstate::kInvalidParameter, "it takes two people", "Name two accounts: --by alice --by bob.");
-  ECLUSE_TRY(AccountMap accounts, LoadAccounts(policy.accounts_file));
+  std::vector<Approver> approvers;
   for (const std::string& name : people) {
     std::string password;
-    bool given = ReadLine(("Password of " + name + ": ").c_str(), &password);
-    auto found = accounts.find(name);
-    if (!given || found == accounts.end() || found->second.locked || !found->second.verifier.Matches(password))
-      return Fail(sqlstate::kWrongPassword, "the name or the password of " + name + " is wrong",
-                  "Nothing was accepted. Both need an account that is not locked (ecluse account list).");
+    (void)ReadLine(("Password of " + name + ": ").c_str(), &password);
+    approvers.push_back({name, Secret(std::string_view(password))});
+    OPENSSL_cleanse(password.data(), password.size());
   }
-  return {};
+  return approvers;
+}
+
+Status AskTwoPeople(const Policy& policy, const std::vector<std::string>& people) {
+  ECLUSE_TRY(auto approvers, AskPasswords(people));
+  ECLUSE_TRY(AccountMap accounts, LoadAccounts(policy.accounts_file));
+  return CheckTwoPeople(accounts, approvers);
 }
 
 }  // namespace ecluse

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "identity/accounts.h"
 #include "policy/policy.h"
 
 namespace ecluse {
@@ -13,6 +14,8 @@ namespace ecluse {
 // the end of input.
 bool ReadLine(const char* prompt, std::string* line);
 
+// Asks for the passwords of two people; they are not looked at here.
+Result<std::vector<Approver>> AskPasswords(const std::vector<std::string>& people);
 // Asks for the passwords of `people`: two different accounts, neither of them locked. Anything else refuses.
 Status AskTwoPeople(const Policy& policy, const std::vector<std::string>& people);
 

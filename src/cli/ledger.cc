@@ -162,6 +162,7 @@ void AddLedger(CommandLine& line) {
   AddAcceptClock(line, ledger);
   AddNewLedger(line, ledger);
   AddWitness(line, ledger);
+  AddWaiveWitnesses(line, ledger);
 }
 
 }  // namespace ecluse

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/time_text.h"
 #include "cli/commands.h"
 #include "ledger/origin.h"
 #include "ledger/prove.h"
@@ -21,12 +22,15 @@ struct TreeCommand {
   std::string config = "ecluse.yaml";
   std::string folder;  // instead of the policy's: a copy
   std::string key, from;
+  std::vector<std::string> witnesses;
+  bool resume = false;
   std::string out, stored;
   uint64_t entry = 0;
 };
 
-// nullopt where the policy is not valid, which has been said.
-std::optional<SegmentFolder> FolderOf(const TreeCommand& options) {
+// nullopt where the policy is not valid, which has been said. Without --ledger the policy's witnesses are added to
+// `witnesses`.
+std::optional<SegmentFolder> FolderOf(const TreeCommand& options, std::vector<VerifierKey>* witnesses = nullptr) {
   SegmentFolder folder;
   folder.files = &RealFiles();
   folder.path = options.folder;
@@ -34,21 +38,37 @@ std::optional<SegmentFolder> FolderOf(const TreeCommand& options) {
   auto policy = PolicyOf(options.config);
   if (!policy) return std::nullopt;
   folder.path = policy->data_dir + "/ledger";
+  if (witnesses != nullptr)
+    for (const PolicyWitness& witness : policy->witnesses) witnesses->push_back(witness.key);
   return folder;
 }
 
+// The key itself, or a file that holds it.
+Result<VerifierKey> KeyOf(const std::string& written) {
+  auto text = ReadWholeFile(RealFiles(), written, limits::kNote);
+  return ParseVerifierKey(text ? *text : written);
+}
+
 int Verify(const TreeCommand& options) {
-  auto folder = FolderOf(options);
-  if (!folder) return 2;
   VerifyOptions verify;
+  auto folder = FolderOf(options, &verify.witnesses);
+  if (!folder) return 2;
   verify.folder = *folder;
   if (!options.key.empty()) {
-    // The key itself, or a file that holds it.
-    auto text = ReadWholeFile(RealFiles(), options.key, limits::kNote);
-    auto key = ParseVerifierKey(text ? *text : options.key);
+    auto key = KeyOf(options.key);
     if (!key) return Complain("ledger", key.error());
     verify.key = std::move(*key);
   }
+  for (const std::string& witness : options.witnesses) {
+    auto key = KeyOf(witness);
+    if (!key) return Complain("ledger", key.error());
+    verify.witnesses.push_back(std::move(*key));
+  }
+  if (options.resume && options.from.empty()) {
+    std::fprintf(stderr, "ecluse ledger: --resume goes on from a checkpoint: give --from\n");
+    return 2;
+  }
+  verify.resume = options.resume;
   if (!options.from.empty()) {
     auto note = ReadWholeFile(RealFiles(), options.from, limits::kNote);
     if (!note) return Complain("ledger", note.error());
@@ -72,8 +92,16 @@ int Verify(const TreeCommand& options) {
   std::printf("%s: %llu entries, %llu of them under the checkpoint with root %s\n",
               Printable(checkpoint.origin).c_str(), static_cast<unsigned long long>(found->entries),
               static_cast<unsigned long long>(checkpoint.size), Base64Encode(checkpoint.root).c_str());
+  if (found->cosigned) {
+    for (const auto& [name, seconds] : found->cosigned->witnesses)
+      std::printf("%llu of them cosigned by %s at %s\n", static_cast<unsigned long long>(found->cosigned->size),
+                  Printable(name).c_str(), TimeText(static_cast<int64_t>(seconds) * 1'000'000).c_str());
+    if (found->cosigned->witnesses.empty())
+      std::printf("no cosignature was looked at: name witnesses by --witness, or by the policy\n");
+  }
   if (found->findings.empty()) {
-    std::printf("whole: every entry under the checkpoint is the one that was signed\n");
+    std::printf(options.resume ? "whole: every entry since the earlier checkpoint is the one that was signed\n"
+                               : "whole: every entry under the checkpoint is the one that was signed\n");
     if (!verify.key) {
       std::printf(
           "the key was the folder's own; give one kept elsewhere with --key, or who replaces both is not found\n");
@@ -120,6 +148,10 @@ void AddTree(CommandLine& line, CLI::App* ledger) {
       "--key", options->key,
       "the ledger's verifier key, or a file that holds it, kept elsewhere; else its own file vkey is believed");
   verify->add_option("--from", options->from, "a file with an earlier checkpoint: this ledger must go on from it");
+  verify->add_flag("--resume", options->resume,
+                   "with --from: what lies under that checkpoint was examined before and is not read again");
+  verify->add_option("--witness", options->witnesses,
+                     "a witness's verifier key, or a file that holds it; may be repeated; the policy's are known");
   verify->footer(
       "Reads everything once and changes nothing; works while the gate is running. Exit status 0: whole; 1: faults "
       "were\n"

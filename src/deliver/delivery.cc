@@ -34,6 +34,12 @@ Status Delivery::Ready() const {
         "Try again in a moment; if it stays, ask whoever runs the gate whether a second one is running.",
         "server.register-lock");
   }
+  if (!services_.witnessed.load(std::memory_order_acquire)) {
+    return ecluse::Fail(sqlstate::kIo, "witnesses have not cosigned the ledger for too long, so nothing is released",
+                        "Ask whoever runs the gate: its log says which witness does not answer, and why; release goes "
+                        "on by itself once enough of them do.",
+                        "ledger.witnesses");
+  }
   return {};
 }
 

@@ -32,6 +32,7 @@ struct DeliveryServices {
   Ledger& ledger;
   // False stops release (the register's lock is lost): 58030.
   const std::atomic<bool>& may_release;
+  const std::atomic<bool>& witnessed;
 };
 
 class Delivery {

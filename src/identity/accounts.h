@@ -8,12 +8,14 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "identity/principal.h"
 #include "pgwire/scram.h"
 #include "pgwire/startup.h"
@@ -45,6 +47,14 @@ Status SaveAccounts(const std::string& path, const AccountMap& accounts);
 // Changes the file under an exclusive lock (a file `<path>.lock`), so that two commands at once lose nothing: loads,
 // calls `change`, saves where it succeeded.
 Status ChangeAccounts(const std::string& path, const std::function<Status(AccountMap&)>& change);
+
+// Two people who answer for what they ask for: two accounts, neither of them locked, each with its password. 28P01 says
+// that somebody is wrong, and who.
+struct Approver {
+  std::string account;
+  Secret password;
+};
+Status CheckTwoPeople(const AccountMap& accounts, std::span<const Approver> people);
 
 // A name that can be an account: 1 to 63 characters of letters, digits and `._@-`.
 bool ValidAccountName(const std::string& name);

@@ -109,6 +109,18 @@ std::unexpected<Error> FileError(const std::string& path, const std::string& wha
 
 }  // namespace
 
+Status CheckTwoPeople(const AccountMap& accounts, std::span<const Approver> people) {
+  if (people.size() != 2 || people[0].account == people[1].account)
+    return Fail(sqlstate::kInvalidParameter, "it takes two people", "Name two accounts: --by alice --by bob.");
+  for (const Approver& person : people) {
+    const auto found = accounts.find(person.account);
+    if (found == accounts.end() || found->second.locked || !found->second.verifier.Matches(person.password.text()))
+      return Fail(sqlstate::kWrongPassword, "the name or the password of " + person.account + " is wrong",
+                  "Nothing was accepted. Both need an account that is not locked (ecluse account list).");
+  }
+  return {};
+}
+
 bool ValidAccountName(const std::string& name) {
   if (name.empty() || name.size() > limits::kIdentifier) return false;
   for (char c : name) {

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/time_text.h"
 #include "ledger/origin.h"
 #include "ledger/record.h"
 #include "ledger/tile_folder.h"
@@ -52,6 +53,7 @@ class Verifier {
       JudgeTree();
       CompareOlderPartials();
       CompareEarlier();
+      CompareCosigned();
     }
     if (origin_) out_.entries = ExamineSegments(options_, folder_, out_.checkpoint.size, key_, &out_.findings);
     if (out_.checkpoint.size == 0 && out_.findings.empty() && (out_.entries > 0 || !options_.from.empty())) {
@@ -89,7 +91,15 @@ class Verifier {
     }
   }
 
+  // First what was cosigned: beside a running gate both go on.
   void ReadLastCheckpoint() {
+    const std::string path = folder_.path + "/cosigned";
+    const auto present = folder_.files->Find(path);
+    if (present && *present) {
+      auto cosigned = ReadWholeFile(*folder_.files, path, limits::kNote);
+      if (!cosigned) Found(std::nullopt, cosigned.error());
+      if (cosigned) cosigned_ = std::move(*cosigned);
+    }
     if (!key_) return;
     auto found = folder_.files->Find(folder_.path + "/checkpoint");
     if (!found || !*found) return;  // judged with the segments
@@ -104,7 +114,11 @@ class Verifier {
   void ExamineBundles() {
     const uint64_t size = out_.checkpoint.size;
     bundles_.resize((size + kTileWidth - 1) / kTileWidth);
-    std::atomic<uint64_t> next = 0, done = 0;
+    if (options_.resume && key_) {
+      const auto earlier = OpenCheckpoint(options_.from, *key_);
+      if (earlier && earlier->size <= size) before_ = earlier->size / kTileWidth;
+    }
+    std::atomic<uint64_t> next = before_, done = before_;
     const auto work = [&] {
       while (true) {
         const uint64_t from = next.fetch_add(kChunk);
@@ -214,7 +228,7 @@ class Verifier {
   void JudgeBundles(const std::vector<std::map<uint64_t, Level>>& levels, bool edge) {
     const uint64_t size = out_.checkpoint.size;
     int64_t time = 0;
-    for (uint64_t number = 0; number < bundles_.size(); ++number) {
+    for (uint64_t number = before_; number < bundles_.size(); ++number) {
       const Examined& one = bundles_[number];
       const uint64_t first = number * kTileWidth;
       const bool full = first + kTileWidth <= size;
@@ -313,6 +327,50 @@ class Verifier {
     }
   }
 
+  // Against what witnesses have seen: it cannot have been another ledger, nor have come later than they say.
+  void CompareCosigned() {
+    if (cosigned_.empty() || !key_) return;
+    const auto checkpoint = OpenCheckpoint(cosigned_, *key_);
+    if (!checkpoint) return Found(std::nullopt, "the file cosigned: " + checkpoint.error().message);
+    const auto note = ParseNote(cosigned_);
+    const uint64_t size = out_.checkpoint.size;
+    if (checkpoint->size > size)
+      return Found(size,
+                   fmt::format("witnesses have seen {} entries, and the checkpoint covers {}", checkpoint->size, size));
+    TileSource source(size, [&](const Tile& tile) { return tiles_.Read(tile); });
+    const auto root = RootAt(checkpoint->size, source);
+    if (!root || *root != checkpoint->root)
+      return Found(std::nullopt,
+                   fmt::format("the first {} entries are not those that the file cosigned is of", checkpoint->size));
+    Cosigned& cosigned = out_.cosigned.emplace();
+    cosigned.size = checkpoint->size;
+    const int64_t last = LastTimeUnder(checkpoint->size);
+    for (const VerifierKey& witness : options_.witnesses) {
+      for (const NoteSignature& signature : note->signatures) {
+        if (!signature.By(witness)) continue;
+        const auto seconds = VerifyCosignature(note->text, signature, witness);
+        if (!seconds) {
+          Found(std::nullopt, "the cosignature of " + witness.name + " is not its own");
+        } else if (*seconds < uint64_t{1} << 40 &&
+                   last > static_cast<int64_t>(*seconds + 1 + limits::kWitnessClock.count()) * 1'000'000) {
+          Found(checkpoint->size - 1, fmt::format("the entry says {}, and {} had cosigned it at {}", TimeText(last),
+                                                  witness.name, TimeText(static_cast<int64_t>(*seconds) * 1'000'000)));
+        } else {
+          cosigned.witnesses.emplace_back(witness.name, *seconds);
+        }
+      }
+    }
+  }
+
+  // The time of the last of so many entries; times do not go back, which has been looked at.
+  int64_t LastTimeUnder(uint64_t size) const {
+    if (size == 0) return 0;
+    const uint64_t number = (size - 1) / kTileWidth, width = size - number * kTileWidth;
+    const auto bytes = tiles_.Read({kEntriesLevel, number, width});
+    const auto entries = bytes ? ReadBundle(*bytes, width) : std::nullopt;
+    return entries ? EntryTime(entries->back()) : 0;
+  }
+
   // Partial tiles of earlier checkpoints, which the world may still ask for, are the starts of what is there now.
   void CompareOlderPartials() {
     for (Tile tile : PartialTiles(out_.checkpoint.size)) {
@@ -357,6 +415,8 @@ class Verifier {
   const TileFolder tiles_;
   std::optional<std::string> origin_;
   std::optional<VerifierKey> key_;
+  std::string cosigned_;  // the file's content
+  uint64_t before_ = 0;   // bundles that were examined earlier
   std::vector<Examined> bundles_;
   Verification out_;
 };

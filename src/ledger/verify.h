@@ -19,6 +19,8 @@ struct VerifyOptions {
   SegmentFolder folder;                     // `files` and `path`; the rest is read
   std::optional<VerifierKey> key;           // the ledger's, kept elsewhere; else its own file `vkey` is believed
   std::string from;                         // the note of an earlier checkpoint, or empty
+  bool resume = false;                      // entries under `from` are not read again: only what has come since
+  std::vector<VerifierKey> witnesses;       // whose cosignatures are looked at
   unsigned threads = 0;                     // 0: one for each processor
   std::chrono::milliseconds patience{500};  // with a tail that a gate may be writing just now
   std::function<void(uint64_t done, uint64_t all)> progress;  // entries; now and then, on the calling thread
@@ -30,8 +32,15 @@ struct Finding {
   std::string what;
 };
 
+// What witnesses cosigned, as the file `cosigned` has it.
+struct Cosigned {
+  uint64_t size = 0;                                        // entries
+  std::vector<std::pair<std::string, uint64_t>> witnesses;  // who, of those asked about, and when (seconds since 1970)
+};
+
 struct Verification {
-  Checkpoint checkpoint;          // size 0 where there is none, or none that can be believed
+  Checkpoint checkpoint;  // size 0 where there is none, or none that can be believed
+  std::optional<Cosigned> cosigned;
   uint64_t entries = 0;           // under the checkpoint, and behind it in segments
   std::vector<Finding> findings;  // by entry; none: the ledger is whole
 };

@@ -46,7 +46,7 @@ class VerifyTest : public testing::Test {
     for (auto& thread : threads) thread.join();
   }
 
-  Verification Verify(const std::string& from = {}) {
+  VerifyOptions Asked(const std::string& from = {}) {
     VerifyOptions options;
     options.folder.files = &files_;
     options.folder.path = folder_.data() + "/ledger";
@@ -54,7 +54,10 @@ class VerifyTest : public testing::Test {
     options.patience = std::chrono::milliseconds(0);
     options.key = key_;
     options.from = from;
-    auto done = VerifyLedger(options);
+    return options;
+  }
+  Verification Verify(const std::string& from = {}) {
+    auto done = VerifyLedger(Asked(from));
     EXPECT_TRUE(done) << done.error().message;
     return done ? std::move(*done) : Verification{};
   }
@@ -197,6 +200,73 @@ TEST_F(VerifyTest, AForkIsFoundByAnEarlierCheckpoint) {
   EXPECT_FALSE(Verify(early).findings.empty());
   EXPECT_FALSE(Verify(late).findings.empty());
   EXPECT_FALSE(Verify("nonsense").findings.empty());
+}
+
+// What was examined up to an earlier checkpoint is not read again; what has come since is.
+TEST_F(VerifyTest, GoesOnFromAnEarlierCheckpoint) {
+  Fill(700);
+  const std::string from = files_.Content(Path("checkpoint"));
+  const uint64_t before = Verify().checkpoint.size;
+  Fill(700);
+  VerifyOptions options = Asked(from);
+  options.resume = true;
+  EXPECT_TRUE(VerifyLedger(options)->findings.empty());
+  const auto alter = [&](const std::string& name) {
+    std::string bytes = files_.Content(Path(name));
+    bytes[bytes.size() / 2] ^= 1;
+    files_.Overwrite(Path(name), bytes);
+  };
+  alter("tile/entries/000");
+  EXPECT_TRUE(VerifyLedger(options)->findings.empty()) << "it was not read again";
+  alter("tile/entries/004");
+  auto found = VerifyLedger(options)->findings;
+  ASSERT_FALSE(found.empty());
+  for (const Finding& one : found) EXPECT_GE(one.entry, before) << one.what;
+  EXPECT_LT(Verify(from).findings[0].entry, before);
+}
+
+// The file that the gate keeps of what witnesses cosigned.
+TEST_F(VerifyTest, WhatWitnessesCosignedBinds) {
+  Fill(300);
+  const SigningKey witness("w.example/one", SignatureType::cosignature, Secret(std::string(32, 'w')));
+  VerifyOptions options = Asked();
+  options.witnesses = {witness.verifier()};
+  const std::string bare = files_.Content(Path("checkpoint"));
+  const uint64_t size = Verify().checkpoint.size;
+  const auto now = static_cast<uint64_t>(folder_.clock().WallMicros() / 1'000'000);
+  const auto cosigned = [&](uint64_t seconds) {
+    Note note = *ParseNote(bare);
+    note.signatures.push_back(Cosign(note.text, witness, seconds));
+    return note.Text();
+  };
+  const auto verified = [&](const std::string& text) {
+    files_.Overwrite(Path("cosigned"), text);
+    return *VerifyLedger(options);
+  };
+  const Verification whole = verified(cosigned(now));
+  EXPECT_TRUE(whole.findings.empty());
+  ASSERT_TRUE(whole.cosigned);
+  EXPECT_EQ(whole.cosigned->size, size);
+  EXPECT_EQ(whole.cosigned->witnesses, (std::vector<std::pair<std::string, uint64_t>>{{"w.example/one", now}}));
+  EXPECT_TRUE(verified(bare).cosigned->witnesses.empty());
+  const auto late = verified(cosigned(now - 600)).findings;  // the entries say a later time than the witness did
+  ASSERT_EQ(late.size(), 1u);
+  EXPECT_EQ(late[0].entry, size - 1);
+  const std::string good = cosigned(now);
+  for (size_t at = 0; at < good.size(); ++at) {
+    // Name and key id: it is of somebody else then.
+    if (at >= good.rfind("— ") && at < good.rfind(' ') + 7) continue;
+    std::string altered = good;
+    altered[at] ^= 1;
+    EXPECT_FALSE(verified(altered).findings.empty()) << at << ": " << altered.substr(at - 5, 10);
+  }
+  Fill(100);
+  EXPECT_TRUE(verified(good).findings.empty()) << "the ledger has gone on";
+  const std::string later = files_.Content(Path("checkpoint"));
+  files_.Overwrite(Path("checkpoint"), bare);
+  const auto behind = verified(later).findings;
+  ASSERT_FALSE(behind.empty());
+  EXPECT_EQ(behind[0].entry, size);
 }
 
 TEST_F(VerifyTest, ALedgerPutBackIsFoundByALaterCheckpoint) {

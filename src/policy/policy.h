@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "tlog/note.h"
 
 namespace ecluse {
 
@@ -132,6 +133,16 @@ struct DatabaseTarget {
   std::string ca;
 };
 
+// Somebody elsewhere who cosigns the ledger's checkpoints (C2SP tlog-witness).
+struct PolicyWitness {
+  VerifierKey key;  // of type cosignature; its name is the witness's
+  std::string url;  // as written, for messages
+  bool tls = false;
+  std::string host;
+  uint16_t port = 0;
+  std::string target;  // of the request: the path with "/add-checkpoint" behind it
+};
+
 struct Policy {
   std::string register_name;
   std::string digest;  // lower-case hex SHA-256 of the file's canonical content (comments and layout do not count)
@@ -155,6 +166,9 @@ struct Policy {
   std::string root_key_file;  // absolute
   std::chrono::seconds ledger_retention{94'608'000};
   std::chrono::seconds checkpoint_every{1};
+  std::vector<PolicyWitness> witnesses;
+  size_t required_witnesses = 0;  // whose cosignatures a release must not wait for longer than
+  std::chrono::seconds witness_grace{3'600};
 
   // The PostgreSQL login and schema of a role: "ecluse_<register>_<role>".
   std::string LoginOf(const std::string& role) const;

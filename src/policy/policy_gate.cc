@@ -162,31 +162,6 @@ void ReadIdentity(PolicyReader& reader, const YamlNode* node) {
   if (const YamlNode* value = fields.Get("tokens")) reader.NotInThisVersion(*value, "tokens (identity.tokens)");
 }
 
-void ReadLedger(PolicyReader& reader, const YamlNode* node) {
-  if (node == nullptr) return;
-  PolicyFields fields(reader, *node, "ledger",
-                      {"checkpoint_every", "witnesses", "required_witnesses", "witness_grace", "retention"});
-  if (const YamlNode* value = fields.Get("retention")) {
-    using namespace std::chrono_literals;
-    if (auto time = reader.Duration(*value, "ledger.retention", 24h, limits::kDurationMax)) {
-      reader.policy.ledger_retention = *time;
-      reader.Warn(value->mark,
-                  "ledger.retention is noted, but this version removes nothing from the ledger; plan the "
-                  "disk for all of it");
-    }
-  }
-  if (const YamlNode* value = fields.Get("checkpoint_every")) {
-    using namespace std::chrono_literals;
-    if (auto time = reader.Duration(*value, "ledger.checkpoint_every", 1s, limits::kCheckpointEveryMax)) {
-      reader.policy.checkpoint_every = *time;
-    }
-  }
-  for (std::string_view key : {"witnesses", "required_witnesses", "witness_grace"}) {
-    const YamlNode* value = fields.Get(key);
-    if (value != nullptr) reader.NotInThisVersion(*value, "witnesses (ledger." + std::string(key) + ")");
-  }
-}
-
 void ReadVault(PolicyReader& reader, const YamlNode* node) {
   reader.policy.root_key_file = reader.Path("root.key");
   Mark mark{1, 1};

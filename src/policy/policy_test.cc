@@ -68,11 +68,15 @@ std::vector<std::string> ProblemsOf(std::string_view text) {
 }
 
 // Exactly one problem, at `where`, whose text holds `part`.
-void ExpectProblem(std::string_view text, const std::string& where, const std::string& part) {
+void ExpectProblem(std::string_view text, const std::string& part) {
   auto problems = ProblemsOf(text);
   ASSERT_EQ(problems.size(), 1u) << (problems.empty() ? "accepted" : problems[0] + "\n" + problems.back());
-  EXPECT_TRUE(problems[0].starts_with("p.yaml:" + where + ": ")) << problems[0];
   EXPECT_NE(problems[0].find(part), std::string::npos) << problems[0];
+}
+
+void ExpectProblem(std::string_view text, const std::string& where, const std::string& part) {
+  ExpectProblem(text, part);
+  EXPECT_TRUE(ProblemsOf(text)[0].starts_with("p.yaml:" + where + ": ")) << ProblemsOf(text)[0];
 }
 
 std::shared_ptr<const Policy> Good(std::string_view text) {
@@ -163,9 +167,60 @@ TEST(Policy, RefusesWhatThisVersionCannotDo) {
   ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    compartment: contact\n"), "13:18", part);
   ExpectProblem(With("  data_dir: data\n", "  data_dir: data\n  http: {listen: 127.0.0.1:1}\n"), "5:9", part);
   ExpectProblem(With("open_tables", "identity: {tokens: {}}\nopen_tables"), "27:20", part);
-  ExpectProblem(With("open_tables", "ledger: {witnesses: []}\nopen_tables"), "27:21", part);
-  ExpectProblem(With("open_tables", "ledger: {required_witnesses: 2}\nopen_tables"), "27:30", part);
   ExpectProblem(With("open_tables", "vault: {root: {pkcs11: {module: x}}}\nopen_tables"), "27:24", part);
+}
+
+// A key of type cosignature/v1, made by another program.
+constexpr std::string_view kWitness = "w.example/one+80100d80+BK+agC+3ZT0/jBru2WGs6mkuRwkJk8MSmc4XCicwUOBo";
+
+std::string WithLedger(const std::string& ledger) { return With("open_tables", "ledger: " + ledger + "\nopen_tables"); }
+std::string WitnessAt(const std::string& url, const std::string& name = "w.example/one") {
+  return "{name: " + name + ", key: " + std::string(kWitness) + ", url: '" + url + "'}";
+}
+
+TEST(Policy, ReadsWitnesses) {
+  struct Case {
+    const char* url;
+    bool tls;
+    const char* host;
+    uint16_t port;
+    const char* target;
+  };
+  for (const Case& expected : {Case{"http://w.example", false, "w.example", 80, "/add-checkpoint"},
+                               Case{"https://w.example/", true, "w.example", 443, "/add-checkpoint"},
+                               Case{"https://w.example:8443/a/b", true, "w.example", 8443, "/a/b/add-checkpoint"},
+                               Case{"http://[::1]:7380//", false, "::1", 7380, "/add-checkpoint"}}) {
+    std::vector<PolicyProblem> warnings;
+    auto policy =
+        ParsePolicy(WithLedger("{witnesses: [" + WitnessAt(expected.url) + "], witness_grace: 10s}"), "p", &warnings);
+    ASSERT_TRUE(policy) << expected.url << ": " << policy.error()[0].message;
+    ASSERT_EQ((*policy)->witnesses.size(), 1u);
+    const PolicyWitness& one = (*policy)->witnesses[0];
+    EXPECT_EQ(one.tls, expected.tls) << expected.url;
+    EXPECT_EQ(one.host, expected.host) << expected.url;
+    EXPECT_EQ(one.port, expected.port) << expected.url;
+    EXPECT_EQ(one.target, expected.target) << expected.url;
+    EXPECT_EQ((*policy)->required_witnesses, 0u);
+  }
+}
+
+TEST(Policy, RefusesWitnessesThatCannotBeAsked) {
+  for (const char* url : {"w.example", "ftp://w.example", "http://", "http://me@w.example", "http://w.example/?a=b",
+                          "http://w.example:0", "http://w.example:70000", "http://w.example/#x", "http://w example"})
+    ExpectProblem(WithLedger("{witnesses: [" + WitnessAt(url) + "]}"), "a witness's url is");
+  const std::string good = WitnessAt("http://w.example");
+  ExpectProblem(WithLedger("{witnesses: [" + WitnessAt("http://w.example", "w.example/two") + "]}"),
+                "its key is of w.example/one");
+  ExpectProblem(WithLedger("{witnesses: [" + good + ", " + good + "]}"), "is named twice");
+  ExpectProblem(WithLedger("{witnesses: [" + good + "], required_witnesses: 1}"), "fewer than there are");
+  ExpectProblem(WithLedger("{required_witnesses: 1}"), "fewer than there are");
+  ExpectProblem(WithLedger("{witness_grace: 1s}"), "ledger.witness_grace");
+  ExpectProblem(WithLedger("{witnesses: 3}"), "is a list");
+  ExpectProblem(WithLedger("{witnesses: [{name: a, url: b}]}"), "key");
+  // A ledger's key is none of a witness.
+  ExpectProblem(WithLedger("{witnesses: [{name: a, key: 'PeterNeumann+c74f20a3+"
+                           "ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW', url: 'http://w'}]}"),
+                "no verifier key of a witness");
 }
 
 TEST(Policy, RetentionIsSaidToBeUndone) {

@@ -12,14 +12,18 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/time_text.h"
+#include "identity/accounts.h"
 #include "ledger/origin.h"
 #include "policy/applied.h"
 #include "server/account_log.h"
 #include "server/cancel.h"
+#include "server/control_socket.h"
 #include "server/in_force.h"
 #include "server/refusals.h"
 #include "server/register_checkpoint.h"
 #include "server/register_lock.h"
+#include "server/witnesses.h"
 #include "server/worker.h"
 
 namespace ecluse {
@@ -62,6 +66,8 @@ struct Gate::Impl {
   void Reload();
   Status TakePolicy();
   void RecordAccounts();
+  Result<std::string> Command(const boost::json::object& request);
+  Result<std::string> WaiveWitnesses(const boost::json::object& request);
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
   Result<bool> Tell(const std::string& note, const Checkpoint& checkpoint, const LedgerOptions::Ours& ours);
@@ -84,11 +90,13 @@ struct Gate::Impl {
   std::shared_ptr<const UpstreamTarget> target;
   std::shared_ptr<UpstreamQuota> quota = std::make_shared<UpstreamQuota>();
   std::unique_ptr<RegisterLock> lock;
+  std::unique_ptr<Witnesses> witnesses;
   std::vector<std::unique_ptr<Worker>> workers;
   asio::io_context control{1};  // the thread that runs Gate::Run(): it may block for a reload
   asio::ip::tcp::acceptor acceptor{control};
   asio::signal_set signals{control};
   asio::steady_timer timer{control};
+  std::unique_ptr<ControlSocket> commands;
   std::chrono::steady_clock::time_point checkpoint_logged;  // when one went to the log; of the ledger's thread
   bool started = false;                                     // it is written down
   bool stopping = false;
@@ -165,12 +173,17 @@ Status Gate::Impl::Open() {
   lock = std::make_unique<RegisterLock>(target, snapshot->gate_login, GateLockKey(*policy), services->may_release);
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
   copy->Begin();
+  witnesses = std::make_unique<Witnesses>(*ledger, policy->data_dir, services->witnessed);
+  ECLUSE_OK(witnesses->Begin(policy));
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
   // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
   for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
   HandleSignals();
   ECLUSE_OK(OpenDoor());  // who knocks already waits for Run()
   ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
+  commands = std::make_unique<ControlSocket>(control, policy->data_dir,
+                                             [this](const boost::json::object& request) { return Command(request); });
+  ECLUSE_OK(commands->Open());
   started = true;
   accounts_recorded = accounts->generation();
   return account_log->Record(*accounts->snapshot(), policy->digest);
@@ -280,8 +293,55 @@ Status Gate::Impl::TakePolicy() {
   services->Install(snapshot);
   asio::post(workers[0]->context(), [this, login = snapshot->gate_login] { lock->SetLogin(std::move(login)); });
   copy->SetLogin(CredentialsOf(*snapshot->gate_login));
+  witnesses->SetPolicy(next);
   planner->Forget(snapshot->generation);
   return {};
+}
+
+namespace {
+
+const boost::json::string* TextOf(const boost::json::object& request, std::string_view name) {
+  const boost::json::value* value = request.if_contains({name.data(), name.size()});
+  return value == nullptr ? nullptr : value->if_string();
+}
+
+}  // namespace
+
+Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
+  const boost::json::string* command = TextOf(request, "command");
+  if (command != nullptr && *command == "waive-witnesses") return WaiveWitnesses(request);
+  return Fail(sqlstate::kInvalidParameter, "this gate does not know that command",
+              "the program and the gate that runs are of different versions: restart the gate", "control.command");
+}
+
+Result<std::string> Gate::Impl::WaiveWitnesses(const boost::json::object& request) {
+  std::vector<Approver> people;
+  const boost::json::value* by = request.if_contains("by");
+  if (by != nullptr && by->is_object()) {
+    for (const auto& [account, password] : by->get_object()) {
+      if (!password.is_string()) continue;
+      const boost::json::string& text = password.get_string();
+      people.push_back({std::string(account), Secret(std::string_view(text.data(), text.size()))});
+    }
+  }
+  accounts->ReloadIfChanged();
+  ECLUSE_OK(CheckTwoPeople(*accounts->snapshot(), people));
+  const boost::json::string* reason = TextOf(request, "reason");
+  const boost::json::value* seconds = request.if_contains("seconds");
+  if (reason == nullptr || reason->empty() || reason->size() > limits::kReason || seconds == nullptr ||
+      !seconds->is_int64() || seconds->get_int64() < 1 || seconds->get_int64() > limits::kWitnessWaiver.count())
+    return Fail(sqlstate::kInvalidParameter, "witnesses are waived with a reason, and for 4 hours at the most",
+                "give --reason and --for, for instance --for 2h", "control.waive");
+  if (policy->required_witnesses == 0)
+    return Fail(sqlstate::kInvalidParameter, "this policy requires no witnesses, so there is nothing to waive", "",
+                "control.waive");
+  const std::chrono::seconds time(seconds->get_int64());
+  const std::string until = TimeText(ledger->NowMicros() + std::chrono::microseconds(time).count());
+  ECLUSE_OK(Event(EntryKind::approval, *policy,
+                  fmt::format("witnesses waived until {}; by {} and {}: {}", until, people[0].account,
+                              people[1].account, std::string_view(reason->data(), reason->size()))));
+  witnesses->Waive(time);
+  return "release goes on without witnesses until " + until + ", or until the gate is restarted";
 }
 
 // Stop input, let work end, write what is left, and only then take things apart.
@@ -289,6 +349,8 @@ void Gate::Impl::Shutdown() {
   if (std::exchange(closed, true)) return;
   boost::system::error_code ignored;
   acceptor.close(ignored);
+  commands.reset();
+  witnesses.reset();
   if (workers.empty()) return;
   Error reason{
       std::string(sqlstate::kShutdown), "the gate is stopping", "Connect again in a moment.", "server.stop", {}, 0};

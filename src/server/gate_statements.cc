@@ -313,7 +313,8 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
   if (cursor.inner->guarded) {
     Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, cursor.inner, cursor.lookups);
     if (!admitted) co_return std::unexpected(std::move(admitted).error());
-    DeliveryServices services{services_.keys, services_.admission, services_.ledger, services_.may_release};
+    DeliveryServices services{services_.keys, services_.admission, services_.ledger, services_.may_release,
+                              services_.witnessed};
     fetch->delivery = std::make_unique<Delivery>(services, std::move(*admitted), cursor.asked, cursor.literals,
                                                  plan.swallow ? Delivery::kSwallowAll : 0);
     fetch->delivery->Resume(cursor.seen);

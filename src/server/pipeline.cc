@@ -69,7 +69,8 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
   ECLUSE_TRY(int64_t skip, ReadSkip(plan, values));
   if (plan.swallow || plan.kind == Plan::Kind::copy_in) skip = Delivery::kSwallowAll;
   ECLUSE_TRY(Admitted admitted, Admit(services_.admission, services_.clock, caller_, portal->plan, lookups));
-  DeliveryServices services{services_.keys, services_.admission, services_.ledger, services_.may_release};
+  DeliveryServices services{services_.keys, services_.admission, services_.ledger, services_.may_release,
+                            services_.witnessed};
   portal->delivery = std::make_unique<Delivery>(services, std::move(admitted), std::move(portal->asked),
                                                 std::move(portal->literals), skip);
   return portal->delivery->Begin();

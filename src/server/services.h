@@ -44,6 +44,7 @@ struct Services {
   Cancels& cancels;
   RefusalLog& refusals;
   std::atomic<bool> may_release{false};  // this gate holds the register's lock
+  std::atomic<bool> witnessed{true};     // witnesses have cosigned in time, as far as the policy requires it
 
   std::shared_ptr<const Snapshot> snapshot() const {
     std::lock_guard lock(mutex);

@@ -34,6 +34,7 @@ Status Witness::Recall(const std::string& text) {
     return Fail(sqlstate::kIo, "what is remembered of " + checkpoint.origin + " was signed by none of the log's keys",
                 "give the key that signed it too (--log), or find out who altered it", "witness.state");
   log->second.last = std::move(checkpoint);
+  log->second.note = text;
   return {};
 }
 
@@ -55,10 +56,11 @@ WitnessAnswer Witness::Add(std::string_view body, uint64_t seconds) {
   if (request->old_size != log.last.size) return Conflict(log.last);
   if (checkpoint->size == log.last.size && checkpoint->root != log.last.root) return Conflict(log.last);
   if (!VerifyConsistency(log.last.size, log.last.root, checkpoint->size, checkpoint->root, request->proof))
-    return Refuse(422, "the proof does not lead from the old checkpoint to the new one");
+    return {422, log.note.empty() ? "the proof does not lead from the empty tree to this one\n" : log.note};
   if (Status kept = remember_(checkpoint->origin, request->note); !kept)
     return Refuse(500, "the checkpoint cannot be remembered, so it is not cosigned");
   log.last = std::move(*checkpoint);
+  log.note = request->note;
   return {200, Cosign(note->text, key_, seconds).Line()};
 }
 

@@ -18,7 +18,9 @@ namespace ecluse {
 
 struct WitnessAnswer {
   unsigned status = 200;  // of HTTP
-  std::string body;       // 200: lines of cosignatures; 409: the size that the witness knows; else what is wrong
+  // 200: lines of cosignatures; 409: the size that the witness knows; 422: the note that it holds, which shows that the
+  // log's key has signed two trees; else what is wrong.
+  std::string body;
   std::string_view type = "text/plain; charset=utf-8";
 };
 
@@ -44,6 +46,7 @@ class Witness {
   struct Log {
     std::vector<VerifierKey> keys;
     Checkpoint last;
+    std::string note;  // that holds it
   };
   static bool Signed(const Note& note, const Log& log);
 

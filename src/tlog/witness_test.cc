@@ -76,7 +76,9 @@ TEST_F(WitnessTest, RefusesForksForgeriesAndStrangers) {
   Leaves fork(40);
   fork.leaves[7] = LeafHash("another");
   const auto proof = *ConsistencyProof(20, 30, fork);
-  EXPECT_EQ(witness.Add(AddCheckpoint{20, proof, Note(30, fork, log_)}.Text(), kNow).status, 422u);
+  const WitnessAnswer forked = witness.Add(AddCheckpoint{20, proof, Note(30, fork, log_)}.Text(), kNow);
+  EXPECT_EQ(forked.status, 422u);
+  EXPECT_EQ(forked.body, Note(20, tree_, log_)) << "what shows that the log's key has signed two trees";
   const WitnessAnswer same = witness.Add(AddCheckpoint{20, {}, Note(20, fork, log_)}.Text(), kNow);
   EXPECT_EQ(same.status, 409u);
   EXPECT_EQ(same.body, "20\n");

@@ -46,8 +46,8 @@ def password_of(account):
 
 
 def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, limits=LIMITS, roles="", statistic_rows=1000, tls="",
-                only=None):
-    """The policy of harness/policy.yaml with its marks filled; of its roles only those named, where any are."""
+                only=None, ledger=""):
+    """The policy of harness/policy.yaml with its marks filled; of its roles only those named, where any are; `ledger` is a section."""
     with open(os.path.join(HERE, "policy.yaml")) as f:
         text = f.read()
     for mark, value in {"@ROLES@": roles, "@LIMITS@": limits, "@MASKED@": MASKED, "@CLEAR@": CLEAR, "@ENDLESS@": endless,
@@ -60,7 +60,7 @@ def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, li
         kept = [part for part in sections if not (name := re.match(r"  (\w+):\n", part)) or name[1] in only]
         text = before + "\nroles:\n" + "".join(kept)
     assert "@" not in text.replace("@2", ""), "a mark of the policy template was left open"
-    return text
+    return text + (f"ledger: {ledger}\n" if ledger else "")
 
 
 def writing_role(name, subjects, failures=1000, permit="permit: clear, valid_until: clear", more=""):

@@ -1,0 +1,154 @@
+#include "server/control_socket.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+namespace ecluse {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using asio::awaitable;
+using Local = asio::local::stream_protocol;
+
+namespace {
+
+constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
+
+// A path that fits into a socket's address however long the folder's is (unix(7): 108 bytes), for as long as this
+// object lives.
+class ShortPath {
+ public:
+  explicit ShortPath(const std::string& data_dir) : folder_(open(data_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+  ~ShortPath() {
+    if (folder_ >= 0) close(folder_);
+  }
+  ShortPath(const ShortPath&) = delete;
+  ShortPath& operator=(const ShortPath&) = delete;
+  Local::endpoint Endpoint() const { return Local::endpoint(fmt::format("/proc/self/fd/{}/control.sock", folder_)); }
+
+ private:
+  const int folder_;
+};
+
+bool MayAsk(Local::socket& socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == 0 || peer.uid == geteuid());
+}
+
+json::object Shown(const Error& error) {
+  return {{"message", error.message}, {"hint", error.hint}, {"detail", error.operator_detail}};
+}
+
+}  // namespace
+
+ControlSocket::ControlSocket(asio::io_context& context, std::string data_dir, Handler handler)
+    : context_(context), data_dir_(std::move(data_dir)), handler_(std::move(handler)), acceptor_(context) {}
+
+ControlSocket::~ControlSocket() { Close(); }
+
+Status ControlSocket::Open() {
+  const std::string path = data_dir_ + "/control.sock";
+  const ShortPath at(data_dir_);
+  boost::system::error_code error;
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return std::unexpected(IoError("remove", path, errno));
+  acceptor_.open(Local(), error);
+  if (!error) acceptor_.bind(at.Endpoint(), error);
+  if (!error && chmod(path.c_str(), 0600) != 0) error.assign(errno, boost::system::system_category());
+  if (!error) acceptor_.listen(16, error);
+  if (error) return std::unexpected(IoError("make the socket for commands", path, error.value()));
+  asio::co_spawn(context_, Accept(), asio::detached);
+  return {};
+}
+
+void ControlSocket::Close() {
+  if (!acceptor_.is_open()) return;
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
+  (void)unlink((data_dir_ + "/control.sock").c_str());
+}
+
+awaitable<void> ControlSocket::Accept() {
+  while (true) {
+    auto [error, socket] = co_await acceptor_.async_accept(kNoThrow);
+    if (!acceptor_.is_open()) co_return;
+    if (!error && MayAsk(socket)) co_await Serve(std::move(socket));
+    if (error) {
+      asio::steady_timer pause(context_, std::chrono::milliseconds(100));
+      co_await pause.async_wait(kNoThrow);
+    }
+  }
+}
+
+awaitable<void> ControlSocket::Serve(Local::socket socket) {
+  using asio::experimental::awaitable_operators::operator||;
+  std::string request;
+  request.reserve(limits::kControlRequest);  // what it holds is in one place, to be wiped
+  asio::steady_timer late(context_, limits::kControlWait);
+  auto read = co_await (asio::async_read_until(socket, asio::dynamic_buffer(request, limits::kControlRequest), '\n',
+                                               kNoThrow) ||
+                        late.async_wait(kNoThrow));
+  if (read.index() != 0 || std::get<0>(std::get<0>(read))) {
+    OPENSSL_cleanse(request.data(), request.size());
+    co_return;
+  }
+  const std::string answer = Answer(std::move(request));
+  late.expires_after(limits::kControlWait);
+  (void)co_await (asio::async_write(socket, asio::buffer(answer), kNoThrow) || late.async_wait(kNoThrow));
+}
+
+std::string ControlSocket::Answer(std::string request) const {
+  std::vector<unsigned char> memory(4 * limits::kControlRequest);
+  json::object answer;
+  {
+    json::monotonic_resource resource(memory.data(), memory.size());
+    boost::system::error_code error;
+    const json::value value = json::parse(request, error, &resource);
+    const auto done = error || !value.is_object()
+                          ? Fail(sqlstate::kInvalidParameter, "that is no request", "send one JSON object and a newline")
+                          : handler_(value.get_object());
+    answer = done ? json::object{{"done", *done}} : Shown(done.error());
+  }
+  OPENSSL_cleanse(memory.data(), memory.size());
+  OPENSSL_cleanse(request.data(), request.size());
+  return json::serialize(answer) + "\n";
+}
+
+Result<std::string> AskGate(const std::string& data_dir, const json::object& request) {
+  const ShortPath at(data_dir);
+  asio::io_context context(1);
+  Local::socket socket(context);
+  boost::system::error_code error;
+  socket.connect(at.Endpoint(), error);
+  if (error)
+    return Fail(sqlstate::kIo, "no gate serves over " + data_dir,
+                "start it, or run this as the gate's user (or root) on its machine", "control.reach", error.message());
+  std::string text = json::serialize(request) + "\n", answer;
+  asio::write(socket, asio::buffer(text), error);
+  OPENSSL_cleanse(text.data(), text.size());
+  if (!error) asio::read_until(socket, asio::dynamic_buffer(answer, limits::kControlRequest), '\n', error);
+  const json::value value = json::parse(answer, error);
+  const json::object* members = value.if_object();
+  if (error || members == nullptr)
+    return Fail(sqlstate::kIo, "the gate did not answer; whether it did what it was asked to is not known",
+                "its log and the ledger tell", "control.answer");
+  const auto text_of = [&](const char* name) {
+    const json::value* member = members->if_contains(name);
+    return member != nullptr && member->is_string() ? std::string(member->get_string()) : std::string();
+  };
+  if (members->contains("done")) return text_of("done");
+  return Fail(sqlstate::kInvalidParameter, text_of("message"), text_of("hint"), "control.refused", text_of("detail"));
+}
+
+}  // namespace ecluse

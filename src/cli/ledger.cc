@@ -163,6 +163,7 @@ void AddLedger(CommandLine& line) {
   AddNewLedger(line, ledger);
   AddWitness(line, ledger);
   AddWaiveWitnesses(line, ledger);
+  AddPrune(line, ledger);
 }
 
 }  // namespace ecluse

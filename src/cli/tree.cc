@@ -92,6 +92,9 @@ int Verify(const TreeCommand& options) {
   std::printf("%s: %llu entries, %llu of them under the checkpoint with root %s\n",
               Printable(checkpoint.origin).c_str(), static_cast<unsigned long long>(found->entries),
               static_cast<unsigned long long>(checkpoint.size), Base64Encode(checkpoint.root).c_str());
+  if (found->removed > 0)
+    std::printf("entries before %llu were removed, as an entry of kind retention says; their hashes are there\n",
+                static_cast<unsigned long long>(found->removed));
   if (found->cosigned) {
     for (const auto& [name, seconds] : found->cosigned->witnesses)
       std::printf("%llu of them cosigned by %s at %s\n", static_cast<unsigned long long>(found->cosigned->size),

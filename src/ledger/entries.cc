@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "ledger/record.h"
+#include "ledger/retention.h"
 #include "tlog/checkpoint.h"
 
 namespace ecluse {
@@ -52,8 +53,44 @@ bool Entries::Holds(uint64_t seq) {
   return std::memcmp(hash.data(), hashes_.data() + place * sizeof(Hash), sizeof(Hash)) == 0;
 }
 
+Result<uint64_t> Entries::First() {
+  if (!removed_) {
+    ECLUSE_TRY(Removal removal, ReadRemoval(folder_));
+    removed_ = removal.entries;
+  }
+  return *removed_;
+}
+
+// Of removed bundles what is left of them; false where `visit` says stop.
+Result<bool> Entries::VisitKept(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit) {
+  std::vector<uint64_t> bundles = {first / kTileWidth};
+  if (end - first > 1) {
+    ECLUSE_TRY(bundles, KeptBundles(folder_));
+  }
+  for (const uint64_t bundle : bundles) {
+    if ((bundle + 1) * kTileWidth <= first || bundle * kTileWidth >= end) continue;
+    ECLUSE_TRY(auto kept, ReadKept(folder_, bundle));
+    if (kept.empty()) continue;
+    ECLUSE_TRY(std::string hashes, tiles_.Read({0, bundle, kTileWidth}));
+    for (const KeptEntry& entry : kept) {
+      const size_t place = entry.seq % kTileWidth * sizeof(Hash);
+      const Hash hash = LeafHash(entry.json);
+      if (hashes.size() != kTileBytes || std::memcmp(hash.data(), hashes.data() + place, sizeof(Hash)) != 0)
+        return LedgerDamaged(fmt::format("entry {}, which was kept, is not the one that was signed", entry.seq));
+      if (entry.seq >= first && entry.seq < end && !visit({entry.seq, entry.json})) return false;
+    }
+  }
+  return true;
+}
+
 Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit) {
+  ECLUSE_TRY(const uint64_t left, First());
   uint64_t next = first;
+  if (next < left) {
+    ECLUSE_TRY(bool more, VisitKept(next, std::min(end, left), visit));
+    if (!more) return {};
+    next = left;
+  }
   int tries = 0;
   while (next < end) {
     if (Holds(next)) {
@@ -75,12 +112,15 @@ Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(con
 }
 
 Result<std::string> Entries::Read(uint64_t seq) {
-  std::string json;
+  std::optional<std::string> json;
   ECLUSE_OK(Visit(seq, seq + 1, [&](const EntryView& entry) {
     json = entry.json;
     return true;
   }));
-  return json;
+  if (json) return std::move(*json);
+  return Fail(sqlstate::kIo, fmt::format("entry {} was removed: it had been kept for as long as it is to be", seq),
+              "its hash stays, and what was removed stands in the ledger (ecluse ledger show --kind retention)",
+              "ledger.removed");
 }
 
 // How many there are under the checkpoint.
@@ -91,7 +131,8 @@ uint64_t Entries::FullBundles() {
 
 Result<uint64_t> Entries::FirstSince(uint64_t end, int64_t time) {
   const uint64_t bundles = FullBundles();
-  uint64_t low = 0, high = bundles;  // the bundles before `low` begin before `time`
+  ECLUSE_TRY(const uint64_t left, First());
+  uint64_t low = left / kTileWidth, high = std::max(bundles, low);  // bundles before `low` begin before `time`
   while (low < high) {
     const uint64_t middle = low + (high - low) / 2;
     int64_t begins = 0;
@@ -105,7 +146,7 @@ Result<uint64_t> Entries::FirstSince(uint64_t end, int64_t time) {
       high = middle;
     }
   }
-  uint64_t first = low == 0 ? 0 : (low - 1) * kTileWidth;
+  uint64_t first = std::max(left, low == 0 ? 0 : (low - 1) * kTileWidth);
   Result<uint64_t> found = SegmentBefore(folder_, time);
   for (int tries = 0; !found && tries < kTries; ++tries) found = SegmentBefore(folder_, time);
   ECLUSE_TRY(uint64_t in_segments, std::move(found));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,9 +26,13 @@ class Entries {
   explicit Entries(SegmentFolder folder) : folder_(std::move(folder)), tiles_(*folder_.files, folder_.path) {}
 
   // Every entry from `first` up to, not including, `end`, in order, until `visit` returns false. With `end` UINT64_MAX
-  // up to the last one there is. Refuses where one is missing.
+  // up to the last one there is. Those that were removed (retention.h) are left out, but for the few that are kept;
+  // refuses where any other is missing.
   Status Visit(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit);
+  // Refuses one that was removed.
   Result<std::string> Read(uint64_t seq);
+  // The first that was not removed.
+  Result<uint64_t> First();
   // How many there are now.
   Result<uint64_t> Size() { return FirstSince(UINT64_MAX, INT64_MAX); }
   // The first entry before `end` that is not older than `time` (microseconds since 1970), or the number behind those
@@ -35,6 +40,7 @@ class Entries {
   Result<uint64_t> FirstSince(uint64_t end, int64_t time);
 
  private:
+  Result<bool> VisitKept(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit);
   bool Load(uint64_t bundle);
   bool Holds(uint64_t seq);
   bool Covered(uint64_t bundle);
@@ -42,8 +48,9 @@ class Entries {
 
   SegmentFolder folder_;
   TileFolder tiles_;
-  uint64_t covered_ = 0;          // entries under the checkpoint, as read last
-  uint64_t number_ = UINT64_MAX;  // of the bundle that is held
+  std::optional<uint64_t> removed_;  // entries before it were; read once
+  uint64_t covered_ = 0;             // entries under the checkpoint, as read last
+  uint64_t number_ = UINT64_MAX;     // of the bundle that is held
   std::string bytes_;
   std::vector<std::string_view> held_;
   std::string hashes_;  // of its entries, by the tree's tile

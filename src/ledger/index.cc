@@ -74,6 +74,34 @@ std::optional<Meta> DecodeMeta(std::string_view bytes) {
 
 }  // namespace index_format
 
+Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<SubjectToken, SubjectKeyHash>& kept,
+                  std::vector<std::string>* gone) {
+  std::vector<std::string> rows;
+  Status problem;
+  const auto take_out = [&](size_t least) {
+    if (rows.size() >= least) problem = index.Remove(std::exchange(rows, {}));
+    return problem.has_value();
+  };
+  ECLUSE_OK(index.Visit("", "\xff", [&](std::string_view key, std::string_view value) {
+    if (key.starts_with('t') && key.size() == 1 + sizeof(SubjectToken)) {
+      const auto person = index_format::DecodeToken(value);
+      SubjectToken token;
+      std::memcpy(token.data(), key.data() + 1, token.size());
+      if (!person || person->seq >= end || kept.contains(token)) return true;
+      gone->emplace_back(key.substr(1));
+      rows.emplace_back(key);
+      rows.push_back(index_format::KeyOfSubject(person->key));
+    } else if ((key.starts_with('s') || key.starts_with('f') || key.starts_with('c')) && key.size() >= 9 &&
+               LoadU64(key.data() + key.size() - 8) < end) {
+      rows.emplace_back(key);
+    }
+    return take_out(limits::kIndexPut);
+  }));
+  ECLUSE_OK(problem);
+  if (!take_out(1)) return problem;
+  return index.Compact();
+}
+
 IndexedEntry IndexedBy(EntryDraft&& draft) {
   IndexedEntry entry{0, std::move(draft.principal), std::move(draft.role), std::move(draft.address), {}, false};
   for (EntrySubjects& table : draft.subjects) {

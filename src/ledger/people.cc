@@ -147,7 +147,7 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
     return done;
   };
   auto add = [&](const EntryView& entry) -> Status {
-    ++seen;
+    seen = entry.seq + 1;
     ECLUSE_TRY(auto announced, ReadKeyEntry(entry.json));
     if (announced) pairs.emplace_back(index_format::KeyOfAnnounced(*announced), "");
     ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));

@@ -45,7 +45,8 @@ Result<std::unique_ptr<LedgerQuery>> LedgerQuery::Open(const std::string& data_d
   basis.origin = origin;
   ECLUSE_TRY(basis.size, query->entries_.Size());
   if (basis.size > 0) {
-    ECLUSE_TRY(std::string first, query->entries_.Read(0));
+    ECLUSE_TRY(uint64_t left, query->entries_.First());
+    ECLUSE_TRY(std::string first, query->entries_.Read(left));
     ECLUSE_TRY(std::string last, query->entries_.Read(basis.size - 1));
     basis.first_time = EntryTime(first);
     basis.last_time = EntryTime(last);

@@ -43,7 +43,10 @@ Status Ledger::Read(const LedgerOptions& options, KeyRing* keys, int64_t since, 
   std::string origin;
   ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
   Entries entries(folder);
-  ECLUSE_TRY(uint64_t first, entries.FirstSince(UINT64_MAX, since));
+  uint64_t first = 0;  // with what was kept of removed entries
+  if (since > 0) {
+    ECLUSE_TRY(first, entries.FirstSince(UINT64_MAX, since));
+  }
   std::optional<IndexReader> index;
   std::optional<Names> names;
   if (keys != nullptr) {

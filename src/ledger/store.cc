@@ -124,6 +124,24 @@ Status Store::Put(std::span<const std::pair<std::string, std::string>> pairs, bo
   return {};
 }
 
+Status Store::Remove(std::span<const std::string> keys) {
+  rocksdb::WriteBatch batch;
+  for (const std::string& key : keys) {
+    if (rocksdb::Status status = batch.Delete(key); !status.ok()) return Failed(path_, status);
+  }
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  if (rocksdb::Status status = db_->Write(options, &batch); !status.ok()) return Failed(path_, status);
+  return {};
+}
+
+Status Store::Compact() {
+  rocksdb::CompactRangeOptions options;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  if (rocksdb::Status status = db_->CompactRange(options, nullptr, nullptr); !status.ok()) return Failed(path_, status);
+  return {};
+}
+
 Status Store::Visit(std::string_view first, std::string_view end,
                     const std::function<bool(std::string_view key, std::string_view value)>& visit) const {
   rocksdb::ReadOptions options;

@@ -43,6 +43,10 @@ class Store {
   Status Ingest(std::vector<std::pair<std::string, std::string>> pairs);
   // All or nothing. With `sync` durable when it returns.
   Status Put(std::span<const std::pair<std::string, std::string>> pairs, bool sync);
+  // All or nothing, durable when it returns; keys that are not there are left out.
+  Status Remove(std::span<const std::string> keys);
+  // Rewrites the files, so that they hold nothing any more of what was removed.
+  Status Compact();
   // Fails where the files it writes to have been deleted under it.
   Status CheckFiles() const;
 

@@ -12,8 +12,10 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/time_text.h"
+#include "ledger/entries.h"
 #include "ledger/origin.h"
 #include "ledger/record.h"
+#include "ledger/retention.h"
 #include "ledger/tile_folder.h"
 #include "ledger/tree_writer.h"
 #include "ledger/verify_segments.h"
@@ -49,6 +51,7 @@ class Verifier {
     ReadWhose();
     ReadLastCheckpoint();
     if (out_.checkpoint.size > 0) {
+      ReadRemoved();
       ExamineBundles();
       JudgeTree();
       CompareOlderPartials();
@@ -110,6 +113,42 @@ class Verifier {
     out_.checkpoint = std::move(*checkpoint);
   }
 
+  // What a signed entry says was removed may be missing, but for what it says was kept.
+  void ReadRemoved() {
+    const auto removal = ReadRemoval(folder_);
+    if (!removal) return Found(std::nullopt, removal.error());
+    if (removal->entries == 0) return;
+    const auto entry =
+        removal->by < out_.checkpoint.size ? ::ecluse::Entries(folder_).Read(removal->by) : Result<std::string>();
+    const auto said = entry ? ReadRetentionEntry(*entry) : std::nullopt;
+    if (!said || said->entries != removal->entries) {
+      return Found(0, fmt::format("entries 0 to {} were removed, and no signed entry says so", removal->entries - 1));
+    }
+    out_.removed = removal->entries;
+    KeptHash hash;
+    const auto bundles = KeptBundles(folder_);
+    if (!bundles) return Found(std::nullopt, bundles.error());
+    for (const uint64_t bundle : *bundles) {
+      if (bundle >= removal->entries / kTileWidth) continue;  // of a removal that was interrupted
+      const auto kept = ReadKept(folder_, bundle);
+      if (!kept) {
+        Found(bundle * kTileWidth, kept.error());
+        continue;
+      }
+      const auto tile = tiles_.Read({0, bundle, kTileWidth});
+      const std::vector<Hash> hashes = tile ? HashesOf(*tile) : std::vector<Hash>();
+      for (const KeptEntry& one : *kept) {
+        const Hash leaf = LeafHash(one.json);
+        hash.Add(one.seq, leaf);
+        if (one.seq % kTileWidth < hashes.size() && hashes[one.seq % kTileWidth] != leaf)
+          Found(one.seq, "the entry that was kept is not the one that was signed");
+      }
+    }
+    if (hash.count() != said->kept || hash.Value() != said->hash)
+      Found(std::nullopt, fmt::format("of the entries before {} {} were kept, and others are there now, {} of them",
+                                      removal->entries, said->kept, hash.count()));
+  }
+
   // Reads every bundle and the tile of its hashes, the last ones too.
   void ExamineBundles() {
     const uint64_t size = out_.checkpoint.size;
@@ -148,7 +187,12 @@ class Verifier {
       out->of_tile = RootOf(hashes);
     }
     const auto bytes = tiles_.Read({kEntriesLevel, number, width});
-    if (!bytes) return;
+    if (!bytes) {
+      if (number * kTileWidth >= out_.removed) return;
+      out->entries_read = out->tile_read;  // nothing is left to judge but the tile
+      out->of_entries = out->of_tile;
+      return;
+    }
     std::vector<Hash> leaves;
     leaves.reserve(width);
     std::string_view rest = *bytes;

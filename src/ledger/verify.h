@@ -42,6 +42,7 @@ struct Verification {
   Checkpoint checkpoint;  // size 0 where there is none, or none that can be believed
   std::optional<Cosigned> cosigned;
   uint64_t entries = 0;           // under the checkpoint, and behind it in segments
+  uint64_t removed = 0;           // of them, before this one, as a signed `retention` entry says
   std::vector<Finding> findings;  // by entry; none: the ledger is whole
 };
 

@@ -32,6 +32,7 @@ class FakeKeys final : public KeyRing {
     for (char c : wrapped.substr(head.size())) out += static_cast<char>(c ^ 0x55);
     return out;
   }
+  Result<uint64_t> DestroyDaysBefore(int64_t) override { return 0; }
   Result<std::vector<KeyInfo>> List() const override { return std::vector<KeyInfo>(); }
   void OnKeyMade(std::function<void(const KeyInfo&)>) override {}
 };

@@ -32,7 +32,7 @@ limits:
   per_organisation: [{subjects: 5000, per: 24h}]
   per_register: [{subjects: 50000, per: 24h}]
 identity: {accounts: accounts.yaml}
-ledger: {checkpoint_every: 1s, retention: 3y}   # retention is noted: this version removes nothing
+ledger: {checkpoint_every: 1s, retention: 3y}   # `ecluse ledger prune` removes what is older
 vault: {root: {file: root.key}}
 )";
 }

@@ -60,6 +60,21 @@ std::string Policy::LoginOf(const std::string& role) const { return "ecluse_" + 
 
 std::string Policy::GateLogin() const { return LoginOf("_gate"); }
 
+std::chrono::seconds Policy::LongestWindow() const {
+  std::chrono::seconds longest{0};
+  const auto add = [&](const std::vector<Window>& windows) {
+    for (const Window& window : windows) longest = std::max(longest, window.per);
+  };
+  add(per_address);
+  add(per_organisation);
+  add(per_register);
+  for (const auto& [name, role] : roles) {
+    add(role.budgets);
+    if (role.statistics) longest = std::max(longest, role.statistics->per);
+  }
+  return longest;
+}
+
 std::vector<std::string> Policy::Logins() const {
   std::vector<std::string> logins = {GateLogin()};
   for (const auto& [name, role] : roles) logins.push_back(LoginOf(name));

@@ -162,13 +162,16 @@ struct Policy {
   std::vector<Window> per_address, per_organisation, per_register;
   std::set<std::string> functions;  // beyond the built-in allow-list; schema-qualified
 
-  std::string accounts_file;  // absolute
-  std::string root_key_file;  // absolute
-  std::chrono::seconds ledger_retention{94'608'000};
+  std::string accounts_file;                          // absolute
+  std::string root_key_file;                          // absolute
+  std::chrono::seconds ledger_retention{94'608'000};  // what is older may be removed: `ecluse ledger prune`
   std::chrono::seconds checkpoint_every{1};
   std::vector<PolicyWitness> witnesses;
   size_t required_witnesses = 0;  // whose cosignatures a release must not wait for longer than
   std::chrono::seconds witness_grace{3'600};
+
+  // Of all budgets and limits: what happened longer ago than this weighs on nobody.
+  std::chrono::seconds LongestWindow() const;
 
   // The PostgreSQL login and schema of a role: "ecluse_<register>_<role>".
   std::string LoginOf(const std::string& role) const;

@@ -32,7 +32,8 @@ bool ReadUrl(const std::string& text, PolicyWitness* out) {
 std::optional<PolicyWitness> ReadWitness(PolicyReader& reader, const YamlNode& node) {
   PolicyFields fields(reader, node, "a witness", {"name", "key", "url"});
   const YamlNode* name = fields.Need("name", "name: witness.example/interior");
-  const YamlNode* key = fields.Need("key", "key: witness.example/interior+1b2c3d4e+BA…, as the witness's file vkey has");
+  const YamlNode* key =
+      fields.Need("key", "key: witness.example/interior+1b2c3d4e+BA…, as the witness's file vkey has");
   const YamlNode* url = fields.Need("url", "url: https://witness.example");
   if (name == nullptr || key == nullptr || url == nullptr) return std::nullopt;
   const auto name_text = reader.Text(*name, "a witness's name"), key_text = reader.Text(*key, "a witness's key"),
@@ -53,8 +54,9 @@ std::optional<PolicyWitness> ReadWitness(PolicyReader& reader, const YamlNode& n
     return std::nullopt;
   }
   if (!ReadUrl(*url_text, &witness)) {
-    reader.Problem(url->mark, "a witness's url is " + *url_text + "; http:// or https:// with a host is allowed, "
-                              "without user, query and fragment, as https://witness.example");
+    reader.Problem(url->mark, "a witness's url is " + *url_text +
+                                  "; http:// or https:// with a host is allowed, "
+                                  "without user, query and fragment, as https://witness.example");
     return std::nullopt;
   }
   return witness;
@@ -85,11 +87,8 @@ void ReadLedger(PolicyReader& reader, const YamlNode* node) {
   PolicyFields fields(reader, *node, "ledger",
                       {"checkpoint_every", "witnesses", "required_witnesses", "witness_grace", "retention"});
   if (const YamlNode* value = fields.Get("retention")) {
-    if (auto time = reader.Duration(*value, "ledger.retention", 24h, limits::kDurationMax)) {
+    if (auto time = reader.Duration(*value, "ledger.retention", 1s, limits::kDurationMax)) {
       reader.policy.ledger_retention = *time;
-      reader.Warn(value->mark,
-                  "ledger.retention is noted, but this version removes nothing from the ledger; plan the "
-                  "disk for all of it");
     }
   }
   if (const YamlNode* value = fields.Get("checkpoint_every")) {

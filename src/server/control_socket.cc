@@ -96,9 +96,9 @@ awaitable<void> ControlSocket::Serve(Local::socket socket) {
   std::string request;
   request.reserve(limits::kControlRequest);  // what it holds is in one place, to be wiped
   asio::steady_timer late(context_, limits::kControlWait);
-  auto read = co_await (asio::async_read_until(socket, asio::dynamic_buffer(request, limits::kControlRequest), '\n',
-                                               kNoThrow) ||
-                        late.async_wait(kNoThrow));
+  auto read = co_await (
+      asio::async_read_until(socket, asio::dynamic_buffer(request, limits::kControlRequest), '\n', kNoThrow) ||
+      late.async_wait(kNoThrow));
   if (read.index() != 0 || std::get<0>(std::get<0>(read))) {
     OPENSSL_cleanse(request.data(), request.size());
     co_return;
@@ -115,9 +115,9 @@ std::string ControlSocket::Answer(std::string request) const {
     json::monotonic_resource resource(memory.data(), memory.size());
     boost::system::error_code error;
     const json::value value = json::parse(request, error, &resource);
-    const auto done = error || !value.is_object()
-                          ? Fail(sqlstate::kInvalidParameter, "that is no request", "send one JSON object and a newline")
-                          : handler_(value.get_object());
+    const auto done = error || !value.is_object() ? Fail(sqlstate::kInvalidParameter, "that is no request",
+                                                         "send one JSON object and a newline")
+                                                  : handler_(value.get_object());
     answer = done ? json::object{{"done", *done}} : Shown(done.error());
   }
   OPENSSL_cleanse(memory.data(), memory.size());

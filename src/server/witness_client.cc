@@ -47,12 +47,10 @@ std::string Said(const WitnessReply& reply) {
 
 }  // namespace
 
-awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& witness, std::string body,
-                                              asio::ssl::context& tls) {
+awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& witness, std::string body, asio::ssl::context& tls) {
   const auto executor = co_await asio::this_coro::executor;
   asio::ip::tcp::resolver resolver(executor);
-  auto [unknown, endpoints] =
-      co_await resolver.async_resolve(witness.host, std::to_string(witness.port), kNoThrow);
+  auto [unknown, endpoints] = co_await resolver.async_resolve(witness.host, std::to_string(witness.port), kNoThrow);
   if (unknown) co_return Unreachable("its host is not known", unknown);
   http::request<http::string_body> request(http::verb::post, witness.target, 11);
   request.set(http::field::host, witness.host + ":" + std::to_string(witness.port));
@@ -93,8 +91,7 @@ awaitable<WitnessOutcome> AskWitness(const PolicyWitness& witness, const std::st
       out.problem = "no proof can be made: " + proof.error().message;
       co_return out;
     }
-    auto reply =
-        co_await PostToWitness(witness, AddCheckpoint{memory.size, std::move(*proof), note}.Text(), tls);
+    auto reply = co_await PostToWitness(witness, AddCheckpoint{memory.size, std::move(*proof), note}.Text(), tls);
     if (!reply) {
       out.problem = reply.error().message;
       co_return out;
@@ -126,9 +123,10 @@ awaitable<WitnessOutcome> AskWitness(const PolicyWitness& witness, const std::st
       continue;
     }
     out.problem = reply->status == 409 && sized && size > checkpoint.size
-                      ? fmt::format("it has cosigned {} entries of this ledger, which has {} under its checkpoint: was "
-                                    "the ledger put back from a copy?",
-                                    size, checkpoint.size)
+                      ? fmt::format(
+                            "it has cosigned {} entries of this ledger, which has {} under its checkpoint: was "
+                            "the ledger put back from a copy?",
+                            size, checkpoint.size)
                       : Said(*reply);
     out.note = std::move(reply->body);
     co_return out;

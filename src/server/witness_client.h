@@ -26,7 +26,8 @@ boost::asio::awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& 
 struct WitnessOutcome {
   std::optional<NoteSignature> cosignature;  // of the witness, right, and of now
   std::string problem;                       // for the operator; empty where there is one
-  std::string note;  // what the witness showed instead: text that may be a note of ours (a larger checkpoint, or another)
+  std::string
+      note;  // what the witness showed instead: text that may be a note of ours (a larger checkpoint, or another)
 };
 
 // What is known of a witness between two questions.
@@ -39,7 +40,7 @@ struct WitnessMemory {
 // limits::kWitnessClock from `now` (seconds since 1970) is none.
 boost::asio::awaitable<WitnessOutcome> AskWitness(
     const PolicyWitness& witness, const std::string& note, const Checkpoint& checkpoint, WitnessMemory& memory,
-    const std::function<Result<std::vector<Hash>>(uint64_t old_size)>& proof_from,
-    const std::function<int64_t()>& now, boost::asio::ssl::context& tls);
+    const std::function<Result<std::vector<Hash>>(uint64_t old_size)>& proof_from, const std::function<int64_t()>& now,
+    boost::asio::ssl::context& tls);
 
 }  // namespace ecluse

@@ -92,8 +92,8 @@ bool Witnesses::Contradicts(const std::string& text, const Checkpoint& own, std:
   const auto other = OpenCheckpoint(text, *own_);
   if (!other) return false;
   if (other->size > ledger_.size()) {
-    *why = fmt::format("a checkpoint over {} entries was cosigned, and this ledger holds {}", other->size,
-                       ledger_.size());
+    *why =
+        fmt::format("a checkpoint over {} entries was cosigned, and this ledger holds {}", other->size, ledger_.size());
     return true;
   }
   const TileFolder tiles(*folder_.files, folder_.path);
@@ -126,8 +126,8 @@ awaitable<void> Witnesses::Run() {
     const std::shared_ptr<const Policy> now = policy();
     if (!now->witnesses.empty()) AskAll(now);
     // What became overdue while no gate ran may be cosigned in a moment.
-    Judge(*now, std::chrono::steady_clock::now() - begun_at_ > std::min<std::chrono::milliseconds>(
-                                                                   limits::kWitnessAnswer, now->witness_grace / 4));
+    Judge(*now, std::chrono::steady_clock::now() - begun_at_ >
+                    std::min<std::chrono::milliseconds>(limits::kWitnessAnswer, now->witness_grace / 4));
     timer_.expires_after(Rhythm(*now));
     co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
   }
@@ -242,9 +242,8 @@ void Witnesses::Judge(const Policy& policy, bool alert) {
   if (now > lateness_) {
     Alert(policy, fmt::format("fewer than {} of {} witnesses have cosigned entry {}, of {}: {}",
                               policy.required_witnesses, policy.witnesses.size(), cosigned_, TimeText(first_late_),
-                              now == Lateness::whole
-                                  ? std::string("nothing is released until they do")
-                                  : "release stops at " + TimeText(first_late_ + grace)));
+                              now == Lateness::whole ? std::string("nothing is released until they do")
+                                                     : "release stops at " + TimeText(first_late_ + grace)));
   } else if (now == Lateness::none) {
     Alert(policy, "no cosignature of the ledger is overdue any more");
   }

@@ -75,10 +75,10 @@ class Witnesses {
   std::chrono::steady_clock::time_point begun_at_;
   std::optional<VerifierKey> own_;  // the ledger's
   Entries entries_;
-  uint64_t cosigned_ = 0;                  // entries under the last checkpoint that a quorum cosigned
-  bool begun_ = false;                     // the file `cosigned` is there
-  int64_t first_late_ = 0;                 // the time of entry `cosigned_`, microseconds since 1970; 0: not read yet
-  std::shared_ptr<const Asked> asked_;        // the last
+  uint64_t cosigned_ = 0;               // entries under the last checkpoint that a quorum cosigned
+  bool begun_ = false;                  // the file `cosigned` is there
+  int64_t first_late_ = 0;              // the time of entry `cosigned_`, microseconds since 1970; 0: not read yet
+  std::shared_ptr<const Asked> asked_;  // the last
   std::chrono::steady_clock::time_point asked_since_;
   std::map<std::string, NoteSignature> got_;  // its cosignatures, by witness
   std::set<std::string> busy_;                // witnesses that have not answered yet
@@ -86,7 +86,7 @@ class Witnesses {
   std::map<std::string, std::string> problems_;  // of each, as the log has said
   Lateness lateness_ = Lateness::none;           // as was alerted last
   bool broken_said_ = false;
-  std::string broken_;                           // another ledger carries our signature: nothing is released any more
+  std::string broken_;  // another ledger carries our signature: nothing is released any more
   boost::asio::io_context context_{1};
   boost::asio::steady_timer timer_{context_};
   boost::asio::ssl::context tls_{boost::asio::ssl::context::tls_client};

@@ -215,6 +215,21 @@ class FileKeyRing final : public KeyRing {
     return std::move(*plain);
   }
 
+  Result<uint64_t> DestroyDaysBefore(int64_t wall_micros) override {
+    const std::string folder = folder_ + "/days", left = DayName(wall_micros / kDayMicros);
+    ECLUSE_TRY(auto names, files_.List(folder));
+    uint64_t destroyed = 0;
+    for (const std::string& name : names) {
+      if (name.size() != left.size() || name >= left) continue;
+      ECLUSE_OK(files_.Remove(folder + "/" + name));
+      ++destroyed;
+    }
+    std::unique_lock lock(mutex_);
+    days_.clear();
+    if (destroyed > 0) ECLUSE_OK(files_.SyncDirectory(folder));
+    return destroyed;
+  }
+
   Result<std::vector<KeyInfo>> List() const override {
     std::vector<KeyInfo> all = base_.names;
     ECLUSE_TRY(auto names, files_.List(folder_ + "/days"));

@@ -54,6 +54,10 @@ class KeyRing {
   virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;
   virtual Result<std::string> Unwrap(std::string_view wrapped, std::string_view associated) = 0;
 
+  // Destroys the keys of days before that of `wall_micros`: nothing that was sealed on them opens any more. How many.
+  // Only while nobody else uses the ring.
+  virtual Result<uint64_t> DestroyDaysBefore(int64_t wall_micros) = 0;
+
   // Every key of the ring, day keys last and by day.
   virtual Result<std::vector<KeyInfo>> List() const = 0;
 

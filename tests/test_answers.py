@@ -138,6 +138,18 @@ def test_without_the_index_and_with_an_older_one(g, tmp_path):
     check_everybody(g)
 
 
+def test_nobody_is_taken_for_erased_who_cannot_be_read(g, tmp_path):
+    """Without the store of people's keys there are no names, and no answer that looks like one."""
+    g.wait_for(lambda: dossier(g, "--principal", "ann")["totals"]["subjects"] > 10)
+    copy = tmp_path / "copy"
+    shutil.copytree(g.data, copy, ignore=shutil.ignore_patterns("control.sock"))
+    whole = json.loads(g.command("dossier", "--principal", "ann", "--json", "--former", str(copy)).stdout)
+    assert whole["totals"]["subjects"] > 10 and whole["totals"]["erased_subjects"] == 0
+    shutil.rmtree(copy / "keys" / "persons")
+    done = g.command("dossier", "--principal", "ann", "--json", "--former", str(copy), check=False)
+    assert done.returncode == 2 and done.stdout == "" and "persons" in done.stderr
+
+
 @pytest.mark.parametrize("account", list(ACCOUNTS))
 def test_dossier_of_an_account(g, account):
     told = check_dossier(g, g.ledger(), lambda e: e.get("principal") == account, "--principal", account)

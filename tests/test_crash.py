@@ -146,7 +146,7 @@ def test_damage_under_a_running_gate(make_gate, workspace, damage):
             assert c.query("SELECT person_id FROM taj.person WHERE person_id = 1001").rows
             copy = os.path.join(workspace, name + "-copy")
             # A segment that is being made (.new) may have its name by the time it is copied.
-            shutil.copytree(gate.data, copy, ignore=shutil.ignore_patterns("*.new"))
+            shutil.copytree(gate.data, copy, ignore=shutil.ignore_patterns("*.new", "control.sock"))
             if damage == "folder deleted":
                 shutil.rmtree(ledger)
             elif damage == "files deleted":

@@ -184,6 +184,7 @@ def test_two_people_waive_it(g, witness):
     assert wrong.returncode == 2 and "password of ben is wrong" in wrong.stderr
     assert "two people" in g.command(*[a if a != "ben" else "ann" for a in waive], "1h", stdin=both, check=False).stderr
     assert look(g).errors
+    assert alerts(g)[-1] == "witnesses were not waived: the name or the password of ben is wrong"
     assert "until" in g.command(*waive, "20s", stdin=both).stderr
     g.wait_for(lambda: not look(g).errors)
     approval, = [e["reason"] for e in g.ledger("--kind", "approval")]
@@ -276,16 +277,25 @@ def test_a_ledger_that_was_put_back_and_went_on(g, witness, tmp_path):
     with g.postgres.owner(g.database) as c:
         c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', told)
     g.serve()
-    g.wait_for(lambda: "was the ledger put back from a copy?" in g.log_text())
+    g.wait_for(lambda: "was the ledger put back from a copy" in g.log_text())
     for person in range(1061, 1180, 3):  # until it is as long as the one that was cosigned
         if look(g, person).errors:
             break
     g.wait_for(lambda: look(g).errors)
     g.wait_for(lambda: any("another checkpoint with this ledger's signature" in one for one in alerts(g)))
     assert "witnesses have not cosigned" in look(g).errors[0]["M"]
+    one.stop()  # what it has shown is kept
+    for name in ("ann", "ben"):
+        g.add_account(name, "counter")
     g.stop()
     g.serve()
-    g.wait_for(lambda: look(g).errors)
+    for _ in range(20):
+        assert look(g).errors
+        time.sleep(0.1)
+    both = f"{gates.password_of('ann')}\n{gates.password_of('ben')}\n"
+    waived = g.command("ledger", "waive-witnesses", "--by", "ann", "--by", "ben", "--for", "1h", "--reason", "x", stdin=both, check=False)
+    assert waived.returncode == 2 and "cannot be waived" in waived.stderr
+    assert g.ledger("--kind", "approval") == []
 
 
 def test_what_was_cosigned_binds_at_the_start(g, witness):
@@ -342,6 +352,52 @@ def test_over_tls(g, witness, fake, tmp_path):
     assert not look(g).errors
     time.sleep(3)
     assert cosigned(g)[0] < len(g.ledger()), "a certificate of another host"
+
+
+def test_only_witnesses_of_the_policy_in_force_count(g, witness):
+    """Of those before it one had cosigned the same checkpoint."""
+    names = ("a", "b", "c", "d", "e", "f")
+    all_of_them = {name: witness(g, name) for name in names}
+    for name in names:
+        if name not in ("a", "d"):
+            all_of_them[name].stop()
+    a, b, c, d, e, f = (of(all_of_them[name]) for name in names)
+    witnessed(g, a, b, c, required=2)
+    assert not look(g).errors
+    time.sleep(2)
+    witnessed(g, d, e, f, required=2, serve=False)
+    time.sleep(4)
+    assert cosigned(g)[2] == []
+    witnessed(g, a, d, e, required=2, serve=False)
+    g.wait_for(lambda: len(cosigned(g)[2]) == 2)
+
+
+def test_witnesses_named_again_have_their_grace(g, witness):
+    one, two = witness(g, "one"), witness(g, "two")
+    witnessed(g, of(one), of(two))
+    covered(g)
+    g.write_policy(ledger="{witness_grace: 10s}")
+    g.apply()
+    time.sleep(GRACE + 2)
+    assert not look(g).errors
+    one.stop(), two.stop()
+    witnessed(g, of(one), of(two), serve=False)
+    named = time.monotonic()
+    while time.monotonic() < named + GRACE / 2:
+        assert not look(g).errors
+        time.sleep(0.2)
+    g.wait_for(lambda: look(g).errors, GRACE)
+
+
+def test_what_was_cosigned_cannot_be_kept(g, witness):
+    """The grace runs all the same."""
+    one, two = witness(g, "one"), witness(g, "two")
+    one.stop(), two.stop()
+    os.makedirs(os.path.join(g.data, "ledger", "cosigned.new", "in-the-way"))
+    witnessed(g, of(one), of(two))
+    assert not look(g).errors
+    g.wait_for(lambda: look(g).errors, 2 * GRACE)
+    assert "what witnesses cosigned cannot be kept" in g.log_text()
 
 
 def test_a_running_gate_takes_witnesses(g, witness):

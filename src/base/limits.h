@@ -107,6 +107,8 @@ inline constexpr uint64_t kTreeRound = 65'536;           // entries hashed for o
 inline constexpr uint64_t kTreeRoom = 16 * 1024 * 1024;  // with less of it free, a failed write of tiles is tried again
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks, key operations, alerts and approvals
 
+inline constexpr size_t kPostgresRecord = 256 * 1024 * 1024;  // of PostgreSQL's log, which holds whole statements
+
 // Notes, checkpoints and proofs (tlog/).
 inline constexpr size_t kNote = 64 * 1024;
 inline constexpr size_t kNoteSignatures = 64;
@@ -118,12 +120,15 @@ inline constexpr auto kCheckpointWait = 5s;     // for the register's database t
 inline constexpr auto kCheckpointLogged = 60s;  // between checkpoints that go to the log
 inline constexpr size_t kWitnesses = 15;
 inline constexpr auto kWitnessEvery = 10s;       // between questions to witnesses, where something is new
+inline constexpr auto kWitnessJudged = 500ms;    // between looks whether a cosignature is overdue
+inline constexpr int kWitnessSlack = 10;         // a grace is at least so many times checkpoint_every
 inline constexpr auto kWitnessAnswer = 10s;      // for a witness's answer
 inline constexpr auto kWitnessClock = 30s;       // between a cosignature's time and ours
 inline constexpr auto kWitnessGraceLeast = 10s;  // that a policy may give
 inline constexpr auto kWitnessWaiver = std::chrono::seconds(4 * 3'600);
 inline constexpr size_t kReason = 4 * 1024;           // bytes that people give for what they approve
 inline constexpr size_t kControlRequest = 16 * 1024;  // bytes that a command sends a running gate
+inline constexpr auto kControlAnswer = 60s;           // that a command waits for the gate
 inline constexpr auto kControlWait = 10s;             // for a request, and for its answer to be taken
 inline constexpr auto kLockCheck = 2s;                // between looks whether it is still held, and for the answer
 

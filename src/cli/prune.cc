@@ -48,7 +48,8 @@ int Run(const PruneCommand& options) {
   prune.ledger.data_dir = policy->data_dir;
   prune.ledger.register_name = policy->register_name;
   prune.before = before;
-  prune.why = fmt::format("all older than {}{}{}", TimeText(before), options.reason.empty() ? "" : ": ", options.reason);
+  prune.why =
+      fmt::format("all older than {}{}{}", TimeText(before), options.reason.empty() ? "" : ": ", options.reason);
   prune.dry_run = options.dry_run;
   const bool terminal = isatty(STDERR_FILENO) != 0;
   if (terminal) {
@@ -79,10 +80,11 @@ int Run(const PruneCommand& options) {
 
 void AddPrune(CommandLine& line, CLI::App* ledger) {
   auto options = std::make_shared<PruneCommand>();
-  CLI::App* app = ledger->add_subcommand(
-      "prune", "Remove entries that were kept for long enough; the gate must not be running");
+  CLI::App* app =
+      ledger->add_subcommand("prune", "Remove entries that were kept for long enough; the gate must not be running");
   app->add_option("--config", options->config, "the policy file")->capture_default_str();
-  app->add_option("--before", options->before, std::string("entries older than that, else those past the policy's retention: ") + kTimeForms);
+  app->add_option("--before", options->before,
+                  std::string("entries older than that, else those past the policy's retention: ") + kTimeForms);
   app->add_option("--reason", options->reason, "written to the ledger beside what was removed");
   app->add_flag("--dry-run", options->dry_run, "only say what would be removed");
   app->footer(

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -28,9 +29,9 @@ struct TreeCommand {
   uint64_t entry = 0;
 };
 
-// nullopt where the policy is not valid, which has been said. Without --ledger the policy's witnesses are added to
-// `witnesses`.
-std::optional<SegmentFolder> FolderOf(const TreeCommand& options, std::vector<VerifierKey>* witnesses = nullptr) {
+// nullopt where the policy is not valid, which has been said. Without --ledger `verify` gets what the
+// policy says of witnesses.
+std::optional<SegmentFolder> FolderOf(const TreeCommand& options, VerifyOptions* verify = nullptr) {
   SegmentFolder folder;
   folder.files = &RealFiles();
   folder.path = options.folder;
@@ -38,8 +39,11 @@ std::optional<SegmentFolder> FolderOf(const TreeCommand& options, std::vector<Ve
   auto policy = PolicyOf(options.config);
   if (!policy) return std::nullopt;
   folder.path = policy->data_dir + "/ledger";
-  if (witnesses != nullptr)
-    for (const PolicyWitness& witness : policy->witnesses) witnesses->push_back(witness.key);
+  if (verify == nullptr) return folder;
+  for (const PolicyWitness& witness : policy->witnesses) verify->witnesses.push_back(witness.key);
+  verify->required = policy->required_witnesses;
+  verify->grace = policy->witness_grace;
+  verify->now = SystemClock().WallMicros();
   return folder;
 }
 
@@ -51,7 +55,7 @@ Result<VerifierKey> KeyOf(const std::string& written) {
 
 int Verify(const TreeCommand& options) {
   VerifyOptions verify;
-  auto folder = FolderOf(options, &verify.witnesses);
+  auto folder = FolderOf(options, &verify);
   if (!folder) return 2;
   verify.folder = *folder;
   if (!options.key.empty()) {
@@ -100,7 +104,7 @@ int Verify(const TreeCommand& options) {
       std::printf("%llu of them cosigned by %s at %s\n", static_cast<unsigned long long>(found->cosigned->size),
                   Printable(name).c_str(), TimeText(static_cast<int64_t>(seconds) * 1'000'000).c_str());
     if (found->cosigned->witnesses.empty())
-      std::printf("no cosignature was looked at: name witnesses by --witness, or by the policy\n");
+      std::printf("no cosignature of a known witness: name them by --witness, or in the policy\n");
   }
   if (found->findings.empty()) {
     std::printf(options.resume ? "whole: every entry since the earlier checkpoint is the one that was signed\n"

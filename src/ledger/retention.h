@@ -1,5 +1,5 @@
-// Removing what has been kept for long enough, so that the removal can be proved and any other is found. Hashes stay, and
-// with them every proof. docs/ledger_format.md, "Retention".
+// Removing what has been kept for long enough, so that the removal can be proved and any other is found. Hashes stay,
+// and with them every proof. docs/ledger_format.md, "Retention".
 #pragma once
 
 #include <cstdint>

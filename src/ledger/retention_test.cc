@@ -84,8 +84,8 @@ class RetentionTest : public testing::Test {
 };
 
 TEST_F(RetentionTest, OldEntriesGoAndWhoIsStillNamedStays) {
-  Write(4, 300, 0, 20);    // people 0 to 19
-  Write(4, 300, 10, 20);   // 10 to 29
+  Write(4, 300, 0, 20);                                // people 0 to 19
+  Write(4, 300, 10, 20);                               // 10 to 29
   const int64_t before = Now() - 4 * kDay + kDay / 2;  // the first five days
   const auto planned = Prune(before, true);
   ASSERT_TRUE(planned) << planned.error().message;
@@ -129,10 +129,13 @@ TEST_F(RetentionTest, OldEntriesGoAndWhoIsStillNamedStays) {
 
   EntryFacts retention;
   auto ledger = LedgerQuery::Open(folder_.data(), folder_.keys());
-  ASSERT_TRUE((*ledger)->Find({}, [&](const EntryFacts& facts) -> Status {
-    if (facts.kind == "retention") retention = facts;
-    return {};
-  }, &retention.seq));
+  ASSERT_TRUE((*ledger)->Find(
+      {},
+      [&](const EntryFacts& facts) -> Status {
+        if (facts.kind == "retention") retention = facts;
+        return {};
+      },
+      &retention.seq));
   EXPECT_TRUE(retention.reason.ends_with("; in this test")) << retention.reason;
 }
 
@@ -174,11 +177,11 @@ TEST_F(RetentionTest, NoOtherRemovalPasses) {
 
   fs::remove(File(TilePath({kEntriesLevel, next, kTileWidth})));  // one more
   EXPECT_FALSE(Verify().findings.empty());
-  write("removed", "ecluse removed v1\n" + std::to_string((next + 1) * kTileWidth) + " " +
-                       std::to_string(pruned->by) + "\n");  // and the file says so
+  write("removed", "ecluse removed v1\n" + std::to_string((next + 1) * kTileWidth) + " " + std::to_string(pruned->by) +
+                       "\n");  // and the file says so
   EXPECT_FALSE(Verify().findings.empty());
-  write("removed", "ecluse removed v1\n" + std::to_string(pruned->left_from) + " " +
-                       std::to_string(pruned->by - 1) + "\n");  // by an entry that does not
+  write("removed", "ecluse removed v1\n" + std::to_string(pruned->left_from) + " " + std::to_string(pruned->by - 1) +
+                       "\n");  // by an entry that does not
   EXPECT_FALSE(Verify().findings.empty());
   write("removed", "ecluse removed v1\n256 x\n");
   EXPECT_FALSE(Verify().findings.empty());

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/time_text.h"
+#include "ledger/accepted_clock.h"
 #include "ledger/entries.h"
 #include "ledger/origin.h"
 #include "ledger/record.h"
@@ -155,9 +156,10 @@ class Verifier {
     bundles_.resize((size + kTileWidth - 1) / kTileWidth);
     if (options_.resume && key_) {
       const auto earlier = OpenCheckpoint(options_.from, *key_);
-      if (earlier && earlier->size <= size) before_ = earlier->size / kTileWidth;
+      // The last bundle before it is read too: times go on from there.
+      if (earlier && earlier->size <= size) before_ = std::max<uint64_t>(earlier->size / kTileWidth, 1) - 1;
     }
-    std::atomic<uint64_t> next = before_, done = before_;
+    std::atomic<uint64_t> next = 0, done = 0;
     const auto work = [&] {
       while (true) {
         const uint64_t from = next.fetch_add(kChunk);
@@ -186,11 +188,14 @@ class Verifier {
       out->tile_read = true;
       out->of_tile = RootOf(hashes);
     }
+    const auto only_tile = [&] {
+      out->entries_read = out->tile_read;
+      out->of_entries = out->of_tile;
+    };
+    if (number < before_) return only_tile();
     const auto bytes = tiles_.Read({kEntriesLevel, number, width});
     if (!bytes) {
-      if (number * kTileWidth >= out_.removed) return;
-      out->entries_read = out->tile_read;  // nothing is left to judge but the tile
-      out->of_entries = out->of_tile;
+      if (number * kTileWidth < out_.removed) only_tile();
       return;
     }
     std::vector<Hash> leaves;
@@ -272,7 +277,7 @@ class Verifier {
   void JudgeBundles(const std::vector<std::map<uint64_t, Level>>& levels, bool edge) {
     const uint64_t size = out_.checkpoint.size;
     int64_t time = 0;
-    for (uint64_t number = before_; number < bundles_.size(); ++number) {
+    for (uint64_t number = 0; number < bundles_.size(); ++number) {
       const Examined& one = bundles_[number];
       const uint64_t first = number * kTileWidth;
       const bool full = first + kTileWidth <= size;
@@ -373,46 +378,74 @@ class Verifier {
 
   // Against what witnesses have seen: it cannot have been another ledger, nor have come later than they say.
   void CompareCosigned() {
-    if (cosigned_.empty() || !key_) return;
-    const auto checkpoint = OpenCheckpoint(cosigned_, *key_);
-    if (!checkpoint) return Found(std::nullopt, "the file cosigned: " + checkpoint.error().message);
-    const auto note = ParseNote(cosigned_);
-    const uint64_t size = out_.checkpoint.size;
-    if (checkpoint->size > size)
-      return Found(size,
-                   fmt::format("witnesses have seen {} entries, and the checkpoint covers {}", checkpoint->size, size));
-    TileSource source(size, [&](const Tile& tile) { return tiles_.Read(tile); });
-    const auto root = RootAt(checkpoint->size, source);
-    if (!root || *root != checkpoint->root)
-      return Found(std::nullopt,
-                   fmt::format("the first {} entries are not those that the file cosigned is of", checkpoint->size));
-    Cosigned& cosigned = out_.cosigned.emplace();
-    cosigned.size = checkpoint->size;
-    const int64_t last = LastTimeUnder(checkpoint->size);
+    if (!key_) return;
+    std::optional<Note> note;
+    if (!cosigned_.empty()) {
+      const auto checkpoint = OpenCheckpoint(cosigned_, *key_);
+      if (!checkpoint) return Found(std::nullopt, "the file cosigned: " + checkpoint.error().message);
+      const uint64_t size = out_.checkpoint.size;
+      if (checkpoint->size > size) {
+        return Found(
+            size, fmt::format("witnesses have seen {} entries, and the checkpoint covers {}", checkpoint->size, size));
+      }
+      TileSource source(size, [&](const Tile& tile) { return tiles_.Read(tile); });
+      const auto root = RootAt(checkpoint->size, source);
+      if (!root || *root != checkpoint->root) {
+        return Found(std::nullopt,
+                     fmt::format("the first {} entries are not those that the file cosigned is of", checkpoint->size));
+      }
+      out_.cosigned = Cosigned{checkpoint->size, {}};
+      note = *ParseNote(cosigned_);
+    }
+    if (note) LookAtCosignatures(*note);
+    if (options_.required > 0) LookWhetherInTime();
+  }
+
+  void LookAtCosignatures(const Note& note) {
+    Cosigned& cosigned = *out_.cosigned;
+    const auto last = cosigned.size > 0 ? TimeOf(cosigned.size - 1) : std::optional<int64_t>(0);
+    if (!last) return Found(cosigned.size - 1, "the last entry that was cosigned cannot be read");
+    // Where two people accepted that entries' times are ahead of the clock.
+    const int64_t ahead = AcceptedLag(folder_).value_or(0);
     for (const VerifierKey& witness : options_.witnesses) {
-      for (const NoteSignature& signature : note->signatures) {
+      for (const NoteSignature& signature : note.signatures) {
         if (!signature.By(witness)) continue;
-        const auto seconds = VerifyCosignature(note->text, signature, witness);
-        if (!seconds) {
-          Found(std::nullopt, "the cosignature of " + witness.name + " is not its own");
-        } else if (*seconds < uint64_t{1} << 40 &&
-                   last > static_cast<int64_t>(*seconds + 1 + limits::kWitnessClock.count()) * 1'000'000) {
-          Found(checkpoint->size - 1, fmt::format("the entry says {}, and {} had cosigned it at {}", TimeText(last),
-                                                  witness.name, TimeText(static_cast<int64_t>(*seconds) * 1'000'000)));
-        } else {
-          cosigned.witnesses.emplace_back(witness.name, *seconds);
+        const auto seconds = VerifyCosignature(note.text, signature, witness);
+        if (!seconds || *seconds >= uint64_t{1} << 40) {
+          Found(std::nullopt, "the cosignature of " + witness.name + " is not its own, or of no time");
+          continue;
         }
+        const int64_t when = static_cast<int64_t>(*seconds) * 1'000'000;
+        if (*last - ahead > when + std::chrono::microseconds(limits::kWitnessClock + std::chrono::seconds(1)).count()) {
+          Found(cosigned.size - 1, fmt::format("the entry says {}, and {} had cosigned it at {}", TimeText(*last),
+                                               witness.name, TimeText(when)));
+          continue;
+        }
+        if (std::ranges::none_of(cosigned.witnesses, [&](const auto& one) { return one.first == witness.name; }))
+          cosigned.witnesses.emplace_back(witness.name, *seconds);
       }
     }
   }
 
-  // The time of the last of so many entries; times do not go back, which has been looked at.
-  int64_t LastTimeUnder(uint64_t size) const {
-    if (size == 0) return 0;
-    const uint64_t number = (size - 1) / kTileWidth, width = size - number * kTileWidth;
+  // What the policy requires: no entry without cosignatures for longer than the grace. Without enough of them at all it
+  // is the last entry that is looked at, since none can be said to be due before it.
+  void LookWhetherInTime() {
+    const bool enough = out_.cosigned && out_.cosigned->witnesses.size() >= options_.required;
+    const uint64_t first = enough ? out_.cosigned->size : out_.checkpoint.size - 1;
+    if (first >= out_.checkpoint.size) return;
+    const auto time = TimeOf(first);
+    if (!time || *time + std::chrono::microseconds(options_.grace).count() >= options_.now) return;
+    Found(first, fmt::format("the entry is of {}, and fewer than {} witnesses have cosigned it: whatever stands behind "
+                             "what they have cosigned could have been exchanged",
+                             TimeText(*time), options_.required));
+  }
+
+  // Of an entry under the checkpoint; times do not go back, which has been looked at.
+  std::optional<int64_t> TimeOf(uint64_t seq) const {
+    const uint64_t number = seq / kTileWidth, width = std::min(kTileWidth, out_.checkpoint.size - number * kTileWidth);
     const auto bytes = tiles_.Read({kEntriesLevel, number, width});
     const auto entries = bytes ? ReadBundle(*bytes, width) : std::nullopt;
-    return entries ? EntryTime(entries->back()) : 0;
+    return entries ? std::optional(EntryTime((*entries)[seq % kTileWidth])) : std::nullopt;
   }
 
   // Partial tiles of earlier checkpoints, which the world may still ask for, are the starts of what is there now.
@@ -460,7 +493,7 @@ class Verifier {
   std::optional<std::string> origin_;
   std::optional<VerifierKey> key_;
   std::string cosigned_;  // the file's content
-  uint64_t before_ = 0;   // bundles that were examined earlier
+  uint64_t before_ = 0;   // bundles whose entries were examined earlier
   std::vector<Examined> bundles_;
   Verification out_;
 };

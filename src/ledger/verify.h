@@ -16,13 +16,17 @@
 namespace ecluse {
 
 struct VerifyOptions {
-  SegmentFolder folder;                     // `files` and `path`; the rest is read
-  std::optional<VerifierKey> key;           // the ledger's, kept elsewhere; else its own file `vkey` is believed
-  std::string from;                         // the note of an earlier checkpoint, or empty
-  bool resume = false;                      // entries under `from` are not read again: only what has come since
-  std::vector<VerifierKey> witnesses;       // whose cosignatures are looked at
-  unsigned threads = 0;                     // 0: one for each processor
-  std::chrono::milliseconds patience{500};  // with a tail that a gate may be writing just now
+  SegmentFolder folder;                // `files` and `path`; the rest is read
+  std::optional<VerifierKey> key;      // the ledger's, kept elsewhere; else its own file `vkey` is believed
+  std::string from;                    // the note of an earlier checkpoint, or empty
+  bool resume = false;                 // entries under `from` are not read again: only what has come since
+  std::vector<VerifierKey> witnesses;  // whose cosignatures are looked at
+  // How many of them must have cosigned every entry that is older than `grace` at `now`, microseconds since 1970.
+  size_t required = 0;
+  std::chrono::seconds grace{0};
+  int64_t now = 0;
+  unsigned threads = 0;                                       // 0: one for each processor
+  std::chrono::milliseconds patience{500};                    // with a tail that a gate may be writing just now
   std::function<void(uint64_t done, uint64_t all)> progress;  // entries; now and then, on the calling thread
 };
 

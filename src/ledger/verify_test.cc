@@ -218,6 +218,9 @@ TEST_F(VerifyTest, GoesOnFromAnEarlierCheckpoint) {
   };
   alter("tile/entries/000");
   EXPECT_TRUE(VerifyLedger(options)->findings.empty()) << "it was not read again";
+  alter("tile/0/000");
+  EXPECT_EQ(VerifyLedger(options)->findings.size(), 1u) << "hashes are judged all the same";
+  alter("tile/0/000");
   alter("tile/entries/004");
   auto found = VerifyLedger(options)->findings;
   ASSERT_FALSE(found.empty());
@@ -260,7 +263,22 @@ TEST_F(VerifyTest, WhatWitnessesCosignedBinds) {
     altered[at] ^= 1;
     EXPECT_FALSE(verified(altered).findings.empty()) << at << ": " << altered.substr(at - 5, 10);
   }
+  // What the policy requires.
+  options.required = 1;
+  options.grace = std::chrono::seconds(3'600);
+  options.now = folder_.clock().WallMicros();
+  EXPECT_TRUE(verified(good).findings.empty());
+  EXPECT_TRUE(verified(bare).findings.empty()) << "they have an hour";
+  options.now += 7'200'000'000;
+  EXPECT_TRUE(verified(good).findings.empty()) << "everything was cosigned";
+  EXPECT_FALSE(verified(bare).findings.empty());
+  files_.Delete(Path("cosigned"));
+  EXPECT_FALSE(VerifyLedger(options)->findings.empty());
   Fill(100);
+  auto uncosigned = verified(good).findings;
+  ASSERT_EQ(uncosigned.size(), 1u);
+  EXPECT_EQ(uncosigned[0].entry, size);
+  options.required = 0;
   EXPECT_TRUE(verified(good).findings.empty()) << "the ledger has gone on";
   const std::string later = files_.Content(Path("checkpoint"));
   files_.Overwrite(Path("checkpoint"), bare);

@@ -73,7 +73,7 @@ void ReadWitnesses(PolicyReader& reader, const YamlNode& node) {
     auto witness = ReadWitness(reader, item);
     if (!witness) continue;
     for (const PolicyWitness& other : witnesses) {
-      if (other.key.name == witness->key.name)
+      if (other.key.name == witness->key.name || other.key.key == witness->key.key)
         reader.Problem(item.mark, "the witness " + witness->key.name + " is named twice; each counts once");
     }
     witnesses.push_back(std::move(*witness));
@@ -110,6 +110,13 @@ void ReadLedger(PolicyReader& reader, const YamlNode* node) {
   if (const YamlNode* value = fields.Get("witness_grace")) {
     if (auto time = reader.Duration(*value, "ledger.witness_grace", limits::kWitnessGraceLeast, limits::kDurationMax))
       reader.policy.witness_grace = *time;
+  }
+  const Policy& policy = reader.policy;
+  if (policy.required_witnesses > 0 && policy.witness_grace < limits::kWitnessSlack * policy.checkpoint_every) {
+    reader.Problem(node->mark,
+                   "ledger.witness_grace is less than " + std::to_string(limits::kWitnessSlack) +
+                       " times ledger.checkpoint_every, so that nothing could be cosigned in time; a longer "
+                       "grace or a shorter interval is allowed");
   }
 }
 

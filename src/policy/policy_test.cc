@@ -217,6 +217,14 @@ TEST(Policy, RefusesWitnessesThatCannotBeAsked) {
   ExpectProblem(WithLedger("{witness_grace: 1s}"), "ledger.witness_grace");
   ExpectProblem(WithLedger("{witnesses: 3}"), "is a list");
   ExpectProblem(WithLedger("{witnesses: [{name: a, url: b}]}"), "key");
+  const std::string two =
+      good +
+      ", {name: w.example/two, key: w.example/two+3df93ba1+BBFkx+hPSQQKOmolzmjk4dm9TT+PWUuEfVqe6Qe8n5mJ"
+      ", url: 'http://w'}";
+  ExpectProblem(WithLedger("{witnesses: [" + two + "], required_witnesses: 1, checkpoint_every: 7m}"),
+                "ledger.witness_grace is less than 10 times");
+  EXPECT_EQ(Good(WithLedger("{witnesses: [" + two + "], required_witnesses: 1}"))->required_witnesses, 1u);
+  ExpectProblem(WithLedger("{witnesses: [" + two + "], required_witnesses: 2}"), "fewer than there are");
   // A ledger's key is none of a witness.
   ExpectProblem(WithLedger("{witnesses: [{name: a, key: 'PeterNeumann+c74f20a3+"
                            "ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW', url: 'http://w'}]}"),

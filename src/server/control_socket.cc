@@ -23,20 +23,32 @@ using Local = asio::local::stream_protocol;
 namespace {
 
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
+constexpr int kTogether = 4;  // requests; more are not listened to
 
-// A path that fits into a socket's address however long the folder's is (unix(7): 108 bytes), for as long as this
-// object lives.
+// Wipes what it is given when it goes, also where a coroutine is given up.
+struct Wiped {
+  std::string& text;
+  ~Wiped() { OPENSSL_cleanse(text.data(), text.size()); }
+};
+
+// The socket's path; where it does not fit into an address (unix(7): 108 bytes), a shorter one that holds for as long
+// as this object lives.
 class ShortPath {
  public:
-  explicit ShortPath(const std::string& data_dir) : folder_(open(data_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+  explicit ShortPath(const std::string& data_dir)
+      : path_(data_dir + "/control.sock"),
+        folder_(path_.size() < 108 ? -1 : open(data_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
   ~ShortPath() {
     if (folder_ >= 0) close(folder_);
   }
   ShortPath(const ShortPath&) = delete;
   ShortPath& operator=(const ShortPath&) = delete;
-  Local::endpoint Endpoint() const { return Local::endpoint(fmt::format("/proc/self/fd/{}/control.sock", folder_)); }
+  Local::endpoint Endpoint() const {
+    return Local::endpoint(folder_ < 0 ? path_ : fmt::format("/proc/self/fd/{}/control.sock", folder_));
+  }
 
  private:
+  const std::string path_;
   const int folder_;
 };
 
@@ -68,7 +80,9 @@ Status ControlSocket::Open() {
   if (!error && chmod(path.c_str(), 0600) != 0) error.assign(errno, boost::system::system_category());
   if (!error) acceptor_.listen(16, error);
   if (error) return std::unexpected(IoError("make the socket for commands", path, error.value()));
-  asio::co_spawn(context_, Accept(), asio::detached);
+  asio::co_spawn(context_, Accept(), [](std::exception_ptr failed) {
+    if (failed) std::rethrow_exception(failed);
+  });
   return {};
 }
 
@@ -83,7 +97,10 @@ awaitable<void> ControlSocket::Accept() {
   while (true) {
     auto [error, socket] = co_await acceptor_.async_accept(kNoThrow);
     if (!acceptor_.is_open()) co_return;
-    if (!error && MayAsk(socket)) co_await Serve(std::move(socket));
+    if (!error && *open_ < kTogether && MayAsk(socket)) {
+      ++*open_;
+      asio::co_spawn(context_, Serve(std::move(socket)), [open = open_](std::exception_ptr) { --*open; });
+    }
     if (error) {
       asio::steady_timer pause(context_, std::chrono::milliseconds(100));
       co_await pause.async_wait(kNoThrow);
@@ -94,34 +111,39 @@ awaitable<void> ControlSocket::Accept() {
 awaitable<void> ControlSocket::Serve(Local::socket socket) {
   using asio::experimental::awaitable_operators::operator||;
   std::string request;
-  request.reserve(limits::kControlRequest);  // what it holds is in one place, to be wiped
+  request.reserve(limits::kControlRequest);  // what it holds is in one place
+  const Wiped wiped{request};
   asio::steady_timer late(context_, limits::kControlWait);
   auto read = co_await (
       asio::async_read_until(socket, asio::dynamic_buffer(request, limits::kControlRequest), '\n', kNoThrow) ||
       late.async_wait(kNoThrow));
-  if (read.index() != 0 || std::get<0>(std::get<0>(read))) {
-    OPENSSL_cleanse(request.data(), request.size());
-    co_return;
-  }
-  const std::string answer = Answer(std::move(request));
+  if (read.index() != 0) co_return;
+  const auto failed = std::get<0>(std::get<0>(read));
+  if (failed && failed != asio::error::not_found) co_return;
+  const std::string answer = Answer(failed ? std::string_view() : std::string_view(request));
   late.expires_after(limits::kControlWait);
   (void)co_await (asio::async_write(socket, asio::buffer(answer), kNoThrow) || late.async_wait(kNoThrow));
 }
 
-std::string ControlSocket::Answer(std::string request) const {
-  std::vector<unsigned char> memory(4 * limits::kControlRequest);
+std::string ControlSocket::Answer(std::string_view request) const {
+  std::vector<unsigned char> memory(4 * limits::kControlRequest), buffer(limits::kControlRequest);
   json::object answer;
   {
     json::monotonic_resource resource(memory.data(), memory.size());
+    json::parser parser({}, {}, buffer.data(), buffer.size());  // what it keeps for itself is in `buffer`
+    parser.reset(&resource);
     boost::system::error_code error;
-    const json::value value = json::parse(request, error, &resource);
-    const auto done = error || !value.is_object() ? Fail(sqlstate::kInvalidParameter, "that is no request",
-                                                         "send one JSON object and a newline")
-                                                  : handler_(value.get_object());
+    parser.write({request.data(), request.size()}, error);
+    const json::value value = error ? json::value() : parser.release();
+    const auto done =
+        value.is_object()
+            ? handler_(value.get_object())
+            : Fail(sqlstate::kInvalidParameter, "that is no request",
+                   fmt::format("send one JSON object and a newline, {} bytes at most", limits::kControlRequest));
     answer = done ? json::object{{"done", *done}} : Shown(done.error());
   }
   OPENSSL_cleanse(memory.data(), memory.size());
-  OPENSSL_cleanse(request.data(), request.size());
+  OPENSSL_cleanse(buffer.data(), buffer.size());
   return json::serialize(answer) + "\n";
 }
 
@@ -134,9 +156,21 @@ Result<std::string> AskGate(const std::string& data_dir, const json::object& req
   if (error)
     return Fail(sqlstate::kIo, "no gate serves over " + data_dir,
                 "start it, or run this as the gate's user (or root) on its machine", "control.reach", error.message());
-  std::string text = json::serialize(request) + "\n", answer;
+  const timeval wait{.tv_sec = std::chrono::seconds(limits::kControlAnswer).count(), .tv_usec = 0};
+  for (int option : {SO_RCVTIMEO, SO_SNDTIMEO})
+    (void)setsockopt(socket.native_handle(), SOL_SOCKET, option, &wait, sizeof wait);
+  std::string text, answer;
+  text.reserve(limits::kControlRequest);
+  const Wiped wiped{text};
+  json::serializer serializer;
+  serializer.reset(&request);
+  for (char piece[256]; !serializer.done();) {
+    const json::string_view some = serializer.read(piece);
+    text.append(some.data(), some.size());
+    OPENSSL_cleanse(piece, sizeof piece);
+  }
+  text += '\n';
   asio::write(socket, asio::buffer(text), error);
-  OPENSSL_cleanse(text.data(), text.size());
   if (!error) asio::read_until(socket, asio::dynamic_buffer(answer, limits::kControlRequest), '\n', error);
   const json::value value = json::parse(answer, error);
   const json::object* members = value.if_object();

@@ -5,13 +5,15 @@
 #include <boost/asio.hpp>
 #include <boost/json.hpp>
 #include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
 namespace ecluse {
 
-// Answers requests of the gate's own user and of root, one after the other, on the context's thread.
+// Answers requests of the gate's own user and of root, on the context's thread.
 class ControlSocket {
  public:
   // What was done, in words. The request may hold passwords: it is wiped when this returns, so nothing of it may be
@@ -28,15 +30,17 @@ class ControlSocket {
  private:
   boost::asio::awaitable<void> Accept();
   boost::asio::awaitable<void> Serve(boost::asio::local::stream_protocol::socket socket);
-  std::string Answer(std::string request) const;
+  std::string Answer(std::string_view request) const;
 
   boost::asio::io_context& context_;
   const std::string data_dir_;
   const Handler handler_;
   boost::asio::local::stream_protocol::acceptor acceptor_;
+  std::shared_ptr<int> open_ = std::make_shared<int>(0);  // requests
 };
 
-// Sends a request to the gate that serves over `data_dir`, and waits for what it says; refuses where none does.
+// Sends a request to the gate that serves over `data_dir`, and waits for what it says, at most
+// limits::kControlAnswer; refuses where none does.
 Result<std::string> AskGate(const std::string& data_dir, const boost::json::object& request);
 
 }  // namespace ecluse

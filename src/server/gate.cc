@@ -173,17 +173,18 @@ Status Gate::Impl::Open() {
   lock = std::make_unique<RegisterLock>(target, snapshot->gate_login, GateLockKey(*policy), services->may_release);
   ECLUSE_OK(asio::co_spawn(workers[0]->context(), lock->Acquire(), asio::use_future).get());
   copy->Begin();
-  witnesses = std::make_unique<Witnesses>(*ledger, policy->data_dir, services->witnessed);
+  witnesses = std::make_unique<Witnesses>(*ledger, policy->data_dir, SystemClock(), services->witnessed);
   ECLUSE_OK(witnesses->Begin(policy));
   asio::co_spawn(workers[0]->context(), lock->Watch(), asio::detached);
   // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
   for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
   HandleSignals();
-  ECLUSE_OK(OpenDoor());  // who knocks already waits for Run()
-  ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
   commands = std::make_unique<ControlSocket>(control, policy->data_dir,
                                              [this](const boost::json::object& request) { return Command(request); });
-  ECLUSE_OK(commands->Open());
+  if (Status open = commands->Open(); !open)
+    Log().error("no command will reach this gate: {} ({})", open.error().message, open.error().operator_detail);
+  ECLUSE_OK(OpenDoor());  // who knocks already waits for Run()
+  ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
   started = true;
   accounts_recorded = accounts->generation();
   return account_log->Record(*accounts->snapshot(), policy->digest);
@@ -324,8 +325,17 @@ Result<std::string> Gate::Impl::WaiveWitnesses(const boost::json::object& reques
       people.push_back({std::string(account), Secret(std::string_view(text.data(), text.size()))});
     }
   }
+  // Whoever they are, the ledger says first how they came to be so.
   accounts->ReloadIfChanged();
-  ECLUSE_OK(CheckTwoPeople(*accounts->snapshot(), people));
+  RecordAccounts();
+  if (accounts_recorded != accounts->generation())
+    return Fail(sqlstate::kIo, "changes of accounts cannot be written down just now", "see the gate's log",
+                "control.waive");
+  if (Status two = CheckTwoPeople(*accounts->snapshot(), people); !two) {
+    ECLUSE_OK(Event(EntryKind::alert, *policy, "witnesses were not waived: " + two.error().message));
+    return std::unexpected(std::move(two).error());
+  }
+  ECLUSE_OK(witnesses->MayWaive());
   const boost::json::string* reason = TextOf(request, "reason");
   const boost::json::value* seconds = request.if_contains("seconds");
   if (reason == nullptr || reason->empty() || reason->size() > limits::kReason || seconds == nullptr ||
@@ -350,7 +360,6 @@ void Gate::Impl::Shutdown() {
   boost::system::error_code ignored;
   acceptor.close(ignored);
   commands.reset();
-  witnesses.reset();
   if (workers.empty()) return;
   Error reason{
       std::string(sqlstate::kShutdown), "the gate is stopping", "Connect again in a moment.", "server.stop", {}, 0};
@@ -360,6 +369,7 @@ void Gate::Impl::Shutdown() {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   if (doors->sessions.size() > 0) Log().warn("{} sessions did not end in time", doors->sessions.size());
   refusals->Sweep(workers[0]->context().get_executor(), true);
+  witnesses.reset();
   if (lock) {
     std::promise<void> stopped;
     asio::post(workers[0]->context(), [&] {

@@ -2,25 +2,39 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
 #include <charconv>
 #include <cstdlib>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/limits.h"
 #include "base/log.h"
 
 namespace ecluse {
-namespace {
 
 namespace asio = boost::asio;
+
+struct Resolving {
+  std::atomic<bool> done = false;
+  // Of whoever sees `done`.
+  boost::system::error_code error;
+  std::vector<asio::ip::tcp::endpoint> endpoints;
+};
+
+namespace {
+
 namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::awaitable;
 
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
-constexpr size_t kShown = 200;  // bytes of what a witness said, in the log
+constexpr auto kLook = std::chrono::milliseconds(20);  // between looks whether a name server has answered
+constexpr size_t kShown = 200;                         // bytes of what a witness said, in the log
 
 std::unexpected<Error> Unreachable(std::string_view what, const boost::system::error_code& error) {
   return Fail(sqlstate::kIo, fmt::format("{}: {}", what, error.message()), "", "witness.reach");
@@ -41,26 +55,66 @@ awaitable<Result<WitnessReply>> Exchange(Stream& stream, const http::request<htt
   co_return WitnessReply{parser.get().result_int(), std::move(parser.get().body())};
 }
 
+// getaddrinfo(3) cannot be broken off, and Asio asks one name at a time: a thread for each that is being asked keeps
+// one slow name server from holding up the others, or the gate's end.
+std::shared_ptr<Resolving> Resolve(const std::string& host, uint16_t port) {
+  auto resolving = std::make_shared<Resolving>();
+  boost::system::error_code error;
+  const auto address = asio::ip::make_address(host, error);
+  if (!error) {
+    resolving->endpoints.emplace_back(address, port);
+    resolving->done = true;
+    return resolving;
+  }
+  std::thread([resolving, host, port] {
+    asio::io_context context;
+    asio::ip::tcp::resolver resolver(context);
+    for (const auto& found : resolver.resolve(host, std::to_string(port), resolving->error))
+      resolving->endpoints.push_back(found.endpoint());
+    resolving->done = true;
+  }).detach();
+  return resolving;
+}
+
+awaitable<Result<std::vector<asio::ip::tcp::endpoint>>> EndpointsOf(const PolicyWitness& witness,
+                                                                    WitnessMemory& memory) {
+  if (!memory.resolving) memory.resolving = Resolve(witness.host, witness.port);
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  const auto until = std::chrono::steady_clock::now() + limits::kWitnessAnswer;
+  while (!memory.resolving->done) {
+    if (std::chrono::steady_clock::now() > until)
+      co_return Fail(sqlstate::kIo, "the name server does not say where it is", "", "witness.reach");
+    timer.expires_after(kLook);
+    co_await timer.async_wait(kNoThrow);
+  }
+  const std::shared_ptr<Resolving> found = std::exchange(memory.resolving, nullptr);
+  if (found->error || found->endpoints.empty()) co_return Unreachable("its host is not known", found->error);
+  co_return std::move(found->endpoints);
+}
+
 std::string Said(const WitnessReply& reply) {
   return fmt::format("it answers {}: {}", reply.status, Printable(reply.body.substr(0, kShown)));
 }
 
 }  // namespace
 
-awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& witness, std::string body, asio::ssl::context& tls) {
+awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& witness, WitnessMemory& memory, std::string body,
+                                              asio::ssl::context& tls) {
   const auto executor = co_await asio::this_coro::executor;
-  asio::ip::tcp::resolver resolver(executor);
-  auto [unknown, endpoints] = co_await resolver.async_resolve(witness.host, std::to_string(witness.port), kNoThrow);
-  if (unknown) co_return Unreachable("its host is not known", unknown);
+  auto endpoints = co_await EndpointsOf(witness, memory);
+  if (!endpoints) co_return std::unexpected(std::move(endpoints).error());
+  boost::system::error_code named;
+  const auto address = asio::ip::make_address(witness.host, named);
   http::request<http::string_body> request(http::verb::post, witness.target, 11);
-  request.set(http::field::host, witness.host + ":" + std::to_string(witness.port));
+  const std::string host = !named && address.is_v6() ? "[" + witness.host + "]" : witness.host;
+  request.set(http::field::host, fmt::format("{}:{}", host, witness.port));
   request.set(http::field::content_type, "text/plain; charset=utf-8");
   request.set(http::field::connection, "close");
   request.body() = std::move(body);
   request.prepare_payload();
   const auto connect = [&](beast::tcp_stream& stream) -> awaitable<boost::system::error_code> {
     stream.expires_after(limits::kWitnessAnswer);  // for everything that follows
-    auto [error, endpoint] = co_await stream.async_connect(endpoints, kNoThrow);
+    auto [error, endpoint] = co_await stream.async_connect(*endpoints, kNoThrow);
     (void)endpoint;
     co_return error;
   };
@@ -71,7 +125,7 @@ awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& witness, std:
   }
   beast::ssl_stream<beast::tcp_stream> stream(executor, tls);
   stream.set_verify_callback(asio::ssl::host_name_verification(witness.host));
-  SSL_set_tlsext_host_name(stream.native_handle(), witness.host.c_str());
+  if (named) SSL_set_tlsext_host_name(stream.native_handle(), witness.host.c_str());
   if (auto error = co_await connect(beast::get_lowest_layer(stream)))
     co_return Unreachable("it cannot be reached", error);
   auto [refused] = co_await stream.async_handshake(asio::ssl::stream_base::client, kNoThrow);
@@ -91,7 +145,8 @@ awaitable<WitnessOutcome> AskWitness(const PolicyWitness& witness, const std::st
       out.problem = "no proof can be made: " + proof.error().message;
       co_return out;
     }
-    auto reply = co_await PostToWitness(witness, AddCheckpoint{memory.size, std::move(*proof), note}.Text(), tls);
+    auto reply =
+        co_await PostToWitness(witness, memory, AddCheckpoint{memory.size, std::move(*proof), note}.Text(), tls);
     if (!reply) {
       out.problem = reply.error().message;
       co_return out;

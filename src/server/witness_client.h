@@ -3,6 +3,8 @@
 
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -17,10 +19,19 @@ struct WitnessReply {
   std::string body;     // at most limits::kNote
 };
 
-// POSTs `body` to the witness. Takes at most limits::kWitnessAnswer, but for a slow name server. TLS trusts whom the
-// system trusts, and the certificate must be of the url's host.
-boost::asio::awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& witness, std::string body,
-                                                           boost::asio::ssl::context& tls);
+// A question to the name server, on a thread that nobody waits for.
+struct Resolving;
+
+// What is known of a witness between two questions.
+struct WitnessMemory {
+  uint64_t size = 0;                     // of the last checkpoint that it holds, as far as it is known
+  std::shared_ptr<Resolving> resolving;  // its host's name, where there is no answer yet
+};
+
+// POSTs `body` to the witness. Takes at most limits::kWitnessAnswer for its address, and as much for the rest. TLS
+// trusts whom the system trusts, and the certificate must be of the url's host.
+boost::asio::awaitable<Result<WitnessReply>> PostToWitness(const PolicyWitness& witness, WitnessMemory& memory,
+                                                           std::string body, boost::asio::ssl::context& tls);
 
 // What came of asking: a cosignature, or why there is none.
 struct WitnessOutcome {
@@ -28,11 +39,6 @@ struct WitnessOutcome {
   std::string problem;                       // for the operator; empty where there is one
   std::string
       note;  // what the witness showed instead: text that may be a note of ours (a larger checkpoint, or another)
-};
-
-// What is known of a witness between two questions.
-struct WitnessMemory {
-  uint64_t size = 0;  // of the last checkpoint that it holds, as far as it is known
 };
 
 // Asks `witness` to cosign `note`, which holds `checkpoint`; where it knows another size than `memory` says, once more.

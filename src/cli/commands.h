@@ -34,6 +34,7 @@ void AddNewLedger(CommandLine& line, CLI::App* ledger);       // new_ledger.cc
 void AddWitness(CommandLine& line, CLI::App* ledger);         // witness.cc
 void AddWaiveWitnesses(CommandLine& line, CLI::App* ledger);  // waive_witnesses.cc
 void AddPrune(CommandLine& line, CLI::App* ledger);           // prune.cc
+void AddReconcile(CommandLine& line, CLI::App* ledger);       // reconcile.cc
 void AddTree(CommandLine& line, CLI::App* ledger);            // tree.cc
 void AddWhoSaw(CommandLine& line);                            // who_saw.cc
 void AddDossier(CommandLine& line);                           // dossier.cc

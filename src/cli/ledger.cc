@@ -164,6 +164,7 @@ void AddLedger(CommandLine& line) {
   AddWitness(line, ledger);
   AddWaiveWitnesses(line, ledger);
   AddPrune(line, ledger);
+  AddReconcile(line, ledger);
 }
 
 }  // namespace ecluse

@@ -55,7 +55,9 @@ class Postgres:
         with open(os.path.join(self.data, "postgresql.conf"), "a") as f:
             f.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{self.data}'\n"
                     "max_connections = 400\nshared_buffers = 64MB\nlog_min_messages = warning\n"
-                    "timezone = 'UTC'\nlc_messages = 'C'\nautovacuum = off\n")
+                    "timezone = 'UTC'\nlog_timezone = 'UTC'\nlc_messages = 'C'\nautovacuum = off\n"
+                    "logging_collector = on\nlog_destination = 'csvlog,jsonlog'\nlog_filename = 'server.log'\n"
+                    "log_rotation_age = 0\nlog_rotation_size = 0\n")
             if not durable:
                 f.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
         self.start()

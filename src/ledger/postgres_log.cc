@@ -1,0 +1,139 @@
+#include "ledger/postgres_log.h"
+
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <charconv>
+#include <chrono>
+#include <vector>
+
+#include "base/limits.h"
+#include "base/log.h"
+
+namespace ecluse {
+namespace {
+
+// Columns of a csvlog line that are read here; there are 23 at least (PostgreSQL 10).
+enum Column : size_t { kTime = 0, kUser = 1, kDatabase = 2, kFrom = 4, kSession = 5, kMessage = 13, kApplication = 22 };
+
+std::unexpected<Error> Unreadable(uint64_t record, std::string_view what) {
+  return Fail(sqlstate::kInvalidParameter, fmt::format("record {} of the log {}", record, what),
+              "give files that PostgreSQL wrote with log_destination = 'csvlog' or 'jsonlog'", "reconcile.log");
+}
+
+// Without the port behind it.
+std::string HostOf(std::string_view from) {
+  const size_t colon = from.rfind(':');
+  if (from.starts_with("[local]") || colon == std::string_view::npos) return std::string(from);
+  return std::string(from.substr(0, colon));
+}
+
+}  // namespace
+
+std::optional<int64_t> ParsePostgresTime(std::string_view text) {
+  const std::string_view zone = text.size() > 24 ? text.substr(24) : std::string_view();
+  if (text.size() < 24 || text[4] != '-' || text[7] != '-' || text[10] != ' ' || text[13] != ':' || text[16] != ':' ||
+      text[19] != '.' || text[23] != ' ' || (zone != "UTC" && zone != "GMT"))
+    return std::nullopt;
+  const auto number = [&](size_t at, size_t digits) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(text.data() + at, text.data() + at + digits, value);
+    return error == std::errc() && end == text.data() + at + digits ? value : -1;
+  };
+  const int year = number(0, 4), month = number(5, 2), day = number(8, 2), hour = number(11, 2), minute = number(14, 2),
+            second = number(17, 2), milli = number(20, 3);
+  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
+  if (year < 1970 || month < 1 || day < 1 || !date.ok() || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
+      second < 0 || second > 60 || milli < 0)
+    return std::nullopt;
+  const int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
+  return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1'000'000 + milli * 1'000;
+}
+
+Status PostgresLog::Take(std::string_view bytes) {
+  rest_ += bytes;
+  size_t begin = 0;
+  for (; looked_ < rest_.size(); ++looked_) {
+    const char c = rest_[looked_];
+    if (looked_ == begin) json_ = c == '{';
+    if (c == '"' && !json_) quoted_ = !quoted_;  // a doubled quote closes and opens again
+    if (c != '\n' || quoted_) continue;
+    ECLUSE_OK(TakeOne(std::string_view(rest_).substr(begin, looked_ - begin)));
+    begin = looked_ + 1;
+  }
+  rest_.erase(0, begin);
+  looked_ = rest_.size();
+  if (rest_.size() > limits::kPostgresRecord) return Unreadable(records_ + 1, "is too long");
+  return {};
+}
+
+Status PostgresLog::End() {
+  if (quoted_) return Unreadable(records_ + 1, "is cut short");
+  return rest_.empty() ? Status() : TakeOne(rest_);
+}
+
+Status PostgresLog::TakeOne(std::string_view record) {
+  if (record.ends_with('\r')) record.remove_suffix(1);
+  if (record.empty()) return {};
+  ++records_;
+  return record.starts_with('{') ? TakeJson(record) : TakeCsv(record);
+}
+
+Status PostgresLog::TakeCsv(std::string_view record) {
+  std::vector<std::string> columns(1);
+  bool quoted = false;
+  for (size_t i = 0; i < record.size(); ++i) {
+    const char c = record[i];
+    if (quoted && c == '"' && i + 1 < record.size() && record[i + 1] == '"') {
+      columns.back() += record[++i];
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      columns.emplace_back();
+    } else {
+      columns.back() += c;
+    }
+  }
+  if (columns.size() <= kApplication) return Unreadable(records_, "is no line of csvlog");
+  PostgresRecord out;
+  out.user = std::move(columns[kUser]);
+  out.database = std::move(columns[kDatabase]);
+  out.host = HostOf(columns[kFrom]);
+  out.session = std::move(columns[kSession]);
+  out.application = std::move(columns[kApplication]);
+  out.message = std::move(columns[kMessage]);
+  return Give(std::move(out), columns[kTime]);
+}
+
+Status PostgresLog::TakeJson(std::string_view record) {
+  boost::system::error_code failed;
+  const boost::json::value parsed = boost::json::parse({record.data(), record.size()}, failed);
+  if (failed || !parsed.is_object()) return Unreadable(records_, "is no line of jsonlog");
+  const auto text = [&](const char* name) {
+    const auto* value = parsed.get_object().if_contains(name);
+    return value && value->is_string() ? std::string(value->get_string()) : std::string();
+  };
+  PostgresRecord out;
+  out.user = text("user");
+  out.database = text("dbname");
+  out.host = text("remote_host");
+  out.session = text("session_id");
+  out.application = text("application_name");
+  out.message = text("message");
+  return Give(std::move(out), text("timestamp"));
+}
+
+Status PostgresLog::Give(PostgresRecord record, std::string_view time) {
+  const auto micros = ParsePostgresTime(time);
+  if (!micros) {
+    return Fail(sqlstate::kInvalidParameter,
+                fmt::format("record {} of the log has the time `{}`", records_, Printable(time.substr(0, 64))),
+                "it is compared with the ledger's times: set log_timezone = 'UTC' in postgresql.conf", "reconcile.log");
+  }
+  record.time = *micros;
+  visit_(record);
+  return {};
+}
+
+}  // namespace ecluse

@@ -18,8 +18,8 @@ void Require(bool holds) {
 std::string Read(std::string_view text, size_t piece) {
   std::string all;
   PostgresLog log([&](const PostgresRecord& record) {
-    for (const std::string* part : {&record.user, &record.database, &record.host, &record.session, &record.application,
-                                    &record.message})
+    for (const std::string* part :
+         {&record.user, &record.database, &record.host, &record.session, &record.application, &record.message})
       all += *part + '\x1f';
     all += std::to_string(record.time) + '\n';
   });

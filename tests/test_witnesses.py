@@ -140,6 +140,10 @@ def test_checkpoints_are_cosigned(g, witness):
     for running in (one, two):
         running.check(next(line for line in lines if running.name in line), note)
     assert alerts(g) == []
+    proof = g.command("ledger", "prove", "--entry", str(size - 1)).stdout
+    assert all(line in proof for line in lines), "evidence that does not rest on the gate's word alone"
+    told = g.command("ledger", "verify").stdout
+    assert "whole: " in told and all(f"{size} of them cosigned by {running.name} at " in told for running in (one, two))
     g.stop()
     g.serve()
     assert not look(g, 1010).errors

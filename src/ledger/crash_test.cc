@@ -4,9 +4,11 @@
 #include <set>
 #include <thread>
 
+#include "ledger/origin.h"
 #include "ledger/sim_files.h"
 #include "ledger/testing.h"
 #include "ledger/verify.h"
+#include "tlog/tile.h"
 
 namespace ecluse {
 namespace {
@@ -127,8 +129,22 @@ void VerifyTree(LedgerFolder& folder, SimFiles& files, const Published& publishe
   }
 }
 
-// One life with a fault at its Nth call, then another without: false where the fault was never reached.
-bool OneLife(SimFault fault, bool power, uint32_t seed) {
+// Small ones, many at once.
+void Fill(Ledger& ledger, int entries) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 16; ++t) {
+    threads.emplace_back([&ledger, entries, t] {
+      EntryDraft draft = SomeDraft();
+      draft.kind = EntryKind::lookup;
+      for (int i = t; i < entries; i += 16) EXPECT_TRUE(ledger.AppendAndWait(draft));
+    });
+  }
+  for (auto& thread : threads) thread.join();
+}
+
+// One life with a fault at its Nth call, then another without: false where the fault was never reached. So many entries
+// stand there before.
+bool OneLife(SimFault fault, bool power, uint32_t seed, int entries = 0) {
   LedgerFolder folder(true);
   SimFiles files;
   Published published;
@@ -137,6 +153,7 @@ bool OneLife(SimFault fault, bool power, uint32_t seed) {
   {
     auto ledger = Ledger::Open(options, folder.keys());
     EXPECT_TRUE(ledger) << ledger.error().operator_detail;
+    Fill(**ledger, entries);
     Work(folder, **ledger, acknowledged, "before");
   }
   files.Restart(power, seed);
@@ -160,6 +177,14 @@ bool OneLife(SimFault fault, bool power, uint32_t seed) {
   Verify(**ledger, acknowledged);
   ledger->reset();
   VerifyTree(folder, files, published);
+  if (entries > 0) {
+    SegmentFolder segments{&files, folder.data() + "/ledger", {}, 0};
+    std::string origin;
+    segments.ledger = *ReadOrigin(segments, &origin);
+    EXPECT_TRUE(files.Find(segments.path + "/" + TilePath({0, 0, kTileWidth}))->has_value()) << "no tile was filled";
+    // Where that fails it stays, until a later checkpoint fills a bundle.
+    if (!hit) EXPECT_GT(FirstInSegments(segments)->value_or(0), 0u) << "no segment was removed";
+  }
   return hit;
 }
 
@@ -173,6 +198,19 @@ TEST_P(CrashTest, NothingAcknowledgedIsLost) {
     if (HasFailure()) break;
   }
   EXPECT_GT(calls, 60u / kEvery) << "the fault has to be met everywhere";
+}
+
+// The same where the first tiles fill, their partial ones go, and the first segment does.
+TEST_P(CrashTest, NothingIsLostWhereTilesFillAndSegmentsGo) {
+  auto [fault, power] = GetParam();
+  uint64_t calls = 0;
+  for (fault.at = 1;; fault.at += 3 * kEvery) {
+    SCOPED_TRACE(fault.at);
+    if (!OneLife(fault, power, static_cast<uint32_t>(fault.at), 220)) break;
+    ++calls;
+    if (HasFailure()) break;
+  }
+  EXPECT_GT(calls, 60u / kEvery / 3) << "the fault has to be met everywhere";
 }
 
 TEST_P(CrashTest, AnInterruptedFirstStartIsBegunAgain) {

@@ -8,34 +8,46 @@
 
 namespace ecluse {
 
-Prover::Prover(const SegmentFolder& folder, std::string note, Checkpoint checkpoint)
-    : folder_(folder), note_(std::move(note)), checkpoint_(std::move(checkpoint)), entries_(folder) {}
+Prover::Prover(const SegmentFolder& folder, Base last, std::optional<Base> cosigned)
+    : folder_(folder), last_(std::move(last)), cosigned_(std::move(cosigned)), entries_(folder) {}
 
 Result<Prover> Prover::Open(const SegmentFolder& folder) {
   ECLUSE_TRY(VerifierKey key, ReadVerifierKey(folder));
-  // Read once: tiles only ever grow beside it.
+  // The last one behind the cosigned one, which cannot be larger then. Each is read once: tiles only ever grow beside
+  // it.
+  std::optional<Base> cosigned;
+  ECLUSE_TRY(auto present, folder.files->Find(folder.path + "/cosigned"));
+  if (present) {
+    ECLUSE_TRY(std::string note, ReadWholeFile(*folder.files, folder.path + "/cosigned", limits::kNote));
+    ECLUSE_TRY(Checkpoint checkpoint, OpenCheckpoint(note, key));
+    ECLUSE_TRY(Note parsed, ParseNote(note));
+    if (parsed.signatures.size() > 1) cosigned = Base{std::move(note), std::move(checkpoint), nullptr, 0};
+  }
   ECLUSE_TRY(std::string note, ReadWholeFile(*folder.files, folder.path + "/checkpoint", limits::kNote));
   ECLUSE_TRY(Checkpoint checkpoint, OpenCheckpoint(note, key));
-  return Prover(folder, std::move(note), std::move(checkpoint));
+  return Prover(folder, {std::move(note), std::move(checkpoint), nullptr, 0}, std::move(cosigned));
 }
 
 Result<TlogProof> Prover::Prove(uint64_t seq, std::string* entry) {
-  if (seq >= checkpoint_.size) {
+  if (seq >= last_.checkpoint.size) {
     return Fail(sqlstate::kIo,
-                fmt::format("no checkpoint covers entry {} yet: the last one covers {}", seq, checkpoint_.size),
+                fmt::format("no checkpoint covers entry {} yet: the last one covers {}", seq, last_.checkpoint.size),
                 "ask again in a moment, or for an entry that `ecluse ledger show` knows", "ledger.prove");
   }
-  if (!tiles_ || ++proved_ > limits::kProvedTogether) {
+  Base& base = cosigned_ && seq < cosigned_->checkpoint.size ? *cosigned_ : last_;
+  const Checkpoint& checkpoint = base.checkpoint;
+  if (!base.tiles || ++base.proved > limits::kProvedTogether) {
     auto folder = std::make_shared<const TileFolder>(*folder_.files, folder_.path);
-    tiles_ = std::make_unique<TileSource>(checkpoint_.size, [folder](const Tile& tile) { return folder->Read(tile); });
-    proved_ = 0;
+    base.tiles =
+        std::make_unique<TileSource>(checkpoint.size, [folder](const Tile& tile) { return folder->Read(tile); });
+    base.proved = 0;
   }
   TlogProof proof;
   proof.index = seq;
-  proof.note = note_;
-  ECLUSE_TRY(proof.hashes, InclusionProof(seq, checkpoint_.size, *tiles_));
+  proof.note = base.note;
+  ECLUSE_TRY(proof.hashes, InclusionProof(seq, checkpoint.size, *base.tiles));
   ECLUSE_TRY(std::string stored, entries_.Read(seq));
-  if (!VerifyInclusion(LeafHash(stored), seq, checkpoint_.size, proof.hashes, checkpoint_.root))
+  if (!VerifyInclusion(LeafHash(stored), seq, checkpoint.size, proof.hashes, checkpoint.root))
     return LedgerDamaged(
         fmt::format("entry {} or a tile above it is not what was signed: see `ecluse ledger verify`", seq));
   if (entry != nullptr) *entry = std::move(stored);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -13,26 +14,32 @@
 
 namespace ecluse {
 
-// Proofs under one checkpoint, the last one there was when it was opened; works beside a running gate. Not thread-safe.
+// Proofs under the last checkpoint there was when it was opened; or, where witnesses have cosigned one that covers the
+// entry, under that, with their cosignatures. Works beside a running gate. Not thread-safe.
 class Prover {
  public:
   static Result<Prover> Open(const SegmentFolder& folder);
 
-  const std::string& note() const { return note_; }
-  uint64_t size() const { return checkpoint_.size; }  // entries that can be proved
+  const std::string& note() const { return last_.note; }
+  uint64_t size() const { return last_.checkpoint.size; }  // entries that can be proved
 
   // Of entry `seq`, by the ledger's own files; `entry`, where not null, gets its stored bytes. Refuses where the
   // checkpoint does not cover the entry yet, and where the tiles are not those that it was signed over.
   Result<TlogProof> Prove(uint64_t seq, std::string* entry = nullptr);
 
  private:
-  Prover(const SegmentFolder& folder, std::string note, Checkpoint checkpoint);
+  // What proofs are made under.
+  struct Base {
+    std::string note;
+    Checkpoint checkpoint;
+    std::unique_ptr<TileSource> tiles;
+    size_t proved = 0;  // with `tiles`, which keeps what it has read
+  };
+  Prover(const SegmentFolder& folder, Base last, std::optional<Base> cosigned);
   SegmentFolder folder_;
-  std::string note_;
-  Checkpoint checkpoint_;
+  Base last_;
+  std::optional<Base> cosigned_;
   Entries entries_;
-  std::unique_ptr<TileSource> tiles_;
-  size_t proved_ = 0;  // with tiles_, which keeps what it has read
 };
 
 }  // namespace ecluse

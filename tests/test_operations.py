@@ -465,9 +465,11 @@ def test_the_node_is_named_by_an_option(make_gate):
 def test_check_says_what_this_version_does_not_do(running):
     good = open(running.config).read()
     try:
-        running.write_policy(good + "\nledger: {retention: 2y}\n")
+        with_retention = good.replace("\n  taj.person:\n", "\n  taj.person:\n    retention: {column: birth_date, keep: 20y}\n", 1)
+        assert with_retention != good
+        running.write_policy(with_retention)
         done = running.command("check")
-        assert "warning: ledger.retention" in done.stdout and "removes nothing" in done.stdout
+        assert "warning: " in done.stdout and "deletes nothing" in done.stdout
     finally:
         running.write_policy(good)
 

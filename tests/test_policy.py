@@ -313,6 +313,8 @@ def test_accounts_come_and_go_while_it_runs(running):
 def test_passwords_are_not_kept(running):
     for root, _, files in os.walk(running.folder):
         for name in files:
+            if name == "control.sock":
+                continue
             with open(os.path.join(root, name), "rb") as f:
                 assert password_of("prober").encode() not in f.read(), name
     assert os.stat(os.path.join(running.folder, "accounts.yaml")).st_mode & 0o077 == 0

@@ -260,6 +260,8 @@ def raw_ledger(gate):
     out = b""
     for folder, _, files in os.walk(gate.data):
         for name in files:
+            if name == "control.sock":
+                continue
             with open(os.path.join(folder, name), "rb") as f:
                 out += f.read()
     return out

@@ -1,4 +1,5 @@
 """Who went around the gate, by PostgreSQL's own log."""
+import json
 import os
 import shutil
 import time
@@ -80,6 +81,35 @@ def test_a_login_of_the_gate_in_other_hands(g):
     assert f"user ecluse_{g.register}__gate from 127.0.0.1" in elsewhere.stdout
 
 
+def test_what_a_log_cannot_tell_is_said(g, tmp_path):
+    look(g)
+    with open(os.path.join(g.postgres.data, "log", "server.json")) as f:
+        lines = f.readlines()
+    for without, says in (("connection authorized", "tells of no connections"), ("taj.person", "tells of no statements over people")):
+        path = tmp_path / "partly.json"
+        path.write_text("".join(line for line in lines if without not in line and "sia.permit" not in line.replace("connection", "") and "psql" not in line))
+        done = g.command("ledger", "reconcile", "--postgres-log", str(path), "--known", "owner", "--known", "postgres", check=False)
+        assert done.returncode == 2 and says in done.stderr, done.stdout + done.stderr
+
+
+def test_no_name_and_a_copy_of_the_whole_server(g, tmp_path):
+    at = time.strftime("%Y-%m-%d %H:%M:%S.000 UTC", time.gmtime())
+    line = {"timestamp": at, "user": f"ecluse_{g.register}_clerk", "dbname": g.database, "remote_host": "127.0.0.1", "session_id": "1.1",
+            "message": "statement: SELECT 1"}
+    copy = {"timestamp": at, "user": "thief", "remote_host": "10.0.0.66", "session_id": "1.2", "message": "replication connection authorized: user=thief"}
+    failed = {"timestamp": at, "user": f"ecluse_{g.register}__gate", "dbname": g.database, "remote_host": "10.0.0.66", "session_id": "1.3",
+              "message": "password authentication failed"}
+    gate = {**failed, "remote_host": "127.0.0.1", "session_id": "1.4", "message": "connection authorized: user=x", "application_name": "ecluse"}
+    theirs = {**line, "remote_host": "10.0.0.66", "session_id": "1.5", "application_name": "ecluse"}
+    path = tmp_path / "log.json"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (line, copy, failed, gate, theirs)))
+    done = g.command("ledger", "reconcile", "--postgres-log", str(path), check=False)
+    assert done.returncode == 1
+    assert f"by another program: user ecluse_{g.register}_clerk from 127.0.0.1" in done.stdout
+    assert "as another user: user thief from 10.0.0.66" in done.stdout
+    assert f"from another machine: user ecluse_{g.register}_clerk from 10.0.0.66" in done.stdout, "who failed to log in vouches for no address"
+
+
 def test_while_no_gate_serves(g, tmp_path):
     """The lines of a login, moved to a time between a gate that stopped and the next."""
     look(g)
@@ -115,7 +145,7 @@ def test_minutes_that_no_entry_tells_of(g, tmp_path):
 
 
 @pytest.mark.parametrize("what,says", [("not a log\n", "no line of csvlog"), ('{"timestamp": 1}\n', "has the time ``"), ("{]\n", "no line of jsonlog"),
-                                       ("2026-01-01 10:00:00.000 CET" + "," * 30 + "\n", "log_timezone = 'UTC'"), ('"', "cut short"),
+                                       ("2026-01-01 10:00:00.000 CET" + "," * 25 + "\n", "log_timezone = 'UTC'"), ('"', "cut short"),
                                        ("2026-01-01 10:00:00.000 UTC,a,b,1,c,d" + "," * 20 + "\n", "nothing in the log concerns"), ("", "nothing in the log concerns")])
 def test_a_log_that_is_none(g, tmp_path, what, says):
     path = tmp_path / "log"

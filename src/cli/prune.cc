@@ -48,6 +48,8 @@ int Run(const PruneCommand& options) {
   prune.ledger.data_dir = policy->data_dir;
   prune.ledger.register_name = policy->register_name;
   prune.before = before;
+  prune.keep = std::max(policy->ledger_retention, policy->LongestWindow());
+  prune.policy = policy->digest;
   prune.why =
       fmt::format("all older than {}{}{}", TimeText(before), options.reason.empty() ? "" : ": ", options.reason);
   prune.dry_run = options.dry_run;

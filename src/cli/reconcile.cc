@@ -75,12 +75,19 @@ Result<bool> Answer(const ReconcileOptions& options, const Policy& policy) {
               number(found.statements), number(found.entries),
               found.bypasses.empty() ? "nobody went around the gate, as far as this log shows"
                                      : "somebody went around the gate");
+  if (!found.bypasses.empty()) return false;
+  const auto incomplete = [](const char* what, const char* mend) {
+    return Fail(sqlstate::kInvalidParameter, what, mend, "reconcile.log");
+  };
   if (!found.connections)
-    std::printf("the log tells of no connections: who asked nothing is not seen (set log_connections = on)\n");
+    return incomplete("the log tells of no connections, so that nobody was found says nothing",
+                      "set log_connections = on");
   if (found.statements == 0 && found.entries > 0)
-    std::printf("the log tells of no statements over people: set log_statement = 'all' for the gate's logins\n");
-  if (!found.gate_seen) std::printf("the log does not show from where the gate connects: name it by --gate-host\n");
-  return found.bypasses.empty();
+    return incomplete("the log tells of no statements over people, and the ledger does",
+                      "set log_statement = 'all' for the database");
+  if (!found.gate_seen)
+    return incomplete("the log does not show from where the gate connects", "name it by --gate-host");
+  return true;
 }
 
 int Run(const ReconcileOptions& options) {

@@ -38,6 +38,8 @@ int64_t LagIn(std::string_view entry) {
 
 }  // namespace
 
+bool AcceptsClock(std::string_view entry) { return LagIn(entry) != 0; }
+
 std::string AcceptanceReason(int64_t behind, const std::string& reason) {
   return fmt::format("{}{}; {}", kReason, behind, reason);
 }
@@ -61,7 +63,7 @@ Result<int64_t> AcceptedLag(const SegmentFolder& folder) {
   auto seq = static_cast<uint64_t>(NumberAt(std::string_view(text).substr(kHeader.size())));
   int64_t lag = 0;
   ECLUSE_OK(Entries(folder).Visit(seq, UINT64_MAX, [&](const EntryView& entry) {
-    lag = LagIn(entry.json);
+    if (entry.seq == seq) lag = LagIn(entry.json);
     return false;
   }));
   return lag;

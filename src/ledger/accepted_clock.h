@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "ledger/segment.h"
@@ -12,6 +13,9 @@ namespace ecluse {
 
 // The reason of the entry that accepts a clock `behind` microseconds behind the last entry.
 std::string AcceptanceReason(int64_t behind, const std::string& reason);
+
+// Whether a stored entry accepts a clock.
+bool AcceptsClock(std::string_view entry);
 
 // Remembers that entry `seq` accepts a clock.
 Status KeepAcceptance(const SegmentFolder& folder, uint64_t seq);

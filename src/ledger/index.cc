@@ -74,27 +74,25 @@ std::optional<Meta> DecodeMeta(std::string_view bytes) {
 
 }  // namespace index_format
 
-Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<SubjectToken, SubjectKeyHash>& kept,
-                  std::vector<std::string>* gone) {
+Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<SubjectToken, SubjectKeyHash>& gone) {
   std::vector<std::string> rows;
   Status problem;
   const auto take_out = [&](size_t least) {
     if (rows.size() >= least) problem = index.Remove(std::exchange(rows, {}));
     return problem.has_value();
   };
+  const auto is_gone = [&](std::string_view bytes) {
+    SubjectToken token;
+    if (bytes.size() != token.size()) return false;
+    std::memcpy(token.data(), bytes.data(), token.size());
+    return gone.contains(token);
+  };
   ECLUSE_OK(index.Visit("", "\xff", [&](std::string_view key, std::string_view value) {
-    if (key.starts_with('t') && key.size() == 1 + sizeof(SubjectToken)) {
-      const auto person = index_format::DecodeToken(value);
-      SubjectToken token;
-      std::memcpy(token.data(), key.data() + 1, token.size());
-      if (!person || person->seq >= end || kept.contains(token)) return true;
-      gone->emplace_back(key.substr(1));
-      rows.emplace_back(key);
-      rows.push_back(index_format::KeyOfSubject(person->key));
-    } else if ((key.starts_with('s') || key.starts_with('f') || key.starts_with('c')) && key.size() >= 9 &&
-               LoadU64(key.data() + key.size() - 8) < end) {
-      rows.emplace_back(key);
-    }
+    const bool about_person =
+        (key.starts_with('t') && is_gone(key.substr(1))) || (key.starts_with('k') && is_gone(value));
+    const bool about_entry = (key.starts_with('s') || key.starts_with('f') || key.starts_with('c')) &&
+                             key.size() >= 9 && LoadU64(key.data() + key.size() - 8) < end;
+    if (about_person || about_entry) rows.emplace_back(key);
     return take_out(limits::kIndexPut);
   }));
   ECLUSE_OK(problem);

@@ -63,10 +63,8 @@ struct IndexedEntry {
 
   bool empty() const { return principal.empty() && role.empty() && address.empty() && people.empty() && !closed; }
 };
-// Takes out of the index what tells of entries before `end`, and people whom no entry introduces any more: those
-// introduced before `end` who are not among `kept`. Their tokens' bytes are added to `gone`.
-Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<SubjectToken, SubjectKeyHash>& kept,
-                  std::vector<std::string>* gone);
+// Takes out of the index what tells of entries before `end`, and of the people whose tokens are `gone`.
+Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<SubjectToken, SubjectKeyHash>& gone);
 
 // Of a draft that is not needed any more.
 IndexedEntry IndexedBy(EntryDraft&& draft);

@@ -17,6 +17,7 @@
 #include "ledger/people.h"
 #include "ledger/recovery.h"
 #include "ledger/render.h"
+#include "ledger/retention.h"
 #include "ledger/segment.h"
 #include "ledger/tree_writer.h"
 #include "ledger/writer.h"
@@ -62,6 +63,7 @@ bool WaitsForRoom(EntryKind kind) {
     case EntryKind::lock:
     case EntryKind::alert:
     case EntryKind::approval:
+    case EntryKind::retention:
       return false;
     default:
       return true;
@@ -75,6 +77,7 @@ bool MayUseReserve(EntryKind kind) {
     case EntryKind::lock:
     case EntryKind::alert:
     case EntryKind::approval:
+    case EntryKind::retention:
       return true;
     default:
       return false;
@@ -203,6 +206,10 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
     return Fail(sqlstate::kIo, "another gate has this ledger open", "stop it first: one gate writes one ledger",
                 "ledger.lock", folder.path);
 
+  ECLUSE_TRY(auto removing, files.Find(RemovingPath(folder)));
+  if (removing)
+    return Fail(sqlstate::kIo, "a removal of entries was interrupted",
+                "finish it first: run `ecluse ledger prune` again", "ledger.removing", RemovingPath(folder));
   ECLUSE_TRY(bool fresh, FindOrigin(&folder, options.register_name, options.node));
   ECLUSE_TRY(RecoveredTail tail, RecoverTail(folder));
   ECLUSE_TRY(int64_t ahead, Ahead(folder, tail.last_time - options.clock->WallMicros(), lag == Lag::accept));

@@ -51,6 +51,16 @@ Result<std::string> OpenSealed(std::string_view text, KeyRing& keys) {
   return OpenSealed(coded, {Text(entry, "register"), Text(entry, "node")}, Text(entry, "salt"), keys);
 }
 
+std::optional<int64_t> SealedOnDay(std::string_view text) {
+  constexpr std::string_view kMember = "\"sealed\":\"";
+  constexpr size_t kStart = 12;  // characters: the envelope's version, and its key's id, which begins with the day
+  const size_t at = text.rfind(kMember);
+  if (at == std::string_view::npos || text.size() < at + kMember.size() + kStart) return std::nullopt;
+  const auto start = Base64UrlDecode(text.substr(at + kMember.size(), kStart));
+  if (!start || start->size() < 5) return std::nullopt;
+  return LoadU32(reinterpret_cast<const char*>(start->data()) + 1);
+}
+
 std::string WithNames(const std::string& opened,
                       const std::function<std::optional<std::string>(const SubjectToken&)>& name_of) {
   boost::system::error_code failed;

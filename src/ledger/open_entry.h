@@ -21,6 +21,9 @@ Result<std::string> OpenSealed(std::string_view sealed, const EntryOrigin& origi
 // The JSON object an entry seals; empty where it seals nothing. Fails where it does not open with these keys.
 Result<std::string> OpenSealed(std::string_view json, KeyRing& keys);
 
+// The day, since 1970, under whose key an entry seals what it seals; nullopt where it seals nothing.
+std::optional<int64_t> SealedOnDay(std::string_view json);
+
 // `opened` with every token of its `subjects` replaced by what `name_of` says, where it says something.
 std::string WithNames(const std::string& opened,
                       const std::function<std::optional<std::string>(const SubjectToken&)>& name_of);

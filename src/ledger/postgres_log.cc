@@ -13,7 +13,7 @@
 namespace ecluse {
 namespace {
 
-// Columns of a csvlog line that are read here; there are 23 at least (PostgreSQL 10).
+// Columns of a csvlog line that are read here.
 enum Column : size_t { kTime = 0, kUser = 1, kDatabase = 2, kFrom = 4, kSession = 5, kMessage = 13, kApplication = 22 };
 
 std::unexpected<Error> Unreadable(uint64_t record, std::string_view what) {
@@ -95,7 +95,9 @@ Status PostgresLog::TakeCsv(std::string_view record) {
       columns.back() += c;
     }
   }
-  if (columns.size() <= kApplication) return Unreadable(records_, "is no line of csvlog");
+  // Of PostgreSQL 10 to 12, 13, and since 14: a line that was cut runs into the next.
+  if (columns.size() != 23 && columns.size() != 24 && columns.size() != 26)
+    return Unreadable(records_, "is no line of csvlog");
   PostgresRecord out;
   out.user = std::move(columns[kUser]);
   out.database = std::move(columns[kDatabase]);

@@ -35,12 +35,15 @@ Reconciler::Reconciler(const Policy& policy, std::set<std::string> known, std::s
     const std::string login = policy.LoginOf(name);
     roles_[login] = name;
     for (const auto& [table, guarded] : policy.tables)
-      views_[login].push_back("\"" + login + "\".\"" + table.Text() + "\"");
+      views_[login].push_back("\"" + table.Text() + "\"");  // however its schema is written
   }
 }
 
 void Reconciler::Take(const PostgresRecord& record) {
-  if (record.database != policy_.database.name || record.session.empty() || record.user.empty()) return;
+  // A copy of the whole server names no database.
+  const bool replication = record.message.starts_with("replication connection authorized: ");
+  if (record.session.empty() || record.user.empty()) return;
+  if (record.database != policy_.database.name && !replication) return;
   ++out_.records;
   if (out_.first == 0 || record.time < out_.first) out_.first = record.time;
   out_.last = std::max(out_.last, record.time);
@@ -49,13 +52,13 @@ void Reconciler::Take(const PostgresRecord& record) {
   session.last = std::max(session.last, record.time);
   session.user = record.user;
   session.host = record.host;
-  if (!record.application.empty()) session.application = record.application;
-  const bool authorized = record.message.starts_with("connection authorized: ");
+  const bool authorized = replication || record.message.starts_with("connection authorized: ");
   out_.connections = out_.connections || authorized;
   const std::string_view statement = StatementIn(record.message);
   session.entered = session.entered || authorized || !statement.empty();
   if (statement.empty()) return;
   ++session.statements;
+  if (record.application != kGateName) ++session.unnamed;
   const auto views = views_.find(record.user);
   if (views == views_.end()) return;
   if (std::ranges::none_of(views->second, [&](const std::string& view) { return statement.contains(view); })) return;
@@ -99,7 +102,7 @@ Result<Reconciliation> Reconciler::Compare(LedgerQuery& ledger) {
 
   if (gate_hosts_.empty())
     for (const auto& [id, session] : sessions_)
-      if (session.user == policy_.GateLogin()) gate_hosts_.insert(session.host);
+      if (session.user == policy_.GateLogin() && session.entered) gate_hosts_.insert(session.host);
   out_.gate_seen = !gate_hosts_.empty();
 
   std::map<std::tuple<Bypass::Kind, std::string, std::string>, Bypass> bypasses, known;
@@ -111,8 +114,7 @@ Result<Reconciliation> Reconciler::Compare(LedgerQuery& ledger) {
     }
     if (out_.gate_seen && !gate_hosts_.contains(session.host))
       Count(bypasses, Bypass::Kind::other_host, session, session.statements);
-    if (!session.application.empty() && session.application != kGateName)
-      Count(bypasses, Bypass::Kind::other_name, session, session.statements);
+    if (session.unnamed > 0) Count(bypasses, Bypass::Kind::other_name, session, session.unnamed);
     if (std::ranges::any_of(away, [&](const auto& gap) {
           return session.first > gap.first + kSlack && session.first < gap.second - kSlack;
         }))

@@ -52,9 +52,10 @@ class Reconciler {
 
  private:
   struct Session {
-    std::string user, host, application;
+    std::string user, host;
     int64_t first = 0, last = 0;
     bool entered = false;  // not only tried to
+    uint64_t unnamed = 0;  // statements under another application_name than the gate gives, or none
     uint64_t statements = 0;
     std::map<int64_t, uint64_t> people;  // by minute: statements over people
   };

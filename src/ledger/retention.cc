@@ -12,9 +12,11 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/time_text.h"
+#include "ledger/accepted_clock.h"
 #include "ledger/entries.h"
 #include "ledger/facts.h"
 #include "ledger/index.h"
+#include "ledger/open_entry.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
 #include "ledger/store.h"
@@ -30,8 +32,12 @@ constexpr std::string_view kStays = ", kept ";
 constexpr std::string_view kHashed = " with SHA-256 ";
 constexpr size_t kMostKept = kTileWidth * (3 + limits::kEntry);
 constexpr uint64_t kProgressEvery = 10'000;
+constexpr int64_t kDayMicros = 86'400'000'000;
 
 std::string RemovedPath(const SegmentFolder& folder) { return folder.path + "/removed"; }
+constexpr std::string_view kRemovingHeader = "ecluse removing v1\n";
+constexpr size_t kMostRemoving = size_t{4} * 1024 * 1024 * 1024;
+
 std::string KeptPath(const SegmentFolder& folder) { return folder.path + "/kept"; }
 std::string KeptPath(const SegmentFolder& folder, uint64_t bundle) {
   return fmt::format("{}/{:012}", KeptPath(folder), bundle);
@@ -50,6 +56,8 @@ void KeptHash::Add(uint64_t seq, const Hash& leaf) {
   bytes_.append(reinterpret_cast<const char*>(leaf.data()), leaf.size());
   ++count_;
 }
+
+std::string RemovingPath(const SegmentFolder& folder) { return folder.path + "/removing"; }
 
 Result<Removal> ReadRemoval(const SegmentFolder& folder) {
   ECLUSE_TRY(auto present, folder.files->Find(RemovedPath(folder)));
@@ -131,6 +139,38 @@ namespace {
 
 using Tokens = boost::unordered_flat_set<SubjectToken, SubjectKeyHash>;
 
+// What is to go, as the file `removing` has it: nothing else decides, however often it is begun again.
+struct Plan {
+  Removal removal;
+  int64_t first_day = 0;             // since 1970: keys of days before it go
+  std::vector<SubjectToken> people;  // whose keys go
+
+  std::string Text() const {
+    std::string text = fmt::format("{}{} {}\n{}\n", kRemovingHeader, removal.entries, removal.by, first_day);
+    for (const SubjectToken& token : people) text += Base64UrlEncode(token) + "\n";
+    return text;
+  }
+};
+
+Result<Plan> ReadPlan(const SegmentFolder& folder) {
+  ECLUSE_TRY(std::string text, ReadWholeFile(*folder.files, RemovingPath(folder), kMostRemoving));
+  const auto broken = [&] { return LedgerDamaged(RemovingPath(folder) + " does not say what is being removed"); };
+  if (!text.starts_with(kRemovingHeader)) return broken();
+  std::istringstream lines(text.substr(kRemovingHeader.size()));
+  Plan plan;
+  if (!(lines >> plan.removal.entries >> plan.removal.by >> plan.first_day) || plan.removal.entries % kTileWidth != 0 ||
+      plan.removal.by < plan.removal.entries)
+    return broken();
+  for (std::string line; lines >> line;) {
+    const auto bytes = Base64UrlDecode(line);
+    SubjectToken token;
+    if (!bytes || bytes->size() != token.size()) return broken();
+    std::ranges::copy(*bytes, token.begin());
+    plan.people.push_back(token);
+  }
+  return plan;
+}
+
 class Pruner {
  public:
   Pruner(const PruneOptions& options, KeyRing& keys) : options_(options), keys_(keys) {
@@ -141,27 +181,29 @@ class Pruner {
   Result<Pruned> Run() {
     std::string origin;
     ECLUSE_TRY(folder_.ledger, ReadOrigin(folder_, &origin));
+    ECLUSE_TRY(auto beginning, folder_.files->Find(options_.ledger.data_dir + "/beginning"));
+    if (beginning)
+      return Fail(sqlstate::kIo, "a new ledger was begun and not finished", "run `ecluse ledger new` again, as before",
+                  "ledger.new");
+    ECLUSE_OK(FinishInterrupted());
     LedgerOptions writing = options_.ledger;
     writing.node = origin.substr(std::min(origin.find('/'), origin.size() - 1) + 1);
-    ECLUSE_TRY(auto ledger, Ledger::Open(writing, keys_));  // whatever was interrupted before is recovered first
+    ECLUSE_TRY(const int64_t last, LastTime());  // before this run writes anything by a clock that may be wrong
+    ECLUSE_TRY(auto ledger, Ledger::Open(writing, keys_));
     ECLUSE_TRY(removal_, ReadRemoval(folder_));
-    ECLUSE_OK(Choose(ledger->size()));
-    if (end_ <= removal_.entries) {
-      out_.left_from = removal_.entries;
-      if (!options_.dry_run) {
-        ledger.reset();
-        ECLUSE_TRY(auto lock, Lock());
-        ECLUSE_OK(Remove(removal_));  // what an interrupted removal left
-      }
-      return out_;
-    }
+    out_.left_from = removal_.entries;
+    ECLUSE_OK(
+        Choose(ledger->size(), std::min(options_.before, last - std::chrono::microseconds(options_.keep).count())));
+    if (end_ <= removal_.entries) return out_;
     ECLUSE_OK(FindReferences(ledger->size()));
     ECLUSE_OK(Keep());
     out_.entries = end_ - removal_.entries;
     out_.left_from = end_;
+    out_.people = plan_.people.size();
     if (options_.dry_run) return out_;
     EntryDraft draft;
     draft.kind = EntryKind::retention;
+    draft.policy = options_.policy;
     draft.door = "command";
     draft.reason = fmt::format("{}; {}", RetentionStatement{end_, hash_.count(), hash_.Value()}.Text(), options_.why);
     ECLUSE_TRY(Receipt written, ledger->AppendAndWait(std::move(draft)));
@@ -170,13 +212,15 @@ class Pruner {
     ECLUSE_TRY(auto lock, Lock());
     ECLUSE_TRY(VerifierKey key, ReadVerifierKey(folder_));
     ECLUSE_TRY(Checkpoint checkpoint, ReadCheckpoint(folder_, key));
-    if (checkpoint.size <= out_.by)
-      return Fail(sqlstate::kIo, "no checkpoint covers the entry that tells of the removal, so nothing was removed",
-                  "see the messages above (a full disk?), then run it again", "ledger.prune");
-    const Removal removal{end_, out_.by};
-    ECLUSE_OK(ReplaceFile(*folder_.files, RemovedPath(folder_),
-                          fmt::format("{}{} {}\n", kHeader, removal.entries, removal.by)));
-    ECLUSE_OK(Remove(removal));
+    if (checkpoint.size != out_.by + 1)
+      return Fail(sqlstate::kIo,
+                  "the last entry under the checkpoint is not the one that tells of the removal, so "
+                  "nothing was removed",
+                  "a gate ran meanwhile, or the disk is full: see the messages above, then run it again",
+                  "ledger.prune");
+    plan_.removal = {end_, out_.by};
+    ECLUSE_OK(ReplaceFile(*folder_.files, RemovingPath(folder_), plan_.Text()));
+    ECLUSE_OK(Remove(plan_));
     return out_;
   }
 
@@ -185,45 +229,90 @@ class Pruner {
     ECLUSE_TRY(auto lock, folder_.files->Open(folder_.path + "/lock", OpenMode::lock));
     ECLUSE_TRY(bool alone, lock->TryLock());
     if (!alone)
-      return Fail(sqlstate::kIo, "a gate was started meanwhile, so nothing was removed", "stop it and run this again",
-                  "ledger.lock", folder_.path);
+      return Fail(sqlstate::kIo, "another gate has this ledger open", "stop it and run this again", "ledger.lock",
+                  folder_.path);
     return lock;
   }
 
-  // Up to where entries can go: whole bundles, older than asked for, and nowhere else than in the tree.
-  Status Choose(uint64_t size) {
+  Status FinishInterrupted() {
+    ECLUSE_TRY(auto removing, folder_.files->Find(RemovingPath(folder_)));
+    if (!removing || options_.dry_run) return {};
+    ECLUSE_TRY(auto lock, Lock());
+    ECLUSE_TRY(const Plan plan, ReadPlan(folder_));
+    return Remove(plan);
+  }
+
+  Result<int64_t> LastTime() {
     Entries entries(folder_);
-    ECLUSE_TRY(end_, entries.FirstSince(size, options_.before));
+    ECLUSE_TRY(const uint64_t size, entries.Size());
+    if (size == 0) return 0;
+    ECLUSE_TRY(const std::string last, entries.Read(size - 1));
+    return EntryTime(last);
+  }
+
+  // Up to where entries can go: whole bundles and whole disclosures, older than asked for, and nowhere else than in the
+  // tree.
+  Status Choose(uint64_t size, int64_t before) {
+    Entries entries(folder_);
+    ECLUSE_TRY(end_, entries.FirstSince(size, before));
     ECLUSE_TRY(VerifierKey key, ReadVerifierKey(folder_));
     ECLUSE_TRY(Checkpoint checkpoint, ReadCheckpoint(folder_, key));
     ECLUSE_TRY(auto first, FirstInSegments(folder_));
     end_ = std::min({end_, checkpoint.size, first.value_or(0)}) / kTileWidth * kTileWidth;
+    while (end_ > removal_.entries) {
+      ECLUSE_TRY(const std::string next, entries.Read(end_));
+      ECLUSE_TRY(const EntryFacts facts, ReadFacts(end_, next, keys_));
+      if (facts.part != "part" && facts.part != "last") break;
+      end_ -= kTileWidth;
+    }
     return {};
   }
 
-  // Whom entries that stay name. Where one does not open nobody can say, and everybody's introduction stays.
+  // Whom entries that stay name, and of what days they are. Where one does not open nobody can say whom, and
+  // everybody's introduction stays.
   Status FindReferences(uint64_t size) {
     Status problem;
+    std::string policy;
+    plan_.first_day = INT64_MAX;
     ECLUSE_OK(Entries(folder_).Visit(end_, size, [&](const EntryView& entry) {
       problem = [&]() -> Status {
         ECLUSE_TRY(EntryFacts facts, ReadFacts(entry.seq, entry.json, keys_));
         if (facts.sealed && !facts.opened) everybody_ = true;
         for (const SubjectToken& token : facts.People()) named_.insert(token);
+        const auto day = SealedOnDay(entry.json);
+        plan_.first_day = std::min(plan_.first_day, day.value_or(facts.time / kDayMicros));
+        if (facts.kind == "start" || facts.kind == "policy") policy = facts.policy;
         return {};
       }();
       if (options_.progress && entry.seq % kProgressEvery == 0) options_.progress(entry.seq - end_, size - end_);
       return problem.has_value();
     }));
-    return problem;
+    ECLUSE_OK(problem);
+    if (!options_.policy.empty() && !policy.empty() && policy != options_.policy)
+      return Fail(sqlstate::kInvalidParameter, "this is not the policy that was in force last",
+                  "what may go is by the policy that the gate served under: give its file (--config), or serve under "
+                  "this one first",
+                  "ledger.prune", "in force: " + policy);
+    return {};
   }
 
-  // Writes what stays of the bundles that go; of those that went before it is there.
+  // Writes what stays of the bundles that go; of those that went before it is there, and is what was signed.
   Status Keep() {
     if (!options_.dry_run) ECLUSE_OK(folder_.files->MakeDirectory(KeptPath(folder_)));
-    for (uint64_t bundle = 0; bundle < removal_.entries / kTileWidth; ++bundle) {
-      ECLUSE_TRY(auto kept, ReadKept(folder_, bundle));
-      for (const KeptEntry& entry : kept) hash_.Add(entry.seq, LeafHash(entry.json));
+    ECLUSE_TRY(const auto bundles, KeptBundles(folder_));
+    for (const uint64_t bundle : bundles) {
+      if (bundle >= removal_.entries / kTileWidth) {  // of a run that ended early
+        if (!options_.dry_run) ECLUSE_OK(folder_.files->Remove(KeptPath(folder_, bundle)));
+        continue;
+      }
+      ECLUSE_TRY(const auto kept, ReadKept(folder_, bundle));
+      for (const KeptEntry& entry : kept) {
+        hash_.Add(entry.seq, LeafHash(entry.json));
+        ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
+        if (person && !everybody_ && !named_.contains(person->token)) plan_.people.push_back(person->token);
+      }
     }
+    ECLUSE_OK(CheckKept());
     Entries entries(folder_);
     for (uint64_t first = removal_.entries; first < end_; first += kTileWidth) {
       std::string bytes;
@@ -248,33 +337,49 @@ class Pruner {
     return {};
   }
 
+  // What was kept of earlier removals is signed again, so it has to be all of it.
+  Status CheckKept() {
+    if (removal_.entries == 0) return {};
+    ECLUSE_TRY(const std::string entry, Entries(folder_).Read(removal_.by));
+    const auto said = ReadRetentionEntry(entry);
+    if (said && said->entries == removal_.entries && said->kept == hash_.count() && said->hash == hash_.Value())
+      return {};
+    return LedgerDamaged(
+        "what was kept of entries that were removed before is not what was signed: see `ecluse ledger "
+        "verify`");
+  }
+
   Result<bool> Stays(const EntryView& entry) {
-    if (ReadRetentionEntry(entry.json)) return true;
+    if (ReadRetentionEntry(entry.json) || AcceptsClock(entry.json)) return true;
     ECLUSE_TRY(auto key, ReadKeyEntry(entry.json));
     if (key) return true;
     ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
     if (!person) return false;
     if (everybody_ || named_.contains(person->token)) return true;
-    ++out_.people;
+    plan_.people.push_back(person->token);
     return false;
   }
 
-  // Everything that was written down as removed. Each step may have been done before.
-  Status Remove(const Removal& removal) {
-    if (removal.entries == 0) return {};
-    ECLUSE_OK(RemoveBundles(removal.entries));
-    ECLUSE_TRY(std::string next, Entries(folder_).Read(removal.entries));
-    ECLUSE_TRY(out_.days, keys_.DestroyDaysBefore(EntryTime(next)));
-    return RemoveNames(removal.entries);
+  // Everything that was written down. Each step may have been done before.
+  Status Remove(const Plan& plan) {
+    ECLUSE_OK(ReplaceFile(*folder_.files, RemovedPath(folder_),
+                          fmt::format("{}{} {}\n", kHeader, plan.removal.entries, plan.removal.by)));
+    ECLUSE_OK(RemoveBundles(plan.removal.entries));
+    ECLUSE_TRY(out_.days, keys_.DestroyDaysBefore(plan.first_day * kDayMicros));
+    ECLUSE_OK(RemovePeople(plan));
+    ECLUSE_OK(folder_.files->Remove(RemovingPath(folder_)));
+    return folder_.files->SyncDirectory(folder_.path);
   }
 
   Status RemoveBundles(uint64_t end) {
     std::string last;
+    TileFolder tiles(*folder_.files, folder_.path);
     for (uint64_t bundle = 0; bundle < end / kTileWidth; ++bundle) {
-      const std::string path = folder_.path + "/" + TilePath({kEntriesLevel, bundle, kTileWidth});
+      const Tile tile{kEntriesLevel, bundle, kTileWidth};
+      ECLUSE_OK(tiles.RemovePartials(tile));
+      const std::string path = folder_.path + "/" + TilePath(tile);
       ECLUSE_TRY(auto present, folder_.files->Find(path));
-      if (!present) continue;
-      ECLUSE_OK(folder_.files->Remove(path));
+      if (present) ECLUSE_OK(folder_.files->Remove(path));
       const std::string in = path.substr(0, path.rfind('/'));
       if (in == last) continue;
       if (!last.empty()) ECLUSE_OK(folder_.files->SyncDirectory(last));
@@ -283,26 +388,20 @@ class Pruner {
     return last.empty() ? Status() : folder_.files->SyncDirectory(last);
   }
 
-  // Rows of the index about entries that went, and people whom nothing introduces any more, with their keys.
-  Status RemoveNames(uint64_t end) {
+  // The keys of people whom nothing names any more, and then the index's rows, of them and of entries that went.
+  Status RemovePeople(const Plan& plan) {
+    ECLUSE_TRY(auto persons, Store::Open(options_.ledger.data_dir + "/keys/persons", Store::Mode::existing));
+    std::vector<std::string> some;
+    for (const SubjectToken& token : plan.people) {
+      some.emplace_back(reinterpret_cast<const char*>(token.data()), token.size());
+      if (some.size() >= limits::kIndexPut) ECLUSE_OK(persons->Remove(std::exchange(some, {})));
+    }
+    ECLUSE_OK(persons->Remove(some));
+    ECLUSE_OK(persons->Compact());
     ECLUSE_TRY(auto present, folder_.files->Find(options_.ledger.data_dir + "/index"));
     if (!present) return {};  // it is made again, of what is left
-    Tokens kept;
-    ECLUSE_TRY(auto bundles, KeptBundles(folder_));
-    for (uint64_t bundle : bundles) {
-      ECLUSE_TRY(auto entries, ReadKept(folder_, bundle));
-      for (const KeptEntry& entry : entries) {
-        ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
-        if (person) kept.insert(person->token);
-      }
-    }
     ECLUSE_TRY(auto index, Store::Open(options_.ledger.data_dir + "/index", Store::Mode::existing));
-    std::vector<std::string> gone;
-    ECLUSE_OK(PruneIndex(*index, end, kept, &gone));
-    if (gone.empty()) return {};
-    ECLUSE_TRY(auto persons, Store::Open(options_.ledger.data_dir + "/keys/persons", Store::Mode::existing));
-    ECLUSE_OK(persons->Remove(gone));
-    return persons->Compact();
+    return PruneIndex(*index, plan.removal.entries, Tokens(plan.people.begin(), plan.people.end()));
   }
 
   const PruneOptions& options_;
@@ -313,6 +412,7 @@ class Pruner {
   Tokens named_;
   bool everybody_ = false;
   KeptHash hash_;
+  Plan plan_;
   Pruned out_;
 };
 

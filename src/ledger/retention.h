@@ -2,6 +2,7 @@
 // and with them every proof. docs/ledger_format.md, "Retention".
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -24,6 +25,8 @@ struct Removal {
 };
 // By the file `removed`; nothing where there is none.
 Result<Removal> ReadRemoval(const SegmentFolder& folder);
+// The file that says what is being removed, while it is: no ledger is opened beside it.
+std::string RemovingPath(const SegmentFolder& folder);
 
 // An entry of a removed bundle that stays: it introduces somebody whom later entries name, announces a key, or tells of
 // a removal.
@@ -62,9 +65,11 @@ std::optional<RetentionStatement> ParseRetention(std::string_view reason);
 std::optional<RetentionStatement> ReadRetentionEntry(std::string_view json);
 
 struct PruneOptions {
-  LedgerOptions ledger;  // the node is found out
-  int64_t before = 0;    // entries older than that, microseconds since 1970
-  std::string why;       // goes into the entry
+  LedgerOptions ledger;          // the node is found out
+  int64_t before = 0;            // entries older than that, microseconds since 1970
+  std::chrono::seconds keep{0};  // and older than the last entry by so much: no clock set ahead removes anything
+  std::string policy;  // the digest that this stands on; must be the one that the ledger names last. May be empty
+  std::string why;     // goes into the entry
   bool dry_run = false;
   std::function<void(uint64_t done, uint64_t all)> progress;  // entries read; now and then
 };
@@ -72,7 +77,7 @@ struct PruneOptions {
 struct Pruned {
   uint64_t entries = 0;  // removed now
   uint64_t kept = 0;     // of those, because something refers to them
-  uint64_t people = 0;   // whom no entry names any more: their keys are gone
+  uint64_t people = 0;   // whom no entry names any more: their keys go
   uint64_t days = 0;     // whose keys are gone
   uint64_t left_from = 0;
   uint64_t by = 0;  // the `retention` entry

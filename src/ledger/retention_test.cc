@@ -2,10 +2,15 @@
 #include "ledger/retention.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 
+#include "base/file.h"
 #include "ledger/dossier.h"
+#include "ledger/index.h"
 #include "ledger/query.h"
+#include "ledger/store.h"
 #include "ledger/testing.h"
 #include "ledger/tile_folder.h"
 #include "ledger/tree_writer.h"
@@ -210,57 +215,180 @@ TEST_F(RetentionTest, NoOtherRemovalPasses) {
   fs::remove_all(copy);
 }
 
-// Whatever had been done before it was interrupted: it is run again.
+// The machine's files, until a call fails, and every one after it.
+class FailingFiles final : public FileSystem {
+ public:
+  explicit FailingFiles(int calls) : left_(calls) {}
+  bool failed() const { return left_ < 0; }
+
+  Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
+    if (!Alive()) return Failed();
+    return RealFiles().Open(path, mode);
+  }
+  Status Rename(const std::string& from, const std::string& to) override {
+    return Alive() ? RealFiles().Rename(from, to) : Failed();
+  }
+  Status Remove(const std::string& path) override { return Alive() ? RealFiles().Remove(path) : Failed(); }
+  Status MakeDirectory(const std::string& path) override {
+    return Alive() ? RealFiles().MakeDirectory(path) : Failed();
+  }
+  Status RemoveDirectory(const std::string& path) override {
+    return Alive() ? RealFiles().RemoveDirectory(path) : Failed();
+  }
+  Status SyncDirectory(const std::string& path) override {
+    return Alive() ? RealFiles().SyncDirectory(path) : Failed();
+  }
+  Result<std::vector<std::string>> List(const std::string& path) override { return RealFiles().List(path); }
+  Result<std::optional<FileInfo>> Find(const std::string& path) override { return RealFiles().Find(path); }
+  Result<uint64_t> FreeBytes(const std::string& path) override { return RealFiles().FreeBytes(path); }
+
+ private:
+  bool Alive() { return left_-- > 0; }
+  static std::unexpected<Error> Failed() { return std::unexpected(IoError("go on", "this test", EIO)); }
+  std::atomic<int> left_;
+};
+
+// Whatever had been done before it was interrupted: nobody who is needed is lost, no gate starts in the middle, and it
+// is run again.
 TEST_F(RetentionTest, AnInterruptedRemovalIsFinished) {
   Write(4, 300, 0, 20);
+  Write(2, 300, 10, 10);
   const int64_t before = Now() - 2 * kDay + kDay / 2;
-  const fs::path whole = folder_.data() + "-whole", done = folder_.data() + "-done";
+  const fs::path whole = folder_.data() + "-whole";
   fs::copy(folder_.data(), whole, fs::copy_options::recursive);
-  const auto pruned = Prune(before);
-  ASSERT_TRUE(pruned);
-  fs::copy(folder_.data(), done, fs::copy_options::recursive);
-  const auto put = [&](const fs::path& from, const std::string& name) {
-    fs::remove_all(folder_.data() + "/" + name);
-    fs::copy(from / name, folder_.data() + "/" + name, fs::copy_options::recursive);
-  };
-  // The entry is there, and nothing was removed; bundles, day keys or names are there still.
-  for (const char* left : {"ledger/tile/entries", "keys/days", "index", "keys/persons"}) {
-    put(done, "ledger");
-    put(done, "keys");
-    put(done, "index");
-    if (left == std::string_view("ledger/tile/entries")) {
-      for (uint64_t bundle = 0; bundle < pruned->left_from / kTileWidth; ++bundle) {
-        const std::string name = TilePath({kEntriesLevel, bundle, kTileWidth});
-        fs::copy(whole / "ledger" / name, File(name));
-      }
-    } else {
-      put(whole, left);
-      if (left == std::string_view("index")) put(whole, "keys/persons");
+  int refused = 0, begun_again = 0;
+  bool failed = true;
+  for (int calls = 1; failed; calls += 5) {
+    SCOPED_TRACE(calls);
+    for (const char* part : {"ledger", "index", "keys"}) {
+      fs::remove_all(folder_.data() + "/" + part);
+      fs::copy(whole / part, folder_.data() + "/" + part, fs::copy_options::recursive);
     }
-    if (left != std::string_view("keys/persons")) ExpectWhole(pruned->left_from);
+    FailingFiles files(calls);
+    PruneOptions options;
+    options.ledger = Options();
+    options.ledger.files = &files;
+    options.before = before;
+    const auto interrupted = PruneLedger(options, folder_.keys());
+    failed = files.failed();
+    EXPECT_EQ(failed && !interrupted, failed) << "what failed is said";
+    if (fs::exists(File("removing"))) {
+      ++refused;
+      const auto gate = Ledger::Open(Options(), folder_.keys());
+      ASSERT_FALSE(gate);
+      EXPECT_NE(gate.error().message.find("a removal of entries was interrupted"), std::string::npos);
+    } else if (failed) {
+      ++begun_again;
+      auto gate = Ledger::Open(Options(), folder_.keys());
+      ASSERT_TRUE(gate) << gate.error().message << " " << gate.error().operator_detail;
+      auto token = folder_.TokenOf(**gate, "3");  // somebody whose introduction was to go
+      ASSERT_TRUE(token);
+      gate->reset();
+      ExpectWhole(0);
+      EXPECT_EQ(Seen(3)->size(), 60u);
+    }
     const auto again = Prune(before);
-    ASSERT_TRUE(again) << left << ": " << again.error().message << " " << again.error().operator_detail;
-    EXPECT_EQ(again->entries, 0u);
-    ExpectWhole(pruned->left_from);
+    ASSERT_TRUE(again) << again.error().message << " " << again.error().operator_detail;
+    EXPECT_FALSE(fs::exists(File("removing")));
     EXPECT_FALSE(fs::exists(File(TilePath({kEntriesLevel, 0, kTileWidth}))));
-    EXPECT_TRUE(Seen(15));
+    const Verification after = Verify();
+    EXPECT_TRUE(after.findings.empty()) << after.findings[0].what;
+    EXPECT_GT(after.removed, 1'000u);
+    EXPECT_EQ(Seen(3), std::nullopt);
+    EXPECT_EQ(Seen(15).value_or(std::vector<std::string>()).empty(), false);
   }
-  put(done, "ledger");
-  put(done, "keys");
-  put(whole, "keys");
-  put(whole, "index");
-  fs::remove(File("removed"));
-  for (uint64_t bundle = 0; bundle < pruned->left_from / kTileWidth; ++bundle) {
-    const std::string name = TilePath({kEntriesLevel, bundle, kTileWidth});
-    fs::copy(whole / "ledger" / name, File(name));
-  }
-  ExpectWhole(0);
-  const auto again = Prune(before);
-  ASSERT_TRUE(again);
-  EXPECT_EQ(again->entries, pruned->entries);
-  ExpectWhole(pruned->left_from);
+  EXPECT_GT(refused, 1);
+  EXPECT_GT(begun_again, 5);
   fs::remove_all(whole);
-  fs::remove_all(done);
+}
+
+// The keys of people are those that the ledger says, whatever the index does.
+TEST_F(RetentionTest, TheIndexDecidesNothing) {
+  Write(4, 300, 0, 20);
+  Write(2, 300, 10, 10);
+  fs::remove_all(folder_.data() + "/index");
+  {
+    auto made = Ledger::Open(Options(), folder_.keys());
+    ASSERT_TRUE(made);
+  }
+  {
+    // Somebody makes everybody look as if they had been introduced long ago, under another token.
+    auto index = Store::Open(folder_.data() + "/index", Store::Mode::existing);
+    ASSERT_TRUE(index);
+    std::vector<std::pair<std::string, std::string>> rows;
+    ASSERT_TRUE((*index)->Visit("t", "u", [&](std::string_view key, std::string_view value) {
+      auto person = index_format::DecodeToken(value);
+      person->seq = 1;
+      rows.emplace_back(key, index_format::Encode(*person));
+      return true;
+    }));
+    ASSERT_EQ(rows.size(), 20u);
+    ASSERT_TRUE((*index)->Put(rows, true));
+  }
+  const auto pruned = Prune(Now() - 2 * kDay + kDay / 2);
+  ASSERT_TRUE(pruned) << pruned.error().message;
+  EXPECT_EQ(pruned->people, 10u);
+  fs::remove_all(folder_.data() + "/index");
+  for (int person = 10; person < 20; ++person) EXPECT_TRUE(Seen(person)) << person;
+  for (int person = 0; person < 10; ++person) EXPECT_FALSE(Seen(person)) << person;
+  auto persons = Store::Open(folder_.data() + "/keys/persons", Store::Mode::read_only);
+  int keys = 0;
+  ASSERT_TRUE(
+      (*persons)->Visit("", std::string(17, '\xff'), [&](std::string_view, std::string_view) { return ++keys > 0; }));
+  EXPECT_EQ(keys, 10) << "of those whom something names";
+}
+
+// Where a clock that is behind was accepted, entries are sealed on earlier days than they say.
+TEST_F(RetentionTest, DaysThatAreStillNeededStay) {
+  Write(4, 300, 0, 20);
+  folder_.clock().StepWall(-3 * kDay);
+  ASSERT_TRUE(Ledger::AcceptClock(Options(), folder_.keys(), "by a and b: it was ahead"));
+  Write(3, 300, 0, 20);
+  PruneOptions options;
+  options.ledger = Options();
+  options.before = INT64_MAX;
+  options.keep = std::chrono::hours(1);
+  const auto pruned = PruneLedger(options, folder_.keys());
+  ASSERT_TRUE(pruned) << pruned.error().message;
+  EXPECT_GT(pruned->entries, 700u);
+  EXPECT_EQ(pruned->days, 1u) << "on the second wrote whoever came after the clock was set back";
+  ExpectWhole(pruned->left_from);
+  EXPECT_GT(Seen(15)->size(), 10u);  // nothing of what is left is closed: Seen() looks
+}
+
+TEST_F(RetentionTest, AClockOrAPolicyOfAnothersDoesNotRemove) {
+  Write(4, 300, 0, 20);
+  PruneOptions options;
+  options.ledger = Options();
+  options.before = INT64_MAX;  // by a clock that was set ahead
+  options.keep = std::chrono::hours(24 * 30);
+  auto nothing = PruneLedger(options, folder_.keys());
+  ASSERT_TRUE(nothing);
+  EXPECT_EQ(nothing->entries, 0u);
+  {
+    auto ledger = Ledger::Open(Options(), folder_.keys());
+    EntryDraft start = SomeDraft();
+    start.kind = EntryKind::start;
+    start.policy = "of-the-gate";
+    ASSERT_TRUE((*ledger)->AppendAndWait(start));
+  }
+  options.keep = std::chrono::hours(1);
+  options.policy = "another";
+  auto refused = PruneLedger(options, folder_.keys());
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("not the policy"), std::string::npos);
+  options.policy = "of-the-gate";
+  EXPECT_GT(PruneLedger(options, folder_.keys())->entries, 500u);
+}
+
+// What an earlier removal kept is signed again by the next: not where something of it is gone.
+TEST_F(RetentionTest, WhatWasKeptIsLookedAtBeforeItIsSignedAgain) {
+  Write(4, 300, 0, 20);
+  ASSERT_TRUE(Prune(Now() - 3 * kDay + kDay / 2));
+  fs::remove((*fs::directory_iterator(File("kept"))).path());
+  const auto refused = Prune(Now() - kDay + kDay / 2);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().operator_detail.find("is not what was signed"), std::string::npos);
 }
 
 TEST_F(RetentionTest, IsRefusedBesideAGate) {

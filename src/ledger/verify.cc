@@ -32,6 +32,7 @@ constexpr std::chrono::milliseconds kProgressEvery{100};
 struct Examined {
   Hash of_entries{}, of_tile{};  // the roots
   bool entries_read = false, tile_read = false;
+  bool timed = false;               // its entries were looked at
   std::optional<uint16_t> differs;  // the first entry that is not what the tile says
   std::optional<uint16_t> misfit;   // the first that has another's sequence, or is older than the one before it
   int64_t first_time = 0, last_time = 0;
@@ -214,7 +215,7 @@ class Verifier {
       leaves.push_back(LeafHash(json));
       if (out->tile_read && !out->differs && leaves.back() != hashes[at]) out->differs = at;
     }
-    out->entries_read = leaves.size() == width && rest.empty();
+    out->entries_read = out->timed = leaves.size() == width && rest.empty();
     if (out->entries_read) out->of_entries = out->tile_read && !out->differs ? out->of_tile : RootOf(leaves);
     if (!out->entries_read && !out->differs) {
       out->differs = static_cast<uint16_t>(std::min<size_t>(leaves.size(), width - 1));
@@ -301,7 +302,7 @@ class Verifier {
       }
       if (one.misfit)
         Found(first + *one.misfit, "the entry has another's sequence, or is older than the one before it");
-      if (one.entries_read && one.first_time < time) Found(first, "the entry is older than the one before it");
+      if (one.timed && one.first_time < time) Found(first, "the entry is older than the one before it");
       time = std::max(time, one.last_time);
     }
   }
@@ -403,7 +404,8 @@ class Verifier {
 
   void LookAtCosignatures(const Note& note) {
     Cosigned& cosigned = *out_.cosigned;
-    const auto last = cosigned.size > 0 ? TimeOf(cosigned.size - 1) : std::optional<int64_t>(0);
+    const bool there = cosigned.size > out_.removed;  // else its entries were removed
+    const auto last = there ? TimeOf(cosigned.size - 1) : std::optional<int64_t>(0);
     if (!last) return Found(cosigned.size - 1, "the last entry that was cosigned cannot be read");
     // Where two people accepted that entries' times are ahead of the clock.
     const int64_t ahead = AcceptedLag(folder_).value_or(0);
@@ -427,11 +429,12 @@ class Verifier {
     }
   }
 
-  // What the policy requires: no entry without cosignatures for longer than the grace. Without enough of them at all it
-  // is the last entry that is looked at, since none can be said to be due before it.
+  // What the policy requires: no entry without cosignatures for longer than the grace. Where there are not enough at
+  // all, the last one is looked at where nothing stands behind `cosigned`.
   void LookWhetherInTime() {
     const bool enough = out_.cosigned && out_.cosigned->witnesses.size() >= options_.required;
-    const uint64_t first = enough ? out_.cosigned->size : out_.checkpoint.size - 1;
+    uint64_t first = std::max(out_.cosigned ? out_.cosigned->size : 0, out_.removed);
+    if (!enough) first = std::min(first, out_.checkpoint.size - 1);
     if (first >= out_.checkpoint.size) return;
     const auto time = TimeOf(first);
     if (!time || *time + std::chrono::microseconds(options_.grace).count() >= options_.now) return;

@@ -256,6 +256,9 @@ def test_a_clock_that_differs(g, witness, fake):
     witnessed(g, of(one), (name, f"{name}+{key_id.hex()}+{base64.b64encode(public).decode()}", late.url))
     g.wait_for(lambda: "its clock and this machine's are 600 seconds apart" in g.log_text() or "are 601 seconds apart" in g.log_text())
     assert cosigned(g)[2] == []
+    off[0] = 2**63  # a number, and no time
+    g.wait_for(lambda: late.asked and len(late.asked) > 3)
+    assert cosigned(g)[2] == [] and not look(g).errors
     off[0] = 3
     covered(g)
 
@@ -321,6 +324,47 @@ def test_what_was_cosigned_binds_at_the_start(g, witness):
         f.write(text)
     g.serve()
     assert not look(g).errors
+
+
+def test_a_ledger_that_does_not_go_on_from_what_was_cosigned_does_not_start(g, witness, tmp_path):
+    """It is shorter than that, or as long and another; the register's own copy tells nothing, for it was put back too."""
+    one, two = witness(g, "one"), witness(g, "two")
+    witnessed(g, of(one), of(two))
+    covered(g)
+    g.stop()
+    shutil.copytree(g.data, tmp_path / "old")
+    with g.postgres.owner(g.database) as c:
+        told = c.execute(f'SELECT size, note FROM "ecluse_{g.register}".checkpoint').fetchone()
+    g.serve()
+    for person in (1001, 1004, 1007):
+        assert not look(g, person).errors
+    covered(g)
+    g.stop()
+    newest = os.path.join(tmp_path, "cosigned")
+    shutil.copy(os.path.join(g.data, "ledger", "cosigned"), newest)
+    shutil.rmtree(g.data)
+    shutil.copytree(tmp_path / "old", g.data)
+    with g.postgres.owner(g.database) as c:
+        c.execute(f'UPDATE "ecluse_{g.register}".checkpoint SET size = %s, note = %s', told)
+    mine = os.path.join(g.data, "ledger", "cosigned")
+    shutil.copy(newest, mine)
+    with pytest.raises(RuntimeError) as refused:
+        g.serve()
+    assert "entries was cosigned, and this ledger holds" in str(refused.value)
+    one.stop(), two.stop()
+    os.remove(mine)
+    g.write_policy(ledger="")
+    g.apply()
+    g.serve()  # without witnesses the copy goes on, and is longer in the end
+    for person in range(1010, 1100, 3):
+        assert not look(g, person).errors
+    g.stop()
+    shutil.copy(newest, mine)
+    witnessed(g, of(one), of(two), serve=False)
+    with pytest.raises(RuntimeError) as refused:
+        g.serve()
+    assert "was cosigned, and they are not this ledger's" in str(refused.value)
+    assert "are not those that the file cosigned is of" in g.command("ledger", "verify", check=False).stdout
 
 
 def test_over_tls(g, witness, fake, tmp_path):

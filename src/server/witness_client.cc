@@ -6,14 +6,13 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
-#include <charconv>
-#include <cstdlib>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "tlog/decimal.h"
 
 namespace ecluse {
 
@@ -67,10 +66,14 @@ std::shared_ptr<Resolving> Resolve(const std::string& host, uint16_t port) {
     return resolving;
   }
   std::thread([resolving, host, port] {
-    asio::io_context context;
-    asio::ip::tcp::resolver resolver(context);
-    for (const auto& found : resolver.resolve(host, std::to_string(port), resolving->error))
-      resolving->endpoints.push_back(found.endpoint());
+    try {
+      asio::io_context context;
+      asio::ip::tcp::resolver resolver(context);
+      for (const auto& found : resolver.resolve(host, std::to_string(port), resolving->error))
+        resolving->endpoints.push_back(found.endpoint());
+    } catch (const std::exception&) {  // no memory: asked again
+      resolving->error = asio::error::no_memory;
+    }
     resolving->done = true;
   }).detach();
   return resolving;
@@ -157,9 +160,10 @@ awaitable<WitnessOutcome> AskWitness(const PolicyWitness& witness, const std::st
       for (const NoteSignature& signature : lines ? *lines : std::vector<NoteSignature>()) {
         const auto seconds = VerifyCosignature(text, signature, witness.key);
         if (!seconds) continue;
-        const int64_t off = static_cast<int64_t>(*seconds) - now();
-        if (*seconds > INT64_MAX / 2 || std::abs(off) > limits::kWitnessClock.count()) {
-          out.problem = fmt::format("its clock and this machine's are {} seconds apart", std::abs(off));
+        const auto ours = static_cast<uint64_t>(now());  // its time is any number
+        const uint64_t off = *seconds > ours ? *seconds - ours : ours - *seconds;
+        if (off > static_cast<uint64_t>(limits::kWitnessClock.count())) {
+          out.problem = fmt::format("its clock and this machine's are {} seconds apart", off);
           co_return out;
         }
         memory.size = checkpoint.size;
@@ -169,19 +173,18 @@ awaitable<WitnessOutcome> AskWitness(const PolicyWitness& witness, const std::st
       out.problem = "what it answers is no cosignature of its key";
       co_return out;
     }
-    uint64_t size = 0;
-    const std::string& body = reply->body;
-    const auto [end, error] = std::from_chars(body.data(), body.data() + body.size(), size);
-    const bool sized = error == std::errc() && std::string_view(end, body.data() + body.size()) == "\n";
-    if (reply->status == 409 && sized && size <= checkpoint.size && size != memory.size && tries == 0) {
-      memory.size = size;
+    const std::string_view body = reply->body;
+    const auto size =
+        reply->status == 409 && body.ends_with('\n') ? ReadDecimal(body.substr(0, body.size() - 1)) : std::nullopt;
+    if (size && *size <= checkpoint.size && *size != memory.size && tries == 0) {
+      memory.size = *size;
       continue;
     }
-    out.problem = reply->status == 409 && sized && size > checkpoint.size
+    out.problem = size && *size > checkpoint.size
                       ? fmt::format(
-                            "it has cosigned {} entries of this ledger, which has {} under its checkpoint: was "
-                            "the ledger put back from a copy?",
-                            size, checkpoint.size)
+                            "it has cosigned {} entries of this ledger, and was asked about {}: was the ledger "
+                            "put back from a copy, or does another gate write it?",
+                            *size, checkpoint.size)
                       : Said(*reply);
     out.note = std::move(reply->body);
     co_return out;

@@ -107,6 +107,8 @@ inline constexpr uint64_t kTreeRound = 65'536;           // entries hashed for o
 inline constexpr uint64_t kTreeRoom = 16 * 1024 * 1024;  // with less of it free, a failed write of tiles is tried again
 inline constexpr size_t kReserveBytes = 4 * 1024 * 1024;  // disk kept for locks, key operations, alerts and approvals
 
+inline constexpr size_t kRemoving =
+    size_t{4} * 1024 * 1024 * 1024;                           // bytes that say what is being removed: 23 a person
 inline constexpr size_t kPostgresRecord = 256 * 1024 * 1024;  // of PostgreSQL's log, which holds whole statements
 
 // Notes, checkpoints and proofs (tlog/).
@@ -127,6 +129,7 @@ inline constexpr auto kWitnessClock = 30s;       // between a cosignature's time
 inline constexpr auto kWitnessGraceLeast = 10s;  // that a policy may give
 inline constexpr auto kWitnessWaiver = std::chrono::seconds(4 * 3'600);
 inline constexpr size_t kReason = 4 * 1024;           // bytes that people give for what they approve
+inline constexpr int kControlRequests = 4;            // at once; more are not listened to
 inline constexpr size_t kControlRequest = 16 * 1024;  // bytes that a command sends a running gate
 inline constexpr auto kControlAnswer = 60s;           // that a command waits for the gate
 inline constexpr auto kControlWait = 10s;             // for a request, and for its answer to be taken

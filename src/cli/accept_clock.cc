@@ -12,21 +12,19 @@ namespace {
 
 struct AcceptOptions {
   std::string config = "ecluse.yaml";
-  std::vector<std::string> people;
-  std::string reason;
+  TwoPeople by;
 };
 
 int Accept(const AcceptOptions& options) {
   auto policy = PolicyOf(options.config);
   if (!policy) return 2;
-  if (Status agreed = AskTwoPeople(*policy, options.people); !agreed) return Complain("ledger", agreed.error());
+  if (Status agreed = AskTwoPeople(*policy, options.by.people); !agreed) return Complain("ledger", agreed.error());
   auto keys = KeyRing::Open(policy->root_key_file, policy->data_dir);
   if (!keys) return Complain("ledger", keys.error());
   LedgerOptions ledger;
   ledger.data_dir = policy->data_dir;
   ledger.register_name = policy->register_name;
-  Status accepted = Ledger::AcceptClock(
-      ledger, **keys, "by " + options.people[0] + " and " + options.people[1] + ": " + options.reason);
+  Status accepted = Ledger::AcceptClock(ledger, **keys, options.by.Text());
   if (!accepted) return Complain("ledger", accepted.error());
   std::fprintf(stderr, "accepted and written down; the gate starts, and its entries go on from the last one's time\n");
   return 0;
@@ -39,10 +37,7 @@ void AddAcceptClock(CommandLine& line, CLI::App* ledger) {
   CLI::App* accept = ledger->add_subcommand(
       "accept-clock", "Accept that the machine's clock is behind the last entry; the gate must not be running");
   accept->add_option("--config", options->config, "the policy file")->capture_default_str();
-  accept->add_option("--by", options->people, "an account that accepts it, with its password; given twice")->required();
-  accept->add_option("--reason", options->reason, "why the clock is right now; written to the ledger")
-      ->required()
-      ->check([](const std::string& text) { return text.empty() ? "a reason must be given" : std::string(); });
+  options->by.AddOptions(accept, "an account that accepts it", "why the clock is right now; written to the ledger");
   accept->footer(
       "Asks for both passwords; where the input is no terminal it reads them from there, one a line.\n\n"
       "Example:\n  ecluse ledger accept-clock --by alice --by bob --reason \"the clock was an hour ahead since May\"");

@@ -29,6 +29,15 @@ bool ReadLine(const char* prompt, std::string* line) {
   return read;
 }
 
+void TwoPeople::AddOptions(CLI::App* app, const std::string& by, const std::string& why) {
+  app->add_option("--by", people, by + ", with its password; given twice")->required();
+  app->add_option("--reason", reason, why)->required()->check([](const std::string& text) {
+    return text.empty() ? "a reason must be given" : std::string();
+  });
+}
+
+std::string TwoPeople::Text() const { return "by " + people.at(0) + " and " + people.at(1) + ": " + reason; }
+
 Result<std::vector<Approver>> AskPasswords(const std::vector<std::string>& people) {
   if (std::set<std::string>(people.begin(), people.end()).size() != 2)
     return Fail(sqlstate::kInvalidParameter, "it takes two people", "Name two accounts: --by alice --by bob.");

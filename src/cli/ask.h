@@ -1,6 +1,7 @@
 // Asking whoever types.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,16 @@ namespace ecluse {
 // A line of standard input without its end; asked for with `prompt` and typed unseen where that is a terminal. False at
 // the end of input.
 bool ReadLine(const char* prompt, std::string* line);
+
+// What commands that take two people are told: --by, twice, and --reason.
+struct TwoPeople {
+  std::vector<std::string> people;
+  std::string reason;
+  // This object must live as long as `app`.
+  void AddOptions(CLI::App* app, const std::string& by, const std::string& why);
+  // "by ann and ben: restored", once there are two.
+  std::string Text() const;
+};
 
 // Asks for the passwords of two people; they are not looked at here.
 Result<std::vector<Approver>> AskPasswords(const std::vector<std::string>& people);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/time_text.h"
 #include "cli/commands.h"
+#include "ledger/json.h"
 #include "policy/policy.h"
 
 namespace ecluse {
@@ -36,10 +37,7 @@ std::vector<std::string> KindNames() {
   return names;
 }
 
-std::string Text(const json::object& in, const char* name) {
-  const json::value* value = in.if_contains(name);
-  return value && value->is_string() ? std::string(value->get_string()) : std::string();
-}
+std::string Text(const json::object& in, std::string_view name) { return std::string(TextOf(in, name)); }
 
 // The entry with the members that it seals beside the others; `sealed` stays where it was not opened.
 json::object Merged(const json::object& entry, const std::string& opened) {

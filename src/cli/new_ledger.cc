@@ -23,8 +23,7 @@ namespace {
 struct NewOptions {
   std::string config = "ecluse.yaml";
   std::string node;
-  std::vector<std::string> people;
-  std::string reason;
+  TwoPeople by;
 };
 
 // A path that a rename gives another name, durably; nothing where it is not there any more.
@@ -98,7 +97,7 @@ Status PutAway(const std::string& data, const std::string& former) {
 Status Begin(const NewOptions& options, const Policy& policy) {
   FileSystem& files = RealFiles();
   ECLUSE_TRY(const std::string node, NodeName(options.node));
-  ECLUSE_OK(AskTwoPeople(policy, options.people));
+  ECLUSE_OK(AskTwoPeople(policy, options.by.people));
   ECLUSE_TRY(auto begun, files.Find(IntentPath(policy)));
   SegmentFolder folder{&files, policy.data_dir + "/ledger", {}, 0};
   ECLUSE_TRY(auto present, files.Find(folder.path + "/origin"));
@@ -136,7 +135,7 @@ Status Begin(const NewOptions& options, const Policy& policy) {
   EntryDraft approval;
   approval.kind = EntryKind::approval;
   approval.door = "command";
-  approval.reason = fmt::format("{}; by {} and {}: {}", after, options.people[0], options.people[1], options.reason);
+  approval.reason = fmt::format("{}; {}", after, options.by.Text());
   ECLUSE_TRY(Receipt written, opened->AppendAndWait(std::move(approval)));
   ECLUSE_OK(files.Remove(IntentPath(policy)));
   ECLUSE_OK(files.SyncDirectory(policy.data_dir));
@@ -164,11 +163,7 @@ void AddNewLedger(CommandLine& line, CLI::App* ledger) {
   made->add_option("--config", options->config, "the policy file")->capture_default_str();
   made->add_option("--node", options->node, "the gate's new name, which no ledger of this register has had")
       ->required();
-  made->add_option("--by", options->people, "an account that stands for it, with its password; given twice")
-      ->required();
-  made->add_option("--reason", options->reason, "why; written to the new ledger")
-      ->required()
-      ->check([](const std::string& text) { return text.empty() ? "a reason must be given" : std::string(); });
+  options->by.AddOptions(made, "an account that stands for it", "why; written to the new ledger");
   made->footer(
       "For a ledger that was put back from a copy, or is damaged: what others have been told of it can no longer be\n"
       "gone on from. Asks for both passwords; where the input is no terminal it reads them from there, one a line.\n\n"

@@ -19,19 +19,19 @@ namespace json = boost::json;
 
 struct WaiveOptions {
   std::string config = "ecluse.yaml";
-  std::vector<std::string> people;
-  std::string reason, time;
+  TwoPeople by;
+  std::string time;
 };
 
 Result<std::string> Waive(const WaiveOptions& options, const Policy& policy, std::chrono::seconds time) {
-  ECLUSE_TRY(const auto people, AskPasswords(options.people));
+  ECLUSE_TRY(const auto people, AskPasswords(options.by.people));
   std::vector<unsigned char> memory(4 * limits::kControlRequest);  // wiped: it holds the passwords
   Result<std::string> done;
   {
     json::monotonic_resource resource(memory.data(), memory.size());
     json::object request(&resource);
     request["command"] = "waive-witnesses";
-    request["reason"] = options.reason;
+    request["reason"] = options.by.reason;
     request["seconds"] = time.count();
     json::object& by = request["by"].emplace_object();
     for (const Approver& person : people) {
@@ -65,10 +65,7 @@ void AddWaiveWitnesses(CommandLine& line, CLI::App* ledger) {
   CLI::App* app = ledger->add_subcommand(
       "waive-witnesses", "Let the running gate release for a while though witnesses do not cosign its ledger");
   app->add_option("--config", options->config, "the policy file")->capture_default_str();
-  app->add_option("--by", options->people, "an account that stands for it, with its password; given twice")->required();
-  app->add_option("--reason", options->reason, "why; written to the ledger")
-      ->required()
-      ->check([](const std::string& text) { return text.empty() ? "a reason must be given" : std::string(); });
+  options->by.AddOptions(app, "an account that stands for it", "why; written to the ledger");
   app->add_option("--for", options->time, "for how long, at most 4h; a restart of the gate ends it too")->required();
   app->footer(
       "What is written meanwhile is cosigned as soon as witnesses answer again. Run it as the gate's user. Asks for "

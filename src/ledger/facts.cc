@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "base/bytes.h"
+#include "ledger/json.h"
 #include "ledger/open_entry.h"
 #include "ledger/segment.h"
 
@@ -15,8 +16,7 @@ namespace {
 namespace json = boost::json;
 
 void Take(const json::object& in, std::string_view name, std::string* out) {
-  const json::value* value = in.if_contains(name);
-  if (value && value->is_string()) *out = std::string_view(value->get_string());
+  if (const std::string_view text = TextOf(in, name); !text.empty()) *out = text;
 }
 int64_t Number(const json::object& in, std::string_view name) {
   const json::value* value = in.if_contains(name);

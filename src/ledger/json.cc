@@ -1,6 +1,7 @@
 #include "ledger/json.h"
 
 #include <algorithm>
+#include <boost/json.hpp>
 #include <charconv>
 
 #include "base/utf8.h"
@@ -99,6 +100,12 @@ std::string_view CutUtf8(std::string_view text, size_t bytes) {
   if (text.size() <= bytes) return text;
   while (bytes > 0 && (static_cast<uint8_t>(text[bytes]) & 0xC0) == 0x80) --bytes;
   return text.substr(0, bytes);
+}
+
+std::string_view TextOf(const boost::json::object& in, std::string_view name) {
+  const boost::json::value* value = in.if_contains({name.data(), name.size()});
+  if (value == nullptr || !value->is_string()) return {};
+  return {value->get_string().data(), value->get_string().size()};
 }
 
 }  // namespace ecluse

@@ -2,6 +2,7 @@
 // in canonical order; these functions write the values.
 #pragma once
 
+#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,5 +19,8 @@ void AppendJsonInteger(std::string& out, int64_t value);
 bool JsonNameLess(std::string_view a, std::string_view b);
 // The longest start of `text` of at most `bytes` bytes that ends between two characters.
 std::string_view CutUtf8(std::string_view text, size_t bytes);
+
+// Of JSON that was parsed: the text that `in` has under `name`; empty where it has none. Points into `in`.
+std::string_view TextOf(const boost::json::object& in, std::string_view name);
 
 }  // namespace ecluse

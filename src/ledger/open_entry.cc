@@ -13,11 +13,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string Text(const json::object& in, const char* name) {
-  const json::value* value = in.if_contains(name);
-  return value && value->is_string() ? std::string(value->get_string()) : std::string();
-}
-
 void Rename(json::value* list, const std::function<std::optional<std::string>(const SubjectToken&)>& name_of) {
   if (list == nullptr || !list->is_array()) return;
   for (json::value& item : list->get_array()) {
@@ -46,9 +41,10 @@ Result<std::string> OpenSealed(std::string_view text, KeyRing& keys) {
   json::value parsed = json::parse({text.data(), text.size()}, failed);
   if (failed || !parsed.is_object()) return LedgerDamaged("an entry is not JSON");
   const json::object& entry = parsed.get_object();
-  std::string coded = Text(entry, "sealed");
+  const std::string_view coded = TextOf(entry, "sealed");
   if (coded.empty()) return std::string();
-  return OpenSealed(coded, {Text(entry, "register"), Text(entry, "node")}, Text(entry, "salt"), keys);
+  return OpenSealed(coded, {std::string(TextOf(entry, "register")), std::string(TextOf(entry, "node"))},
+                    TextOf(entry, "salt"), keys);
 }
 
 std::optional<int64_t> SealedOnDay(std::string_view text) {

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "ledger/entries.h"
 #include "ledger/facts.h"
+#include "ledger/json.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
@@ -39,10 +40,7 @@ Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json) {
   boost::system::error_code failed;
   boost::json::value parsed = boost::json::parse({json.data(), json.size()}, failed);
   if (failed || !parsed.is_object()) return LedgerDamaged("a person entry is not JSON");
-  auto text = [&](const char* name) -> std::string {
-    const auto* value = parsed.get_object().if_contains(name);
-    return value && value->is_string() ? std::string(value->get_string()) : std::string();
-  };
+  const auto text = [&](std::string_view name) { return std::string(TextOf(parsed.get_object(), name)); };
   auto token = Base64UrlDecode(text("subject"));
   auto sealed = Base64UrlDecode(text("person"));
   if (!token || token->size() != sizeof(SubjectToken) || !sealed)
@@ -69,8 +67,7 @@ Result<std::optional<std::string>> ReadKeyEntry(std::string_view json) {
   boost::system::error_code failed;
   boost::json::value parsed = boost::json::parse({json.data(), json.size()}, failed);
   if (failed || !parsed.is_object()) return LedgerDamaged("a key entry is not JSON");
-  const auto* reason = parsed.get_object().if_contains("reason");
-  std::string_view text = reason && reason->is_string() ? std::string_view(reason->get_string()) : std::string_view();
+  const std::string_view text = TextOf(parsed.get_object(), "reason");
   if (!text.starts_with(kMadeKey)) return std::nullopt;
   return std::string(text.substr(kMadeKey.size(), 16));
 }

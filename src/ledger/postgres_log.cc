@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
-#include <charconv>
-#include <chrono>
 #include <vector>
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/time_text.h"
+#include "ledger/json.h"
 
 namespace ecluse {
 namespace {
@@ -31,24 +31,14 @@ std::string HostOf(std::string_view from) {
 }  // namespace
 
 std::optional<int64_t> ParsePostgresTime(std::string_view text) {
-  const std::string_view zone = text.size() > 24 ? text.substr(24) : std::string_view();
-  if (text.size() < 24 || text[4] != '-' || text[7] != '-' || text[10] != ' ' || text[13] != ':' || text[16] != ':' ||
-      text[19] != '.' || text[23] != ' ' || (zone != "UTC" && zone != "GMT"))
-    return std::nullopt;
-  const auto number = [&](size_t at, size_t digits) {
-    int value = 0;
-    const auto [end, error] = std::from_chars(text.data() + at, text.data() + at + digits, value);
-    return error == std::errc() && end == text.data() + at + digits ? value : -1;
-  };
-  const int year = number(0, 4), month = number(5, 2), day = number(8, 2), hour = number(11, 2), minute = number(14, 2),
-            second = number(17, 2), milli = number(20, 3);
-  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
-                                         std::chrono::day(static_cast<unsigned>(day))};
-  if (year < 1970 || month < 1 || day < 1 || !date.ok() || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
-      second < 0 || second > 60 || milli < 0)
-    return std::nullopt;
-  const int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
-  return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1'000'000 + milli * 1'000;
+  constexpr std::string_view kForm = "0000-00-00 00:00:00.000 ";
+  if (text.size() != kForm.size() + 3 || (!text.ends_with("UTC") && !text.ends_with("GMT"))) return std::nullopt;
+  for (size_t i = 0; i < kForm.size(); ++i) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (kForm[i] == '0' ? !digit : text[i] != kForm[i]) return std::nullopt;
+  }
+  const auto time = ParseTime(fmt::format("{}T{}Z", text.substr(0, 10), text.substr(11, 12)), 0);
+  return time && *time >= 0 ? time : std::nullopt;
 }
 
 Status PostgresLog::Take(std::string_view bytes) {
@@ -112,10 +102,7 @@ Status PostgresLog::TakeJson(std::string_view record) {
   boost::system::error_code failed;
   const boost::json::value parsed = boost::json::parse({record.data(), record.size()}, failed);
   if (failed || !parsed.is_object()) return Unreadable(records_, "is no line of jsonlog");
-  const auto text = [&](const char* name) {
-    const auto* value = parsed.get_object().if_contains(name);
-    return value && value->is_string() ? std::string(value->get_string()) : std::string();
-  };
+  const auto text = [&](std::string_view name) { return std::string(TextOf(parsed.get_object(), name)); };
   PostgresRecord out;
   out.user = text("user");
   out.database = text("dbname");

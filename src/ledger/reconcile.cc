@@ -122,8 +122,9 @@ Result<Reconciliation> Reconciler::Compare(LedgerQuery& ledger) {
     const auto role = roles_.find(session.user);
     if (role == roles_.end()) continue;
     const std::set<int64_t>& minutes = busy[role->second];
-    Session alone = session;
-    alone.first = alone.last = 0;
+    Session alone;  // as far as it was
+    alone.user = session.user;
+    alone.host = session.host;
     uint64_t statements = 0;
     for (const auto& [minute, count] : session.people) {
       const auto near = minutes.lower_bound(minute - kSlack / kMinute);

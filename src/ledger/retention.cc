@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
-#include <charconv>
 #include <sstream>
 
 #include "base/bytes.h"
@@ -16,12 +15,14 @@
 #include "ledger/entries.h"
 #include "ledger/facts.h"
 #include "ledger/index.h"
+#include "ledger/json.h"
 #include "ledger/open_entry.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
 #include "ledger/store.h"
 #include "ledger/tile_folder.h"
 #include "ledger/tree_writer.h"
+#include "tlog/decimal.h"
 
 namespace ecluse {
 namespace {
@@ -36,17 +37,10 @@ constexpr int64_t kDayMicros = 86'400'000'000;
 
 std::string RemovedPath(const SegmentFolder& folder) { return folder.path + "/removed"; }
 constexpr std::string_view kRemovingHeader = "ecluse removing v1\n";
-constexpr size_t kMostRemoving = size_t{4} * 1024 * 1024 * 1024;
 
 std::string KeptPath(const SegmentFolder& folder) { return folder.path + "/kept"; }
 std::string KeptPath(const SegmentFolder& folder, uint64_t bundle) {
   return fmt::format("{}/{:012}", KeptPath(folder), bundle);
-}
-
-std::optional<uint64_t> Number(std::string_view text) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size() ? std::optional(number) : std::nullopt;
 }
 
 }  // namespace
@@ -66,8 +60,8 @@ Result<Removal> ReadRemoval(const SegmentFolder& folder) {
   if (text.starts_with(kHeader) && text.ends_with('\n')) {
     const std::string_view rest = std::string_view(text).substr(kHeader.size(), text.size() - kHeader.size() - 1);
     const size_t space = rest.find(' ');
-    const auto entries = Number(rest.substr(0, space));
-    const auto by = space == std::string_view::npos ? std::nullopt : Number(rest.substr(space + 1));
+    const auto entries = ReadDecimal(rest.substr(0, space));
+    const auto by = space == std::string_view::npos ? std::nullopt : ReadDecimal(rest.substr(space + 1));
     if (entries && by && *entries % kTileWidth == 0 && *by >= *entries) return Removal{*entries, *by};
   }
   return LedgerDamaged(RemovedPath(folder) + " does not say what was removed");
@@ -99,7 +93,8 @@ Result<std::vector<uint64_t>> KeptBundles(const SegmentFolder& folder) {
   if (!present) return bundles;
   ECLUSE_TRY(auto names, folder.files->List(KeptPath(folder)));
   for (const std::string& name : names) {
-    const auto number = Number(name);
+    const size_t digit = std::min(name.find_first_not_of('0'), name.size() - 1);
+    const auto number = ReadDecimal(std::string_view(name).substr(digit));
     if (number && name.size() == 12) bundles.push_back(*number);
   }
   std::ranges::sort(bundles);
@@ -114,8 +109,8 @@ std::optional<RetentionStatement> ParseRetention(std::string_view reason) {
   if (!reason.starts_with(kStatement)) return std::nullopt;
   const size_t stays = reason.find(kStays), hashed = reason.find(kHashed);
   if (stays == std::string_view::npos || hashed == std::string_view::npos || hashed < stays) return std::nullopt;
-  const auto entries = Number(reason.substr(kStatement.size(), stays - kStatement.size()));
-  const auto kept = Number(reason.substr(stays + kStays.size(), hashed - stays - kStays.size()));
+  const auto entries = ReadDecimal(reason.substr(kStatement.size(), stays - kStatement.size()));
+  const auto kept = ReadDecimal(reason.substr(stays + kStays.size(), hashed - stays - kStays.size()));
   const auto hash = HexDecode(reason.substr(hashed + kHashed.size(), 2 * sizeof(Hash)));
   if (!entries || !kept || !hash || hash->size() != sizeof(Hash)) return std::nullopt;
   RetentionStatement statement{*entries, *kept, {}};
@@ -124,15 +119,13 @@ std::optional<RetentionStatement> ParseRetention(std::string_view reason) {
 }
 
 std::optional<RetentionStatement> ReadRetentionEntry(std::string_view json) {
+  if (!json.contains(kStatement)) return std::nullopt;  // every entry that is removed passes here
   boost::system::error_code failed;
   const boost::json::value parsed = boost::json::parse({json.data(), json.size()}, failed);
   if (failed || !parsed.is_object()) return std::nullopt;
-  const auto text = [&](const char* name) -> std::string_view {
-    const auto* value = parsed.get_object().if_contains(name);
-    if (value == nullptr || !value->is_string()) return {};
-    return {value->get_string().data(), value->get_string().size()};
-  };
-  return text("kind") == EntryKindName(EntryKind::retention) ? ParseRetention(text("reason")) : std::nullopt;
+  const boost::json::object& entry = parsed.get_object();
+  if (TextOf(entry, "kind") != EntryKindName(EntryKind::retention)) return std::nullopt;
+  return ParseRetention(TextOf(entry, "reason"));
 }
 
 namespace {
@@ -153,7 +146,7 @@ struct Plan {
 };
 
 Result<Plan> ReadPlan(const SegmentFolder& folder) {
-  ECLUSE_TRY(std::string text, ReadWholeFile(*folder.files, RemovingPath(folder), kMostRemoving));
+  ECLUSE_TRY(std::string text, ReadWholeFile(*folder.files, RemovingPath(folder), limits::kRemoving));
   const auto broken = [&] { return LedgerDamaged(RemovingPath(folder) + " does not say what is being removed"); };
   if (!text.starts_with(kRemovingHeader)) return broken();
   std::istringstream lines(text.substr(kRemovingHeader.size()));

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "ledger/json.h"
 
 namespace ecluse {
 
@@ -23,7 +24,6 @@ using Local = asio::local::stream_protocol;
 namespace {
 
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
-constexpr int kTogether = 4;  // requests; more are not listened to
 
 // Wipes what it is given when it goes, also where a coroutine is given up.
 struct Wiped {
@@ -97,7 +97,7 @@ awaitable<void> ControlSocket::Accept() {
   while (true) {
     auto [error, socket] = co_await acceptor_.async_accept(kNoThrow);
     if (!acceptor_.is_open()) co_return;
-    if (!error && *open_ < kTogether && MayAsk(socket)) {
+    if (!error && *open_ < limits::kControlRequests && MayAsk(socket)) {
       ++*open_;
       asio::co_spawn(context_, Serve(std::move(socket)), [open = open_](std::exception_ptr) { --*open; });
     }
@@ -177,10 +177,7 @@ Result<std::string> AskGate(const std::string& data_dir, const json::object& req
   if (error || members == nullptr)
     return Fail(sqlstate::kIo, "the gate did not answer; whether it did what it was asked to is not known",
                 "its log and the ledger tell", "control.answer");
-  const auto text_of = [&](const char* name) {
-    const json::value* member = members->if_contains(name);
-    return member != nullptr && member->is_string() ? std::string(member->get_string()) : std::string();
-  };
+  const auto text_of = [&](std::string_view name) { return std::string(TextOf(*members, name)); };
   if (members->contains("done")) return text_of("done");
   return Fail(sqlstate::kInvalidParameter, text_of("message"), text_of("hint"), "control.refused", text_of("detail"));
 }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/time_text.h"
 #include "identity/accounts.h"
+#include "ledger/json.h"
 #include "ledger/origin.h"
 #include "policy/applied.h"
 #include "server/account_log.h"
@@ -299,18 +300,8 @@ Status Gate::Impl::TakePolicy() {
   return {};
 }
 
-namespace {
-
-const boost::json::string* TextOf(const boost::json::object& request, std::string_view name) {
-  const boost::json::value* value = request.if_contains({name.data(), name.size()});
-  return value == nullptr ? nullptr : value->if_string();
-}
-
-}  // namespace
-
 Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
-  const boost::json::string* command = TextOf(request, "command");
-  if (command != nullptr && *command == "waive-witnesses") return WaiveWitnesses(request);
+  if (TextOf(request, "command") == "waive-witnesses") return WaiveWitnesses(request);
   return Fail(sqlstate::kInvalidParameter, "this gate does not know that command",
               "the program and the gate that runs are of different versions: restart the gate", "control.command");
 }
@@ -336,10 +327,10 @@ Result<std::string> Gate::Impl::WaiveWitnesses(const boost::json::object& reques
     return std::unexpected(std::move(two).error());
   }
   ECLUSE_OK(witnesses->MayWaive());
-  const boost::json::string* reason = TextOf(request, "reason");
+  const std::string_view reason = TextOf(request, "reason");
   const boost::json::value* seconds = request.if_contains("seconds");
-  if (reason == nullptr || reason->empty() || reason->size() > limits::kReason || seconds == nullptr ||
-      !seconds->is_int64() || seconds->get_int64() < 1 || seconds->get_int64() > limits::kWitnessWaiver.count())
+  if (reason.empty() || reason.size() > limits::kReason || seconds == nullptr || !seconds->is_int64() ||
+      seconds->get_int64() < 1 || seconds->get_int64() > limits::kWitnessWaiver.count())
     return Fail(sqlstate::kInvalidParameter, "witnesses are waived with a reason, and for 4 hours at the most",
                 "give --reason and --for, for instance --for 2h", "control.waive");
   if (policy->required_witnesses == 0)
@@ -347,9 +338,9 @@ Result<std::string> Gate::Impl::WaiveWitnesses(const boost::json::object& reques
                 "control.waive");
   const std::chrono::seconds time(seconds->get_int64());
   const std::string until = TimeText(ledger->NowMicros() + std::chrono::microseconds(time).count());
-  ECLUSE_OK(Event(EntryKind::approval, *policy,
-                  fmt::format("witnesses waived until {}; by {} and {}: {}", until, people[0].account,
-                              people[1].account, std::string_view(reason->data(), reason->size()))));
+  ECLUSE_OK(Event(
+      EntryKind::approval, *policy,
+      fmt::format("witnesses waived until {}; by {} and {}: {}", until, people[0].account, people[1].account, reason)));
   witnesses->Waive(time);
   return "release goes on without witnesses until " + until + ", or until the gate is restarted";
 }

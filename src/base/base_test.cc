@@ -1,9 +1,14 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
+#include <set>
+#include <thread>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -38,6 +43,43 @@ TEST(Bytes, Base64RefusesWhatIsNotTheOneSpelling) {
   for (const char* bad : {"Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "Z===", "====", "Zm 9", "Zm9v\n", "Zm9-"})
     EXPECT_EQ(Text(Base64Decode(bad)), "(refused)") << bad;
   for (const char* bad : {"Z", "Zh", "Zg==", "Zm9vY", "+A"}) EXPECT_EQ(Text(Base64UrlDecode(bad)), "(refused)") << bad;
+}
+
+TEST(Random, NoBytesAreGivenOutTwice) {
+  std::set<std::array<uint8_t, 16>> seen;
+  std::mutex mutex;
+  const auto draw = [&] {
+    for (int i = 0; i < 5'000; ++i) {
+      std::array<uint8_t, 16> bytes;
+      RandomBytes(bytes);
+      std::lock_guard lock(mutex);
+      EXPECT_TRUE(seen.insert(bytes).second);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back(draw);
+  for (auto& thread : threads) thread.join();
+  draw();
+}
+
+TEST(Random, AChildProcessGivesOutOthersThanItsParent) {
+  std::array<uint8_t, 16> mine{}, theirs{};
+  RandomBytes(mine);  // what is made together is there now
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    RandomBytes(theirs);
+    _exit(write(ends[1], theirs.data(), theirs.size()) == 16 ? 0 : 1);
+  }
+  RandomBytes(mine);
+  EXPECT_EQ(read(ends[0], theirs.data(), theirs.size()), 16);
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_NE(mine, theirs);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(Bytes, UrlAlphabetGoesBothWaysAtEveryLength) {

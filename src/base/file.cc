@@ -86,6 +86,7 @@ class RealFile final : public File {
 int FlagsOf(OpenMode mode) {
   switch (mode) {
     case OpenMode::read:
+    case OpenMode::read_part:
       return O_RDONLY;
     case OpenMode::read_direct:
       return O_RDONLY | O_DIRECT;
@@ -111,6 +112,7 @@ class MachineFiles final : public FileSystem {
     if (descriptor < 0 && errno == EINVAL && mode == OpenMode::read_direct && InMemory(path))
       descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) return Failed(mode == OpenMode::create ? "create" : "open", path);
+    if (mode == OpenMode::read_part) (void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);
     return std::make_unique<RealFile>(descriptor, path);
   }
   Status Rename(const std::string& from, const std::string& to) override {
@@ -207,19 +209,23 @@ Error IoError(std::string_view operation, const std::string& path, int code) {
 Result<std::string> ReadWholeFile(FileSystem& files, const std::string& path, size_t limit) {
   ECLUSE_TRY(auto file, files.Open(path, OpenMode::read));
   ECLUSE_TRY(FileInfo info, file->Info());
-  // One byte more than it should have, so that its end is seen.
-  std::string content(std::min<uint64_t>(info.size, limit) + 1, '\0');
-  size_t have = 0;
-  while (have <= limit) {
-    if (have == content.size()) content.resize(have + 64 * 1024);
-    ECLUSE_TRY(size_t n,
-               file->ReadAt(have, {reinterpret_cast<uint8_t*>(content.data()) + have, content.size() - have}));
-    if (n == 0) {
-      content.resize(have);
-      return content;
+  std::string content;
+  size_t have = 0,
+         more = std::min<uint64_t>(info.size, limit) + 1;  // one more than it should have, so that its end is seen
+  bool end = false;
+  Status problem;
+  const auto read = [&](char* to, size_t room) {
+    while (problem && !end && have < room) {
+      auto n = file->ReadAt(have, {reinterpret_cast<uint8_t*>(to) + have, room - have});
+      if (!n) problem = std::unexpected(std::move(n).error());
+      if (n) end = *n == 0;
+      if (n) have += *n;
     }
-    have += n;
-  }
+    return have;
+  };
+  while (problem && !end && have <= limit) content.resize_and_overwrite(have + std::exchange(more, 64 * 1024), read);
+  if (!problem) return std::unexpected(std::move(problem).error());
+  if (end && have <= limit) return content;
   return Fail(sqlstate::kIo, fmt::format("a file is larger than the {} bytes it may have", limit), {}, "base.file",
               path);
 }

@@ -45,6 +45,7 @@ class File {
 
 enum class OpenMode {
   read,
+  read_part,    // of a large file, here and there: nothing is read ahead
   read_direct,  // O_DIRECT: what is on disk, not in memory; offsets, lengths and buffers in multiples of 4096. Falls
                 // back to an ordinary read on file systems that live in memory and know no O_DIRECT (tmpfs)
   write,        // read and write an existing file

@@ -40,6 +40,11 @@ inline constexpr size_t kFailedLoginsKept = 100'000;        // names, and addres
 inline constexpr size_t kAccountsBytes = 64 * 1024 * 1024;  // the accounts file
 inline constexpr auto kLockoutWindow = 5min;
 
+// The root key (vault/).
+inline constexpr size_t kPassphraseBytes = 12;  // shortest passphrase of a root key
+inline constexpr unsigned kScryptLogN = 17;     // cost of trying one: 128 MiB and about half a second
+inline constexpr unsigned kScryptLogNMost = 21;
+
 // Statements (plan/).
 inline constexpr size_t kStatementBytes = 1024 * 1024;
 inline constexpr size_t kStatementTokens = 100'000;
@@ -90,8 +95,10 @@ inline constexpr size_t kNamesShown = 20'000;            // of people, kept whil
 inline constexpr size_t kFacetsKept = 4'096;             // accounts, addresses, roles whose key the index remembers
 inline constexpr auto kFollowEvery = 200ms;              // between looks of `ecluse ledger show --follow`
 inline constexpr auto kIndexEvery = 200ms;               // between rounds of the index
-inline constexpr size_t kIndexPut = 10'000;              // rows written to it at once
+inline constexpr size_t kIndexPut = 50'000;              // places of entries, and other rows, written to it at once
 inline constexpr size_t kIndexFill = 1'000'000;          // the same while it is made again, as one sorted file
+inline constexpr size_t kPlacesTogether = 1'000;         // entries that one row of it tells of
+inline constexpr size_t kUsualRead = 4 * 1024;           // of an entry whose length is not known yet
 inline constexpr size_t kIndexBacklog = 1'000'000;  // entries and people that wait for it before it reads them again
 inline constexpr size_t kProvedTogether = 1'000;    // proofs made from the tiles that are kept in memory
 inline constexpr size_t kDossierShown = 10'000;     // people listed in a dossier's HTML; CSV and JSON hold all

@@ -8,7 +8,7 @@
 namespace ecluse {
 
 // Fills `out`. Aborts the process where the generator fails: nothing that asks for randomness can go on without it.
-// Thread-safe.
+// No byte is given out twice, also not by a process and the child it forks. Thread-safe.
 void RandomBytes(std::span<uint8_t> out);
 
 // A uniformly random 64-bit number.

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <utility>
 
+#include "base/bytes.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "ledger/record.h"
@@ -14,6 +16,13 @@ namespace ecluse {
 namespace {
 
 constexpr int kTries = 3;  // where segments go while they are looked for
+
+// Whether hash `place` of a tile's bytes is that of the entry.
+bool IsHashOf(std::string_view hashes, size_t place, std::string_view entry) {
+  const Hash hash = LeafHash(entry);
+  const size_t at = place * sizeof(Hash);
+  return hashes.size() >= at + sizeof(Hash) && std::memcmp(hash.data(), hashes.data() + at, sizeof(Hash)) == 0;
+}
 
 }  // namespace
 
@@ -48,9 +57,26 @@ bool Entries::Load(uint64_t bundle) {
 // Whether the entry is held in a full bundle, and is the one that the tree's tile was made of.
 bool Entries::Holds(uint64_t seq) {
   if (!Load(seq / kTileWidth)) return false;
-  const size_t place = seq % kTileWidth;
-  const Hash hash = LeafHash(held_[place]);
-  return std::memcmp(hash.data(), hashes_.data() + place * sizeof(Hash), sizeof(Hash)) == 0;
+  return IsHashOf(hashes_, seq % kTileWidth, held_[seq % kTileWidth]);
+}
+
+// One entry, without the rest of its bundle; nullopt where it has to be looked for there, as where others of it are
+// asked for too.
+std::optional<std::string> Entries::ReadAlone(uint64_t seq) {
+  const uint64_t bundle = seq / kTileWidth;
+  if (!place_ || bundle == number_ || std::exchange(alone_, bundle) == bundle || !Covered(bundle)) return std::nullopt;
+  const auto offset = place_(seq);
+  if (!offset) return std::nullopt;
+  auto bytes = tiles_.ReadPart({kEntriesLevel, bundle, kTileWidth}, *offset, limits::kUsualRead);
+  if (!bytes || bytes->size() < 2) return std::nullopt;
+  const size_t length = LoadU16(bytes->data());
+  if (bytes->size() < 2 + length) {
+    bytes = tiles_.ReadPart({kEntriesLevel, bundle, kTileWidth}, *offset, 2 + length);
+    if (!bytes || bytes->size() < 2 + length) return std::nullopt;
+  }
+  const auto due = tiles_.ReadPart({0, bundle, kTileWidth}, seq % kTileWidth * sizeof(Hash), sizeof(Hash));
+  if (!due || !IsHashOf(*due, 0, bytes->substr(2, length))) return std::nullopt;
+  return bytes->substr(2, length);
 }
 
 Result<uint64_t> Entries::First() {
@@ -73,9 +99,7 @@ Result<bool> Entries::VisitKept(uint64_t first, uint64_t end, const std::functio
     if (kept.empty()) continue;
     ECLUSE_TRY(std::string hashes, tiles_.Read({0, bundle, kTileWidth}));
     for (const KeptEntry& entry : kept) {
-      const size_t place = entry.seq % kTileWidth * sizeof(Hash);
-      const Hash hash = LeafHash(entry.json);
-      if (hashes.size() != kTileBytes || std::memcmp(hash.data(), hashes.data() + place, sizeof(Hash)) != 0)
+      if (!IsHashOf(hashes, entry.seq % kTileWidth, entry.json))
         return LedgerDamaged(fmt::format("entry {}, which was kept, is not the one that was signed", entry.seq));
       if (entry.seq >= first && entry.seq < end && !visit({entry.seq, entry.json})) return false;
     }
@@ -91,6 +115,12 @@ Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(con
     if (!more) return {};
     next = left;
   }
+  if (next + 1 == end) {
+    if (const auto alone = ReadAlone(next)) {
+      visit({next, *alone});
+      return {};
+    }
+  }
   int tries = 0;
   while (next < end) {
     if (Holds(next)) {
@@ -99,11 +129,12 @@ Status Entries::Visit(uint64_t first, uint64_t end, const std::function<bool(con
       continue;
     }
     bool stopped = false;
-    Status read = VisitEntries(folder_, next, end, [&](const Record& record) {
+    const auto take = [&](const Record& record) {
       stopped = !visit({next, record.entry});
       ++next;
       return !stopped;
-    });
+    };
+    Status read = VisitEntries(folder_, next, end, take, known_);
     if (stopped || (read && end == UINT64_MAX)) return {};
     // Where a segment has gone from under us its entries are in a bundle now, or in the segments that are left.
     if (!read && !Holds(next) && ++tries > kTries) return read;

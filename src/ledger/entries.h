@@ -25,6 +25,13 @@ class Entries {
  public:
   explicit Entries(SegmentFolder folder) : folder_(std::move(folder)), tiles_(*folder_.files, folder_.path) {}
 
+  // Where in its full bundle an entry begins, by whoever may know: what is found there is taken only where it is what
+  // the tree's tile was made of.
+  using Place = std::function<std::optional<uint64_t>(uint64_t seq)>;
+  void FindBy(Place place) { place_ = std::move(place); }
+  // The same of one in a segment.
+  void GoOnFrom(const RecordPlace& known) { known_ = known; }
+
   // Every entry from `first` up to, not including, `end`, in order, until `visit` returns false. With `end` UINT64_MAX
   // up to the last one there is. Those that were removed (retention.h) are left out, but for the few that are kept;
   // refuses where any other is missing.
@@ -42,15 +49,19 @@ class Entries {
  private:
   Result<bool> VisitKept(uint64_t first, uint64_t end, const std::function<bool(const EntryView&)>& visit);
   bool Load(uint64_t bundle);
+  std::optional<std::string> ReadAlone(uint64_t seq);
   bool Holds(uint64_t seq);
   bool Covered(uint64_t bundle);
   uint64_t FullBundles();
 
   SegmentFolder folder_;
   TileFolder tiles_;
+  Place place_;
+  RecordPlace known_;
   std::optional<uint64_t> removed_;  // entries before it were; read once
   uint64_t covered_ = 0;             // entries under the checkpoint, as read last
   uint64_t number_ = UINT64_MAX;     // of the bundle that is held
+  uint64_t alone_ = UINT64_MAX;      // of the bundle that one entry was read from last
   std::string bytes_;
   std::vector<std::string_view> held_;
   std::string hashes_;  // of its entries, by the tree's tile

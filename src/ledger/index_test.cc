@@ -2,6 +2,9 @@
 #include "ledger/index.h"
 
 #include <algorithm>
+#include <map>
+#include <random>
+#include <set>
 
 #include "ledger/dossier.h"
 #include "ledger/origin.h"
@@ -21,6 +24,12 @@ Pairs AllOf(const Store& store) {
     return true;
   }));
   return all;
+}
+
+LedgerId FolderId(const LedgerFolder& of) {
+  SegmentFolder folder{&RealFiles(), of.data() + "/ledger", {}, 0};
+  std::string origin;
+  return *ReadOrigin(folder, &origin);
 }
 
 TEST(Store, HoldsTheSameFilledOrPut) {
@@ -57,6 +66,136 @@ TEST(Store, VisitsARange) {
   EXPECT_EQ(seen, "a1b2c3") << "it stops where it is told to";
 }
 
+// Rows of random entries, taken at random times, against the entries themselves; then with the first of them pruned.
+TEST(IndexRows, TellOfEveryEntryAndNoOther) {
+  LedgerFolder folder(true);
+  auto ledger = folder.Open();
+  const LedgerId id = FolderId(folder);
+  ledger.reset();
+  const KeyRing& keys = folder.keys();
+  std::mt19937_64 random(7);
+  const auto below = [&](uint64_t end) { return random() % end; };
+  const std::string path = folder.data() + "/index";
+  ASSERT_TRUE(Store::Destroy(path));
+  auto index = Store::Open(path, Store::Mode::create);
+  ASSERT_TRUE(index);
+  std::map<std::string, std::set<uint64_t>> of_account;
+  std::map<SubjectToken, std::set<uint64_t>> of_person;
+  std::set<uint64_t> closed;
+  IndexRows rows(keys);
+  uint64_t seq = 0, entries = 0;
+  for (int round = 0; round < 60; ++round) {
+    for (uint64_t i = below(6) == 0 ? 4'500 : below(20); i > 0; --i) {
+      seq += 1 + (below(50) == 0 ? below(300'000) : 0);
+      IndexedEntry entry{seq, 0, "account-" + std::to_string(below(3)), "", "", {}, below(200) == 0};
+      for (uint64_t named = below(3); named > 0; --named) {
+        SubjectToken token{};
+        token[15] = static_cast<uint8_t>(below(40));
+        entry.people.push_back(token);
+        of_person[token].insert(seq);
+      }
+      of_account[entry.principal].insert(seq);
+      if (entry.closed) closed.insert(seq);
+      rows.Add(entry);
+      ++entries;
+    }
+    Pairs pairs;
+    const size_t most = rows.size();
+    rows.Take(pairs);
+    EXPECT_LE(pairs.size(), most + closed.size());
+    EXPECT_EQ(rows.size(), 0u);
+    pairs.emplace_back(
+        index_format::kMeta,
+        index_format::Encode({seq + 1, std::string(reinterpret_cast<const char*>(id.data()), id.size()), {}}));
+    ASSERT_TRUE((*index)->Put(pairs, false));
+  }
+  EXPECT_LT(AllOf(**index).size(), entries / 5) << "many entries stand in one row";
+
+  const auto check = [&](uint64_t pruned) {
+    const auto reader = IndexReader::Open(folder.data(), id, keys);
+    ASSERT_EQ(reader.size(), seq + 1);
+    const auto within = [&](const std::set<uint64_t>& all, uint64_t first, uint64_t end) {
+      if (first >= end) return std::vector<uint64_t>();  // of a period that ends before it begins
+      return std::vector<uint64_t>(all.lower_bound(std::max(first, pruned)), all.lower_bound(std::max(end, pruned)));
+    };
+    for (int i = 0; i < 200; ++i) {
+      uint64_t first = below(seq + 10), end = below(seq + 10);
+      if (i == 0) first = 0, end = seq + 1;
+      for (const auto& [account, all] : of_account)
+        ASSERT_EQ(*reader.By(Facet::principal, account, first, end), within(all, first, end)) << first << " " << end;
+      for (const auto& [token, all] : of_person)
+        ASSERT_EQ(*reader.Naming(token, first, end), within(all, first, end)) << first << " " << end;
+      ASSERT_EQ(*reader.Closed(first, end), within(closed, first, end));
+    }
+  };
+  check(0);
+  for (const uint64_t end : {seq / 3, seq / 3 + 1, seq / 2, seq - 1}) {
+    ASSERT_TRUE(PruneIndex(**index, end, {}));
+    check(end);
+    for (const auto& [key, value] : AllOf(**index)) {
+      if (key[0] != index_format::kNamed && key[0] != index_format::kFacet) continue;
+      const auto seqs = index_format::DecodePlaces(key, value);
+      ASSERT_TRUE(seqs);
+      EXPECT_GE(seqs->front(), end) << "nothing is left of what was removed";
+    }
+  }
+}
+
+TEST(IndexRows, KnowWhereAnEntryBeginsInAWholeBundle) {
+  LedgerFolder folder(true);
+  auto ledger = folder.Open();
+  const LedgerId id = FolderId(folder);
+  ledger.reset();
+  const std::string path = folder.data() + "/index";
+  ASSERT_TRUE(Store::Destroy(path));
+  auto index = Store::Open(path, Store::Mode::create);
+  ASSERT_TRUE(index);
+  IndexRows rows(folder.keys());
+  Pairs pairs;
+  const auto add = [&](uint64_t from, uint64_t end) {
+    for (uint64_t seq = from; seq < end; ++seq) rows.Add({seq, 300 + seq % 7 * 9'000, "", "", "", {}, false});
+    rows.Take(pairs);
+  };
+  add(100, 300);  // the first bundle is not whole
+  add(300, 700);
+  add(956, 1'024);  // nor are those around a gap, here of a bundle
+  add(1'024, 1'280);
+  pairs.emplace_back(
+      index_format::kMeta,
+      index_format::Encode({1'280, std::string(reinterpret_cast<const char*>(id.data()), id.size()), {}}));
+  ASSERT_TRUE((*index)->Put(pairs, false));
+  const auto known = [&](uint64_t pruned) {
+    const auto reader = IndexReader::Open(folder.data(), id, folder.keys());
+    std::set<uint64_t> bundles;
+    for (uint64_t seq = 0, offset = 0; seq < 1'280; ++seq) {
+      if (seq % 256 == 0) offset = 0;
+      const auto place = reader.PlaceInBundle(seq);
+      if (place) {
+        EXPECT_EQ(*place, offset) << seq;
+        bundles.insert(seq / 256);
+      }
+      offset += 2 + 300 + seq % 7 * 9'000;
+    }
+    EXPECT_TRUE(bundles.empty() || *bundles.begin() >= pruned);
+    return bundles;
+  };
+  EXPECT_EQ(known(0), (std::set<uint64_t>{1, 4}));
+  ASSERT_TRUE(PruneIndex(**index, 512, {}));
+  EXPECT_EQ(known(2), (std::set<uint64_t>{4}));
+}
+
+TEST(IndexRows, WhatIsNoRowIsRefused) {
+  using index_format::DecodePlaces, index_format::EncodePlaces, index_format::KeyOfPlaces;
+  const std::vector<uint64_t> seqs = {0, 1, 200, 70'000, uint64_t{1} << 52};
+  const std::string key = KeyOfPlaces(index_format::kNamed, {}, seqs.back()), value = EncodePlaces(seqs);
+  EXPECT_EQ(DecodePlaces(key, value), seqs);
+  EXPECT_FALSE(DecodePlaces(key.substr(1), value));
+  EXPECT_FALSE(DecodePlaces(key, value + "\x01")) << "before the first entry";
+  EXPECT_FALSE(DecodePlaces(key, value + "\x80")) << "cut short";
+  EXPECT_FALSE(DecodePlaces(key, std::string(1, '\0'))) << "an entry twice";
+  EXPECT_FALSE(DecodePlaces(key, std::string(40, '\x80') + "\x01")) << "a number without end";
+}
+
 class QueryTest : public testing::Test {
  protected:
   // Entries of three accounts from two addresses that each name one or two of ten people.
@@ -66,6 +205,7 @@ class QueryTest : public testing::Test {
       draft.principal = "account-" + std::to_string(i % 3);
       draft.role = i % 2 == 0 ? "officer" : "clerk";
       draft.address = "10.0.0." + std::to_string(i % 2);
+      if (i % 9 == 0) draft.statement = "SELECT " + std::string(6'000, 'x');  // longer than entries mostly are
       auto one = folder_.TokenOf(ledger, std::to_string(i % 10)),
            two = folder_.TokenOf(ledger, std::to_string(i * 7 % 10));
       ASSERT_TRUE(one && two);
@@ -120,11 +260,7 @@ class QueryTest : public testing::Test {
     EXPECT_FALSE(*(*ledger)->TokenOf("place", "1"));
   }
 
-  LedgerId Id() {
-    SegmentFolder folder{&RealFiles(), folder_.data() + "/ledger", {}, 0};
-    std::string origin;
-    return *ReadOrigin(folder, &origin);
-  }
+  LedgerId Id() { return FolderId(folder_); }
 
   LedgerFolder folder_{true};
 };
@@ -147,10 +283,47 @@ TEST_F(QueryTest, FindsTheSameWithAnyPartOfTheIndex) {
   Check(700);  // without an index
   std::filesystem::rename(old, index);
   Check(700);  // with one of before
+  // With one that lies of where entries are: of the last one's record, and of those in a bundle.
+  const LedgerId id = Id();
+  const auto row = [&](std::string key, std::string value) {
+    auto lying = Store::Open(index, Store::Mode::existing);
+    ASSERT_TRUE((*lying)->Put(Pairs{{std::move(key), std::move(value)}}, false));
+  };
+  const uint64_t known = IndexReader::Open(folder_.data(), id, folder_.keys()).size();
+  EXPECT_TRUE(IndexReader::Open(folder_.data(), id, folder_.keys()).PlaceInBundle(100));
+  for (const uint64_t segment : {uint64_t{0}, uint64_t{1}, uint64_t{7}, UINT64_MAX}) {
+    for (const uint64_t offset :
+         {uint64_t{0}, uint64_t{kSegmentHeader}, uint64_t{kSegmentHeader + 8}, UINT64_MAX - 7}) {
+      row(std::string(index_format::kMeta),
+          index_format::Encode({known, std::string(id.begin(), id.end()), {known - 1, segment, offset}}));
+      Check(700);
+    }
+  }
+  row(index_format::KeyOfBundle(0), std::string(512, '\x01'));
+  row(index_format::KeyOfBundle(1), std::string(512, '\0'));
+  row(index_format::KeyOfBundle(2), "short");
+  Check(700);
   std::filesystem::remove_all(index);
   folder_.Open();  // it is made again
   EXPECT_TRUE(std::filesystem::exists(index));
   Check(700);
+}
+
+// The ledger was put back from a copy, and the index was not: it knows of entries that the ledger does not hold.
+TEST_F(QueryTest, AnIndexOfMoreThanTheLedgerHolds) {
+  {
+    auto ledger = folder_.Open();
+    Write(*ledger, 0, 300);
+  }
+  const std::string data = folder_.data();
+  std::filesystem::copy(data + "/ledger", data + "/ledger.old", std::filesystem::copy_options::recursive);
+  {
+    auto ledger = folder_.Open();
+    Write(*ledger, 300, 700);
+  }
+  std::filesystem::remove_all(data + "/ledger");
+  std::filesystem::rename(data + "/ledger.old", data + "/ledger");
+  Check(300);
 }
 
 // What waits for the index is bounded, and an index that is far behind is filled: the same is found.

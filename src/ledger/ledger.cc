@@ -284,7 +284,7 @@ asio::awaitable<Result<Receipt>> Ledger::Append(EntryDraft draft) {
   std::vector<EntryDraft> parts = SplitDraft(std::move(draft));
   uint64_t seq = 0;
   for (EntryDraft& part : parts) {
-    if (WaitsForRoom(part.kind)) ECLUSE_CO_OK(co_await impl_->Room());
+    if (WaitsForRoom(part.kind) && !impl_->writer->HasRoom()) ECLUSE_CO_OK(co_await impl_->Room());
     ECLUSE_CO_TRY(QueuedEntry queued, impl_->Render(std::move(part)));
     ECLUSE_CO_TRY(seq, co_await impl_->Submit(std::move(queued)));
   }

@@ -8,7 +8,9 @@
 
 namespace ecluse {
 Names::Names(const SegmentFolder& folder, const std::string& data_dir, const IndexReader& index, KeyRing& keys)
-    : entries_(folder), persons_path_(data_dir + "/keys/persons"), index_(index), keys_(keys), seen_to_(index.size()) {}
+    : entries_(folder), persons_path_(data_dir + "/keys/persons"), index_(index), keys_(keys), seen_to_(index.size()) {
+  entries_.FindBy([this](uint64_t seq) { return index_.PlaceInBundle(seq); });
+}
 
 // The store is opened when somebody is to be named, for that takes as long as reading its log does; and again for
 // people introduced since. Nobody is taken for erased because it could not be read.

@@ -121,7 +121,7 @@ Status People::CatchUp(uint64_t size) {
   if (from > size)
     return LedgerDamaged(
         fmt::format("the index knows {} entries and the ledger holds {}: the last were lost", from, size));
-  ECLUSE_OK(IndexRange(from, size));
+  if (!meta || from < size) ECLUSE_OK(IndexRange(from, size));
   news_.size = indexed_ = size;
   thread_ = std::thread([this] { Run(); });
   return {};
@@ -134,7 +134,9 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
   Status problem;
   IndexRows::Pairs pairs;
   auto flush = [&]() -> Status {
-    pairs.emplace_back(index_format::kMeta, index_format::Encode({seen, std::string(Text(options_.folder.ledger))}));
+    rows_.Take(pairs);
+    pairs.emplace_back(index_format::kMeta,
+                       index_format::Encode({seen, std::string(Text(options_.folder.ledger)), {}}));
     Status done = many ? index_->Ingest(std::exchange(pairs, {})) : index_->Put(pairs, false);
     pairs.clear();
     if (many && done && seen - told >= options_.fill) {
@@ -145,10 +147,12 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
   };
   auto add = [&](const EntryView& entry) -> Status {
     seen = entry.seq + 1;
+    IndexedEntry indexed{entry.seq, entry.json.size(), {}, {}, {}, {}, false};
     ECLUSE_TRY(auto announced, ReadKeyEntry(entry.json));
     if (announced) pairs.emplace_back(index_format::KeyOfAnnounced(*announced), "");
     ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
     if (person) {
+      rows_.Add(indexed);
       ECLUSE_TRY(auto wrapped, persons_->Get(Text(person->token)));
       if (!wrapped) {
         ++unopened;
@@ -164,14 +168,18 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
     }
     // What does not open is indexed by what stands outside.
     ECLUSE_TRY(EntryFacts facts, ReadFacts(entry.seq, entry.json, keys_));
-    rows_.Add({entry.seq, facts.principal, facts.role, facts.address, facts.People(), facts.sealed && !facts.opened},
-              pairs);
+    indexed.principal = facts.principal;
+    indexed.role = facts.role;
+    indexed.address = facts.address;
+    indexed.people = facts.People();
+    indexed.closed = facts.sealed && !facts.opened;
+    rows_.Add(indexed);
     return {};
   };
   Entries entries(options_.folder);
   ECLUSE_OK(entries.Visit(from, end, [&](const EntryView& entry) {
     problem = add(entry);
-    if (problem && pairs.size() >= (many ? options_.fill : limits::kIndexPut)) problem = flush();
+    if (problem && pairs.size() + rows_.size() >= (many ? options_.fill : limits::kIndexPut)) problem = flush();
     return problem.has_value();
   }));
   ECLUSE_OK(problem);
@@ -284,6 +292,7 @@ void People::Durable(DurableNews news) {
   else
     move(news.entries, news_.entries);
   news_.size = news.size;
+  news_.last = news.last;
   // The rest may wait for the next round: whoever asks before reads the ledger's end itself.
   if (idle && !(news_.introduced.empty() && news_.announced.empty())) changed_.notify_one();
 }
@@ -296,15 +305,18 @@ Status People::Round(DurableNews news, bool reread) {
   }
   for (const std::string& id : news.announced) pairs.emplace_back(index_format::KeyOfAnnounced(id), "");
   auto indexed_to = [&](uint64_t size) {
-    pairs.emplace_back(index_format::kMeta, index_format::Encode({size, std::string(Text(options_.folder.ledger))}));
+    const RecordPlace last = news.last.seq + 1 == size ? news.last : RecordPlace();
+    pairs.emplace_back(index_format::kMeta,
+                       index_format::Encode({size, std::string(Text(options_.folder.ledger)), last}));
   };
-  for (IndexedEntry& entry : news.entries) {
-    const uint64_t next = entry.seq + 1;
-    rows_.Add(std::move(entry), pairs);
-    if (pairs.size() < limits::kIndexPut) continue;
-    indexed_to(next);
+  for (const IndexedEntry& entry : news.entries) {
+    rows_.Add(entry);
+    if (pairs.size() + rows_.size() < limits::kIndexPut) continue;
+    rows_.Take(pairs);
+    indexed_to(entry.seq + 1);
     ECLUSE_OK(index_->Put(std::exchange(pairs, {}), false));
   }
+  rows_.Take(pairs);
   if (!reread) indexed_to(news.size);
   if (!pairs.empty()) ECLUSE_OK(index_->Put(pairs, false));
   return reread ? IndexRange(indexed_, news.size) : Status();

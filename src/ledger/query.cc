@@ -34,7 +34,10 @@ LedgerQuery::LedgerQuery(SegmentFolder folder, const std::string& data_dir, KeyR
       keys_(keys),
       entries_(folder_),
       index_(IndexReader::Open(data_dir, folder_.ledger, keys)),
-      names_(folder_, data_dir, index_, keys) {}
+      names_(folder_, data_dir, index_, keys) {
+  entries_.FindBy([this](uint64_t seq) { return index_.PlaceInBundle(seq); });
+  entries_.GoOnFrom(index_.last());
+}
 
 Result<std::unique_ptr<LedgerQuery>> LedgerQuery::Open(const std::string& data_dir, KeyRing& keys) {
   SegmentFolder folder{&RealFiles(), data_dir + "/ledger", {}, 0};
@@ -43,13 +46,25 @@ Result<std::unique_ptr<LedgerQuery>> LedgerQuery::Open(const std::string& data_d
   std::unique_ptr<LedgerQuery> query(new LedgerQuery(std::move(folder), data_dir, keys));
   AnswerBasis& basis = query->basis_;
   basis.origin = origin;
-  ECLUSE_TRY(basis.size, query->entries_.Size());
+  // What the index does not know yet is read once, for its people and for where the ledger ends.
+  auto& entries = query->entries_;
+  const uint64_t indexed = query->index_.size();
+  const auto look = [&](const EntryView& entry) {
+    basis.size = entry.seq + 1;
+    basis.last_time = EntryTime(entry.json);
+    query->names_.Saw(entry);
+    return true;
+  };
+  Status seen = entries.Visit(indexed == 0 ? 0 : indexed - 1, UINT64_MAX, look);
+  if (seen && basis.size < indexed) {  // an index of what this ledger does not hold
+    ECLUSE_TRY(const uint64_t size, entries.Size());
+    seen = entries.Visit(size == 0 ? 0 : size - 1, size, look);
+  }
+  ECLUSE_OK(seen);
   if (basis.size > 0) {
-    ECLUSE_TRY(uint64_t left, query->entries_.First());
-    ECLUSE_TRY(std::string first, query->entries_.Read(left));
-    ECLUSE_TRY(std::string last, query->entries_.Read(basis.size - 1));
+    ECLUSE_TRY(const uint64_t left, entries.First());
+    ECLUSE_TRY(const std::string first, entries.Read(left));
     basis.first_time = EntryTime(first);
-    basis.last_time = EntryTime(last);
   }
   ECLUSE_TRY(auto signed_yet, RealFiles().Find(query->folder_.path + "/checkpoint"));
   if (signed_yet) {
@@ -58,11 +73,6 @@ Result<std::unique_ptr<LedgerQuery>> LedgerQuery::Open(const std::string& data_d
     ECLUSE_TRY(Checkpoint checkpoint, OpenCheckpoint(basis.note, key));
     basis.covered = checkpoint.size;
   }
-  // People whom the index does not know yet.
-  ECLUSE_OK(query->entries_.Visit(std::min(query->index_.size(), basis.size), basis.size, [&](const EntryView& entry) {
-    query->names_.Saw(entry);
-    return true;
-  }));
   return query;
 }
 

@@ -14,6 +14,9 @@
 namespace ecluse {
 namespace {
 
+constexpr size_t kMostEscaped = 6;     // characters that one takes as it is written: \u001f
+constexpr size_t kUsualEntry = 1'024;  // bytes that most entries are shorter than
+
 void Member(std::string& out, std::string_view name) {
   out += '"';
   out += name;
@@ -186,7 +189,9 @@ void AppendLiterals(std::string& out, const EntryDraft& draft) {
 
 // The object that is sealed; empty where there is nothing to seal.
 std::string SealedPlain(const EntryDraft& draft) {
-  std::string out = "{";
+  std::string out;
+  out.reserve(kUsualEntry);
+  out += '{';
   TextMember(out, "actor", draft.actor);
   TextMember(out, "address", draft.address);
   AppendLiterals(out, draft);
@@ -210,7 +215,7 @@ Status CheckLengths(const EntryDraft& draft) {
                                                                 {"policy", &draft.policy},
                                                                 {"door", &draft.door}};
   for (const auto& [name, value] : members) {
-    if (JsonStringSize(*value) > limits::kEntryMember)
+    if (value->size() > (limits::kEntryMember - 2) / kMostEscaped && JsonStringSize(*value) > limits::kEntryMember)
       return Fail(sqlstate::kIo,
                   fmt::format("the {} is too long to be recorded, so nothing can be released under it", name),
                   fmt::format("make it shorter than {} bytes", limits::kEntryMember), "ledger.length");
@@ -286,7 +291,8 @@ Result<RenderedEntry> RenderEntry(const EntryDraft& draft, const EntryOrigin& or
   RenderedEntry entry;
   std::string& out = entry.text;
   std::string salt = NewSalt();
-  out = "{";
+  out.reserve(kUsualEntry);
+  out += '{';
   AppendBudget(out, draft);
   AppendCharged(out, draft);
   NumberMember(out, "count", draft.count);

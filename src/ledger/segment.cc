@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -166,12 +167,11 @@ Result<uint64_t> CheckSegment(const SegmentFolder& folder, uint64_t number, File
 }
 
 Result<uint64_t> VisitSegment(const SegmentFolder& folder, uint64_t number,
-                              const std::function<bool(const Record&, uint64_t offset)>& visit) {
+                              const std::function<bool(const Record&, uint64_t offset)>& visit, uint64_t offset) {
   ECLUSE_TRY(auto file, folder.files->Open(folder.PathOf(number), OpenMode::read));
   ECLUSE_TRY(uint64_t size, CheckSegment(folder, number, *file));
   Window window(*file, size);
-  uint64_t offset = kSegmentHeader;
-  while (offset + kRecordHeader <= size) {
+  while (offset < size && size - offset >= kRecordHeader) {
     ECLUSE_TRY(auto bytes, window.At(offset, RecordSize(limits::kEntry)));
     auto record = ReadRecord(bytes, folder.ledger);
     if (!record) break;
@@ -205,26 +205,51 @@ Status RetireSegments(const SegmentFolder& folder, uint64_t bundled,
   return {};
 }
 
+namespace {
+
+// Whether the entry lies where it is said to.
+bool LiesThere(const SegmentFolder& folder, const std::vector<uint64_t>& numbers, const RecordPlace& place) {
+  if (numbers.empty() || place.segment < numbers.front() || place.segment > numbers.back()) return false;
+  bool there = false;
+  const auto look = [&](const Record& record, uint64_t) {
+    there = record.header.seq == place.seq;
+    return false;
+  };
+  return place.offset >= kSegmentHeader && VisitSegment(folder, place.segment, look, place.offset) && there;
+}
+
+}  // namespace
+
 Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
-                    const std::function<bool(const Record&)>& visit) {
+                    const std::function<bool(const Record&)>& visit, const RecordPlace& known) {
   if (first >= end) return {};
   ECLUSE_TRY(auto numbers, ListSegments(folder, false));
-  ECLUSE_TRY(size_t at, FindSegment(folder, numbers, first));
-  ECLUSE_TRY(auto start, FirstSeq(folder, numbers, at));
+  size_t at = 0;
+  std::optional<uint64_t> start;
+  uint64_t offset = kSegmentHeader;
+  if (known.seq <= first && LiesThere(folder, numbers, known)) {
+    at = known.segment - numbers.front();
+    start = known.seq;
+    offset = known.offset;
+  } else {
+    ECLUSE_TRY(at, FindSegment(folder, numbers, first));
+    ECLUSE_TRY(start, FirstSeq(folder, numbers, at));
+  }
   if (start && *start > first)
     return LedgerDamaged(fmt::format("entry {} is in no segment: the first begins at {}", first, *start));
   while (start) {
     ECLUSE_TRY(auto next_start, FirstSeq(folder, numbers, at + 1));
     uint64_t expected = *start;
     bool gap = false, stopped = false;
-    ECLUSE_TRY(uint64_t behind, VisitSegment(folder, numbers[at], [&](const Record& record, uint64_t) {
-                 if (expected >= end) return false;
-                 gap = record.header.seq != expected;
-                 if (gap) return false;
-                 stopped = expected >= first && !visit(record);
-                 ++expected;
-                 return !stopped;
-               }));
+    const auto take = [&](const Record& record, uint64_t) {
+      if (expected >= end) return false;
+      gap = record.header.seq != expected;
+      if (gap) return false;
+      stopped = expected >= first && !visit(record);
+      ++expected;
+      return !stopped;
+    };
+    ECLUSE_TRY(uint64_t behind, VisitSegment(folder, numbers[at], take, std::exchange(offset, kSegmentHeader)));
     if (stopped) return {};
     // Where nobody knows how many entries there are, the last segment may end anywhere.
     uint64_t due = next_start ? std::min(end, *next_start) : end == UINT64_MAX ? 0 : end;

@@ -40,10 +40,18 @@ Status MakeSegment(const SegmentFolder& folder, uint64_t number, std::string_vie
 // size.
 Result<uint64_t> CheckSegment(const SegmentFolder& folder, uint64_t number, File& file);
 
-// Calls `visit` with every whole record of a segment in order, until it returns false or there is none left. Returns
-// the offset behind the last one visited.
+// Calls `visit` with every whole record of a segment in order, from the one at `offset` on, until it returns false or
+// there is none left. Returns the offset behind the last one visited.
 Result<uint64_t> VisitSegment(const SegmentFolder& folder, uint64_t number,
-                              const std::function<bool(const Record&, uint64_t offset)>& visit);
+                              const std::function<bool(const Record&, uint64_t offset)>& visit,
+                              uint64_t offset = kSegmentHeader);
+
+// Where the record of an entry lies, by whoever may know.
+struct RecordPlace {
+  uint64_t seq = 0;
+  uint64_t segment = 0;  // 0: not known
+  uint64_t offset = 0;
+};
 
 // The first entry that the segments hold; nullopt where they hold none.
 Result<std::optional<uint64_t>> FirstInSegments(const SegmentFolder& folder);
@@ -55,8 +63,9 @@ Status RetireSegments(const SegmentFolder& folder, uint64_t bundled,
                       const std::function<void(uint64_t first_left)>& leaving);
 
 // Every entry in segments from `first` up to, not including, `end`, in order. Refuses where the sequence has a gap.
+// Where `known` is the place of one not behind `first` it is gone on from there; a place that is wrong harms nothing.
 Status VisitEntries(const SegmentFolder& folder, uint64_t first, uint64_t end,
-                    const std::function<bool(const Record&)>& visit);
+                    const std::function<bool(const Record&)>& visit, const RecordPlace& known = {});
 
 // Where to begin looking in segments for what is not older than `time` (microseconds since 1970): the first entry of
 // the last segment that begins before it; 0 where none does. Reads one record of some segments.

@@ -25,6 +25,17 @@ class Packer {
  public:
   explicit Packer(size_t first_used) : used_(first_used) { parts_.emplace_back(); }
 
+  // Whether all of them fit the first part.
+  static bool FitOne(size_t used, const std::vector<EntrySubjects>& tables) {
+    size_t tokens = 0;
+    for (const EntrySubjects& table : tables) {
+      const size_t named = table.asked.size() + table.returned.size();
+      used += HeadSize(table) + FieldsSize(table) + named * kTokenBytes;
+      tokens += named;
+    }
+    return used <= limits::kEntrySealed && tokens <= limits::kEntrySubjects;
+  }
+
   void Add(const EntrySubjects& table) {
     // What was shown stands in each part, so that each tells it of its people; where it takes half an entry by itself,
     // in the first parts alone.
@@ -53,6 +64,7 @@ class Packer {
  private:
   EntrySubjects& current() { return parts_.back().back(); }
 
+  static size_t HeadSize(const EntrySubjects& table) { return kTableBytes + JsonStringSize(table.table); }
   static size_t FieldSize(const std::pair<std::string, std::string>& field) {
     return JsonStringSize(field.first) + JsonStringSize(field.second) + 2;
   }
@@ -63,7 +75,7 @@ class Packer {
   }
 
   void Begin(const EntrySubjects& table) {
-    size_t size = kTableBytes + JsonStringSize(table.table) + (repeats_ ? FieldsSize(table) : 0);
+    size_t size = HeadSize(table) + (repeats_ ? FieldsSize(table) : 0);
     if (!parts_.back().empty() && used_ + size > limits::kEntrySealed) NextPart();
     used_ += size;
     parts_.back().push_back({table.table, {}, {}, {}});
@@ -105,10 +117,15 @@ EntryPart PartAt(EntryPart whole, size_t i, size_t count) {
 }  // namespace
 
 std::vector<EntryDraft> SplitDraft(EntryDraft draft) {
-  Packer packer(LiteralBytes(draft));
+  std::vector<EntryDraft> out;
+  const size_t literals = LiteralBytes(draft);
+  if (Packer::FitOne(literals, draft.subjects)) {
+    out.push_back(std::move(draft));
+    return out;
+  }
+  Packer packer(literals);
   for (const EntrySubjects& table : draft.subjects) packer.Add(table);
   auto packed = packer.Take();
-  std::vector<EntryDraft> out;
   if (packed.size() == 1) {
     out.push_back(std::move(draft));
     return out;

@@ -11,6 +11,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <set>
+#include <utility>
 
 #include "base/file.h"
 
@@ -27,20 +30,35 @@ std::unexpected<Error> Failed(const std::string& path, const rocksdb::Status& st
               "ledger.store", fmt::format("{}: {}", path, status.ToString()));
 }
 
+std::set<std::string> LogsIn(const std::string& path) {
+  std::set<std::string> names;
+  std::error_code none;
+  for (const auto& file : std::filesystem::directory_iterator(path, none))
+    if (file.path().extension() == ".log") names.insert(file.path().filename());
+  return names;
+}
+
 rocksdb::Options OptionsFor(Store::Mode mode) {
   rocksdb::Options options;
   options.create_if_missing = mode == Store::Mode::create;
   options.paranoid_checks = true;
-  // A torn last record is what a crash leaves; anything else missing in the middle refuses the start.
+  // A torn last record is what a crash leaves; what is seen to be missing in the middle refuses the start.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  options.write_buffer_size = 1 << 20;  // who opens it beside the gate reads the log that this bounds
-  // Files as small as that are merged many at once, and are not waited for while more come.
-  options.level0_file_num_compaction_trigger = 16;
+  options.write_buffer_size = 128 * 1024;  // who opens it beside the gate reads the log that this bounds
+  // Files as small as that are merged with their like, many at once, and are not waited for while more come.
+  options.compaction_style = rocksdb::kCompactionStyleUniversal;
+  options.level0_file_num_compaction_trigger = 10;
   options.level0_slowdown_writes_trigger = 256;
   options.level0_stop_writes_trigger = 256;
+  options.target_file_size_base = 256 << 20;
+  options.max_manifest_file_size = 64 * 1024;     // read whole by whoever opens it
   options.compression = rocksdb::kNoCompression;  // keys, tokens and ciphertext do not shrink
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  // In pieces that are read when they are needed: what is read of a file when it is opened does not grow with it.
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.cache_index_and_filter_blocks = true;
   table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.max_write_buffer_number = 2;
@@ -63,9 +81,16 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, Mode mode) {
   rocksdb::Options options = OptionsFor(mode);
   rocksdb::Status status;
   if (mode == Mode::read_only) {
-    // Files of a store that is being written go while it is opened.
-    for (int tries = 0; tries == 0 || (!status.ok() && tries < kTries); ++tries)
+    // Files of a store that is being written go while it is opened. Of a log that went after the manifest was read
+    // nobody would miss the rows: logs go in their order, so it is seen by those that were there before.
+    for (int tries = 0; tries < kTries; ++tries) {
+      const std::set<std::string> before = LogsIn(path);
       status = rocksdb::DB::OpenForReadOnly(options, path, &db);
+      if (!status.ok()) continue;
+      if (std::ranges::includes(LogsIn(path), before)) break;
+      delete std::exchange(db, nullptr);
+      status = rocksdb::Status::TryAgain("its logs go faster than they can be read");
+    }
   } else {
     status = rocksdb::DB::Open(options, path, &db);
   }

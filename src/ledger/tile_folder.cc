@@ -29,6 +29,14 @@ Result<std::string> TileFolder::Read(const Tile& tile) const {
   return whole->substr(0, static_cast<size_t>(last.data() + last.size() - whole->data()));
 }
 
+Result<std::string> TileFolder::ReadPart(const Tile& tile, uint64_t offset, size_t most) const {
+  ECLUSE_TRY(auto file, files_->Open(path_ + "/" + TilePath(tile), OpenMode::read_part));
+  std::string bytes(most, '\0');
+  ECLUSE_TRY(const size_t n, file->ReadAt(offset, {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()}));
+  bytes.resize(n);
+  return bytes;
+}
+
 Status TileFolder::MakeFolders(const std::string& relative) {
   if (there_.contains(relative)) return {};
   const size_t slash = relative.rfind('/');

@@ -20,6 +20,8 @@ class TileFolder {
 
   // The bytes of a tile; of a partial one also where only the full one is left of it.
   Result<std::string> Read(const Tile& tile) const;
+  // Of a full tile's bytes those from `offset` on, at most `most`; fewer where it ends before.
+  Result<std::string> ReadPart(const Tile& tile, uint64_t offset, size_t most) const;
   // Writes a tile, in the place of one that has its name. It is there, whole and durable, after Sync().
   Status Write(const Tile& tile, std::string_view bytes);
   // Makes durable what was written since: files, then the folders that name them.

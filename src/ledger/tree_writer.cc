@@ -217,12 +217,16 @@ void TreeWriter::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || durable_ > last_.size; });
-    changed_.wait_until(lock, uncovered_since_ + options_.every / 2, [this] { return stopping_; });
+    changed_.wait_until(lock, uncovered_since_ + options_.every / 2, [this] {
+      return stopping_ || lag_ != TreeLag::none || durable_ - last_.size >= limits::kTreeRound;
+    });
     if (durable_ == last_.size) return;  // stopping, and everything is covered
     const uint64_t old_size = last_.size;
     // What has piled up is taken in pieces.
     const uint64_t size = std::min(durable_, old_size + limits::kTreeRound);
-    const auto begun = std::chrono::steady_clock::now();
+    if (grown_.empty() || grown_.back().first != durable_)
+      grown_.emplace_back(durable_, std::chrono::steady_clock::time_point());
+    grown_.back().second = std::chrono::steady_clock::now();
     lock.unlock();
     const bool no_room = NoRoom(kLeastRoom);
     bool told = true;
@@ -262,8 +266,9 @@ void TreeWriter::Run() {
       continue;
     }
     if (lag_ == TreeLag::full) SetLag(TreeLag::behind);
-    if (size < durable_ && size == old_size + limits::kTreeRound) continue;  // still behind, and at once
-    uncovered_since_ = begun;                                                // no entry beyond this checkpoint is older
+    while (grown_.size() > 1 && grown_[1].first <= size) grown_.pop_front();
+    if (grown_.front().first <= size) uncovered_since_ = grown_.front().second;  // no entry beyond `size` is older
+    if (size < durable_ && size == old_size + limits::kTreeRound) continue;      // still behind, and at once
     SetLag(TreeLag::none);
   }
 }

@@ -6,11 +6,13 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -93,6 +95,8 @@ class TreeWriter {
   std::condition_variable changed_;
   uint64_t durable_;
   std::chrono::steady_clock::time_point uncovered_since_;  // when the first entry beyond the checkpoint became durable
+  // How many entries were durable, and when: each time a round began. First the last one that the checkpoint covers.
+  std::deque<std::pair<uint64_t, std::chrono::steady_clock::time_point>> grown_;
   TreeLag lag_ = TreeLag::none;
   bool full_ = false;  // the disk, and the log has said so
   bool failed_ = false;

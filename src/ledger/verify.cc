@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <semaphore>
 #include <thread>
 
 #include "base/bytes.h"
@@ -160,22 +161,23 @@ class Verifier {
       if (earlier && earlier->size <= size) before_ = std::max<uint64_t>(earlier->size / kTileWidth, 1) - 1;
     }
     std::atomic<uint64_t> next = 0, done = 0;
+    const unsigned count = options_.threads != 0 ? options_.threads : std::max(1u, std::thread::hardware_concurrency());
+    std::counting_semaphore<> finished(0);
     const auto work = [&] {
       while (true) {
         const uint64_t from = next.fetch_add(kChunk);
-        if (from >= bundles_.size()) return;
+        if (from >= bundles_.size()) return finished.release();
         for (uint64_t i = from; i < std::min<uint64_t>(from + kChunk, bundles_.size()); ++i) {
           Examine(i, std::min(kTileWidth, size - i * kTileWidth), &bundles_[i]);
           done.fetch_add(1);
         }
       }
     };
-    const unsigned count = options_.threads != 0 ? options_.threads : std::max(1u, std::thread::hardware_concurrency());
     std::vector<std::thread> threads;
     for (unsigned i = 0; i < count; ++i) threads.emplace_back(work);
-    while (options_.progress && done.load() < bundles_.size()) {
-      std::this_thread::sleep_for(kProgressEvery);
-      options_.progress(std::min(size, done.load() * kTileWidth), size);
+    for (unsigned left = count; left > 0;) {
+      if (finished.try_acquire_for(kProgressEvery)) --left;
+      if (options_.progress) options_.progress(std::min(size, done.load() * kTileWidth), size);
     }
     for (std::thread& thread : threads) thread.join();
   }

@@ -98,9 +98,18 @@ void Writer::Submit(QueuedEntry entry) {
   if (!taken && entry.waiter) entry.waiter->Done(std::unexpected(*failure_));  // set once, never changed
 }
 
+bool Writer::Open() const {
+  return failure_ || stopping_ || (queue_bytes_ < limits::kLedgerQueue && lag_ != TreeLag::behind);
+}
+
+bool Writer::HasRoom() const {
+  std::lock_guard lock(mutex_);
+  return Open();
+}
+
 bool Writer::RoomOrWait(std::unique_ptr<Waiter>& waiter) {
   std::lock_guard lock(mutex_);
-  if (failure_ || stopping_ || (queue_bytes_ < limits::kLedgerQueue && lag_ != TreeLag::behind)) return true;
+  if (Open()) return true;
   room_waiters_.push_back(std::move(waiter));
   return false;
 }
@@ -126,8 +135,8 @@ void Writer::FailForGood(Error error) {
 }
 
 void Writer::Run() {
+  std::vector<QueuedEntry> batch;  // and the queue take turns, so that neither grows anew
   while (true) {
-    std::vector<QueuedEntry> batch;
     std::vector<std::unique_ptr<Waiter>> waiting;
     {
       std::unique_lock lock(mutex_);
@@ -143,14 +152,16 @@ void Writer::Run() {
       queue_bytes_ = 0;
     }
     for (auto& waiter : waiting) waiter->Done(0);
-    Process(std::move(batch));
+    Process(batch);
+    batch.clear();
   }
 }
 
-void Writer::Process(std::vector<QueuedEntry> batch) {
+void Writer::Process(std::vector<QueuedEntry>& batch) {
   if (!retained_.empty()) {
     retained_.insert(retained_.end(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
-    batch = std::exchange(retained_, {});
+    batch.swap(retained_);
+    retained_.clear();
   }
   std::optional<Error> no_room;
   std::span<QueuedEntry> rest = batch;
@@ -263,8 +274,10 @@ Status Writer::WriteGroup(std::span<QueuedEntry> group) {
     size_t start = buffer_.size();
     buffer_.resize(start + kRecordHeader);
     group[i].entry.Complete(buffer_, first + i, last_time_);
+    group[i].indexed.length = buffer_.size() - start - kRecordHeader;
     FinishRecord(buffer_, start, first + i, first, options_.folder.ledger);
     if (group[i].introduces) group[i].introduces->seq = first + i;
+    last_ = {first + i, segment_.number, segment_.offset + start};
   }
   ECLUSE_OK(WriteAndSync(buffer_));
   if (buffer_.capacity() > 2 * limits::kLedgerGroup) buffer_ = {};
@@ -290,17 +303,16 @@ Status Writer::WriteAndSync(std::string_view records) {
 void Writer::Complete(std::span<QueuedEntry> group) {
   uint64_t seq = size() - group.size();
   DurableNews news;
+  news.entries.reserve(group.size());
   for (QueuedEntry& entry : group) {
     if (entry.waiter) entry.waiter->Done(seq);
     if (entry.introduces) news.introduced.push_back(std::move(*entry.introduces));
     if (!entry.announces.empty()) news.announced.push_back(std::move(entry.announces));
-    if (!entry.indexed.empty()) {
-      entry.indexed.seq = seq;
-      news.entries.push_back(std::move(entry.indexed));
-    }
-    ++seq;
+    entry.indexed.seq = seq++;
+    news.entries.push_back(std::move(entry.indexed));
   }
   news.size = seq;
+  news.last = last_;
   options_.durable(std::move(news));
 }
 

@@ -58,6 +58,7 @@ struct DurableNews {
   std::vector<std::string> announced;
   std::vector<IndexedEntry> entries;
   uint64_t size = 0;  // entries that are durable now
+  RecordPlace last;   // of the last of them
 };
 
 struct WriterOptions {
@@ -78,6 +79,8 @@ class Writer {
   ~Writer();  // Stop(), where nobody has called it
 
   void Submit(QueuedEntry entry);
+  // Whether an append need not wait for room now.
+  bool HasRoom() const;
   // True at once where the queue has room or the ledger has failed; else false, and `waiter` is taken, and told (always
   // with 0) when one of the two is so.
   bool RoomOrWait(std::unique_ptr<Waiter>& waiter);
@@ -97,7 +100,8 @@ class Writer {
  private:
   Writer(WriterOptions options, const RecoveredTail& tail, OpenSegment segment, uint64_t first_segment);
   void Run();
-  void Process(std::vector<QueuedEntry> batch);
+  void Process(std::vector<QueuedEntry>& batch);
+  bool Open() const;  // mutex_ held: nobody need wait for room
   Status MakeRoom(const QueuedEntry& entry);
   uint64_t RoomFor(bool reserved);
   Status WriteGroup(std::span<QueuedEntry> group);
@@ -126,6 +130,7 @@ class Writer {
   OpenSegment segment_;
   std::vector<QueuedEntry> retained_;  // introductions that found no room: never dropped, tokens already refer to them
   std::string buffer_;
+  RecordPlace last_;      // of the entry written last
   int64_t last_time_;     // of the last entry
   int64_t clock_offset_;  // wall minus boot clock at start
   std::thread thread_;

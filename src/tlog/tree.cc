@@ -2,6 +2,8 @@
 
 #include <openssl/sha.h>
 
+#include <algorithm>
+#include <array>
 #include <bit>
 
 #include "base/check.h"
@@ -30,25 +32,30 @@ Result<Hash> RangeHash(uint64_t begin, uint64_t end, HashSource& source) {
   return NodeHash(left, right);
 }
 
-// H(prefix ‖ a ‖ b)
-Hash HashOf(uint8_t prefix, std::string_view a, std::string_view b) {
+}  // namespace
+
+Hash LeafHash(std::string_view entry) {
+  constexpr uint8_t kLeaf = 0;
   Hash hash;
   SHA256_CTX context;
   SHA256_Init(&context);
-  SHA256_Update(&context, &prefix, 1);
-  SHA256_Update(&context, a.data(), a.size());
-  SHA256_Update(&context, b.data(), b.size());
+  SHA256_Update(&context, &kLeaf, 1);
+  SHA256_Update(&context, entry.data(), entry.size());
   SHA256_Final(hash.data(), &context);
   return hash;
 }
 
-std::string_view Text(const Hash& hash) { return {reinterpret_cast<const char*>(hash.data()), hash.size()}; }
-
-}  // namespace
-
-Hash LeafHash(std::string_view entry) { return HashOf(0, entry, {}); }
-
-Hash NodeHash(const Hash& left, const Hash& right) { return HashOf(1, Text(left), Text(right)); }
+Hash NodeHash(const Hash& left, const Hash& right) {
+  std::array<uint8_t, 1 + 2 * sizeof(Hash)> text{1};
+  std::ranges::copy(left, text.begin() + 1);
+  std::ranges::copy(right, text.begin() + 1 + sizeof(Hash));
+  Hash hash;
+  SHA256_CTX context;
+  SHA256_Init(&context);
+  SHA256_Update(&context, text.data(), text.size());
+  SHA256_Final(hash.data(), &context);
+  return hash;
+}
 
 Hash Sha256(std::string_view bytes) {
   Hash hash;

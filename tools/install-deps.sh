@@ -10,13 +10,13 @@ cd "$(dirname "$0")/.."
 demo_packages=(
   ccache clang-19 cmake libclang-rt-19-dev lld-19 ninja-build pkg-config
   libboost-json1.81-dev libboost-url1.81-dev libboost1.81-dev libcli11-dev libfmt-dev libgtest-dev libicu-dev
-  libpg-query-dev libpq-dev libprotobuf-dev librocksdb-dev libspdlog-dev libssl-dev libyaml-cpp-dev
+  libp11-kit-dev libpg-query-dev libpq-dev libprotobuf-dev librocksdb-dev libspdlog-dev libssl-dev libyaml-cpp-dev
   protobuf-compiler postgresql-15 postgresql-client-15 procps
 )
 test_packages=(
   ca-certificates default-jdk-headless golang-go golang-golang-x-mod-dev libpostgresql-jdbc-java nodejs npm
   pgbouncer python3 python3-cryptography python3-django python3-psycopg python3-psycopg2 python3-pytest
-  python3-pytest-timeout python3-sqlalchemy util-linux
+  python3-pytest-timeout python3-sqlalchemy softhsm2 util-linux
 )
 bench_packages=(postgresql-15-pgaudit)
 

@@ -19,7 +19,7 @@ int Accept(const AcceptOptions& options) {
   auto policy = PolicyOf(options.config);
   if (!policy) return 2;
   if (Status agreed = AskTwoPeople(*policy, options.by.people); !agreed) return Complain("ledger", agreed.error());
-  auto keys = KeyRing::Open(policy->root_key_file, policy->data_dir);
+  auto keys = KeyRing::Open(policy->root, policy->data_dir);
   if (!keys) return Complain("ledger", keys.error());
   LedgerOptions ledger;
   ledger.data_dir = policy->data_dir;

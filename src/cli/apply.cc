@@ -76,7 +76,7 @@ int RunApply(const ApplyOptions& options) {
     std::fprintf(stderr, "%s\n", ProblemText(options.config, warning).c_str());
   std::unique_ptr<KeyRing> keys;
   if (!options.dry_run && !options.remove) {
-    auto opened = KeyRing::Open(policy->root_key_file, policy->data_dir);
+    auto opened = KeyRing::Open(policy->root, policy->data_dir);
     if (!opened) return Complain("apply", opened.error());
     keys = *std::move(opened);
   }

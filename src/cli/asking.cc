@@ -40,7 +40,7 @@ Result<OpenedLedger> Asking::Open(const Policy& policy) const {
                                : "name the folder that `ecluse ledger new` put it in, the one that holds ledger/",
                 "ledger.none");
   OpenedLedger opened;
-  ECLUSE_TRY(opened.keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
+  ECLUSE_TRY(opened.keys, KeyRing::Open(policy.root, policy.data_dir));
   ECLUSE_TRY(opened.query, LedgerQuery::Open(folder, *opened.keys));
   return opened;
 }

@@ -117,7 +117,7 @@ Status ApplyPolicy(const DemoFolder& folder, const std::string& owner_url) {
   };
   if (!policy)
     return Fail(sqlstate::kInvalidParameter, "the policy holds mistakes:" + said(policy.error()), mend, "demo.policy");
-  ECLUSE_TRY(std::unique_ptr<KeyRing> keys, KeyRing::Open((*policy)->root_key_file, (*policy)->data_dir));
+  ECLUSE_TRY(std::unique_ptr<KeyRing> keys, KeyRing::Open((*policy)->root, (*policy)->data_dir));
   ECLUSE_TRY(Database owner, Database::Connect(owner_url));
   ECLUSE_TRY(ApplyReport report, Apply(owner, *policy, keys.get(), ApplyMode::apply));
   if (report.done()) return {};

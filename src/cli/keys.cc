@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/log.h"
 #include "cli/commands.h"
 #include "ledger/json.h"
 #include "policy/policy.h"
@@ -16,24 +17,39 @@ namespace {
 struct KeysOptions {
   std::string config = "ecluse.yaml";
   bool json = false;
+  bool passphrase = false;
 };
 
 int Init(const KeysOptions& options) {
   auto policy = PolicyOf(options.config);
   if (!policy) return 2;
-  if (Status made = KeyRing::Init(policy->root_key_file); !made) return Complain("keys", made.error());
+  const RootSource& root = policy->root;
+  const bool passphrase = options.passphrase || !root.passphrase_file.empty();
+  if (root.in_token() && options.passphrase) {
+    std::fprintf(stderr, "ecluse keys: a token opens with its PIN: --passphrase is for a root key in a file\n");
+    return 2;
+  }
+  if (Status made = KeyRing::Init(root, passphrase); !made) return Complain("keys", made.error());
+  if (root.in_token()) {
+    std::fprintf(stderr,
+                 "made the root key in the token \"%s\"\n"
+                 "Keep a backup of the token, made as its vendor says: without it nothing that the gate sealed can be "
+                 "opened.\n",
+                 Printable(root.token).c_str());
+    return 0;
+  }
   std::fprintf(stderr,
-               "made the root key %s\n"
-               "Keep a copy in a safe place away from this machine: without it nothing that the gate sealed can be "
+               "made the root key %s%s\n"
+               "Keep a copy%s in a safe place away from this machine: without it nothing that the gate sealed can be "
                "opened.\n",
-               policy->root_key_file.c_str());
+               root.file.c_str(), passphrase ? " under the passphrase" : "", passphrase ? ", and the passphrase," : "");
   return 0;
 }
 
 int List(const KeysOptions& options) {
   auto policy = PolicyOf(options.config);
   if (!policy) return 2;
-  auto ring = KeyRing::Open(policy->root_key_file, policy->data_dir);
+  auto ring = KeyRing::Open(policy->root, policy->data_dir);
   if (!ring) return Complain("keys", ring.error());
   auto keys = (*ring)->List();
   if (!keys) return Complain("keys", keys.error());
@@ -65,8 +81,10 @@ void AddKeys(CommandLine& line) {
     sub->callback([&line, options, run] { line.exit_status = run(*options); });
     return sub;
   };
-  command("init", "Make the root key file; never replaces one", Init)
-      ->footer("Example:\n  ecluse keys init --config ecluse.yaml");
+  CLI::App* init = command("init", "Make the root key where the policy says; never replaces one", Init);
+  init->add_flag("--passphrase", options->passphrase,
+                 "put the file under a passphrase: asked for, or read from vault.root.passphrase_file");
+  init->footer("Example:\n  ecluse keys init --config ecluse.yaml");
   CLI::App* list = command("list", "Show every key's kind, name and id, never the key", List);
   list->add_flag("--json", options->json, "as JSON, one key a line");
   list->footer("Example:\n  ecluse keys list --json");

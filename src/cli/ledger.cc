@@ -97,7 +97,7 @@ Status Print(const ShowOptions& options, const Policy& policy, int64_t since) {
   ECLUSE_OK(Ledger::Read(ledger, nullptr, since, false, [](const StoredEntry&) { return false; }));
   std::unique_ptr<KeyRing> keys;
   if (!options.subject_free) {
-    ECLUSE_TRY(keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
+    ECLUSE_TRY(keys, KeyRing::Open(policy.root, policy.data_dir));
   }
   bool columns = !options.json && isatty(STDOUT_FILENO) != 0;
   if (columns)

@@ -126,7 +126,7 @@ Status Begin(const NewOptions& options, const Policy& policy) {
   ECLUSE_TRY(auto moved, files.Find(former + "/ledger/origin"));
   if (!moved) ECLUSE_OK(PutAway(policy.data_dir, former));
   lock.reset();  // of the one that was put away; or of the new one, which was made and does not say so yet
-  ECLUSE_TRY(auto keys, KeyRing::Open(policy.root_key_file, policy.data_dir));
+  ECLUSE_TRY(auto keys, KeyRing::Open(policy.root, policy.data_dir));
   LedgerOptions ledger;
   ledger.data_dir = policy.data_dir;
   ledger.register_name = policy.register_name;

@@ -42,7 +42,7 @@ int Run(const PruneCommand& options) {
     }
     before = *asked;
   }
-  auto keys = KeyRing::Open(policy->root_key_file, policy->data_dir);
+  auto keys = KeyRing::Open(policy->root, policy->data_dir);
   if (!keys) return Complain("ledger", keys.error());
   PruneOptions prune;
   prune.ledger.data_dir = policy->data_dir;

@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "tlog/note.h"
+#include "vault/root_source.h"
 
 namespace ecluse {
 
@@ -163,7 +164,7 @@ struct Policy {
   std::set<std::string> functions;  // beyond the built-in allow-list; schema-qualified
 
   std::string accounts_file;                          // absolute
-  std::string root_key_file;                          // absolute
+  RootSource root;                                    // its paths are absolute
   std::chrono::seconds ledger_retention{94'608'000};  // what is older may be removed: `ecluse ledger prune`
   std::chrono::seconds checkpoint_every{1};
   std::vector<PolicyWitness> witnesses;

@@ -163,29 +163,51 @@ void ReadIdentity(PolicyReader& reader, const YamlNode* node) {
 }
 
 void ReadVault(PolicyReader& reader, const YamlNode* node) {
-  reader.policy.root_key_file = reader.Path("root.key");
-  Mark mark{1, 1};
+  RootSource& source = reader.policy.root;
+  source.file = reader.Path("root.key");
+  std::vector<std::pair<std::string, Mark>> outside = {{source.file, node != nullptr ? node->mark : Mark{1, 1}}};
+  const auto path = [&](PolicyFields& fields, const char* key, const std::string& name, std::string* to) {
+    const YamlNode* value = fields.Get(key);
+    if (value == nullptr) return;
+    if (auto text = reader.Text(*value, name)) outside.emplace_back(*to = reader.Path(*text), value->mark);
+  };
   if (node != nullptr) {
-    mark = node->mark;
     PolicyFields fields(reader, *node, "vault", {"root"});
     if (const YamlNode* root = fields.Need("root", "root: {file: /etc/ecluse/root.key}")) {
-      PolicyFields roots(reader, *root, "vault.root", {"file", "pkcs11"});
+      PolicyFields roots(reader, *root, "vault.root", {"file", "passphrase_file", "pkcs11"});
       const YamlNode* file = roots.Get("file");
       const YamlNode* token = roots.Get("pkcs11");
-      if (token != nullptr) reader.NotInThisVersion(*token, "hardware keys (vault.root.pkcs11)");
-      if (roots.ok() && file == nullptr && token == nullptr) {
-        reader.Problem(root->mark, "vault.root names no key; file: /etc/ecluse/root.key is allowed");
+      if (roots.ok() && (file == nullptr) == (token == nullptr)) {
+        reader.Problem(root->mark,
+                       "vault.root names one key; {file: /etc/ecluse/root.key} or {pkcs11: {module: …, token: …}} is "
+                       "allowed");
       }
+      outside.clear();
       if (file != nullptr) {
-        if (auto text = reader.Text(*file, "vault.root.file")) reader.policy.root_key_file = reader.Path(*text);
-        mark = file->mark;
+        path(roots, "file", "vault.root.file", &source.file);
+        path(roots, "passphrase_file", "vault.root.passphrase_file", &source.passphrase_file);
+      } else if (token != nullptr) {
+        source.file.clear();
+        if (const YamlNode* stray = roots.Get("passphrase_file"))
+          reader.Problem(stray->mark, "passphrase_file belongs to a key in a file; a token's PIN is named in pin_file");
+        PolicyFields tokens(reader, *token, "vault.root.pkcs11", {"module", "token", "pin_file"});
+        if (const YamlNode* module = tokens.Need("module", "module: /usr/lib/softhsm/libsofthsm2.so")) {
+          if (auto text = reader.Text(*module, "vault.root.pkcs11.module")) source.module = reader.Path(*text);
+        }
+        if (const YamlNode* label = tokens.Need("token", "token: ecluse")) {
+          if (auto text = reader.Text(*label, "vault.root.pkcs11.token")) source.token = *text;
+        }
+        path(tokens, "pin_file", "vault.root.pkcs11.pin_file", &source.pin_file);
       }
     }
   }
-  const std::filesystem::path inside =
-      std::filesystem::path(reader.policy.root_key_file).lexically_relative(reader.policy.data_dir);
-  if (!reader.policy.data_dir.empty() && !inside.empty() && *inside.begin() != "..") {
-    reader.Problem(mark, "the root key lies inside gate.data_dir, so whoever copies one has both; put it outside");
+  if (reader.policy.data_dir.empty()) return;
+  for (const auto& [name, mark] : outside) {
+    const std::filesystem::path inside = std::filesystem::path(name).lexically_relative(reader.policy.data_dir);
+    if (inside.empty() || *inside.begin() == "..") continue;
+    reader.Problem(mark,
+                   "the root key, or what opens it, lies inside gate.data_dir, so whoever copies one has both; put it "
+                   "outside");
   }
 }
 

@@ -91,7 +91,7 @@ std::shared_ptr<const Policy> Good(std::string_view text) {
 TEST(Policy, ReadsWhatItSays) {
   auto policy = Good(kPolicy);
   EXPECT_EQ(policy->data_dir, "/etc/ecluse/data");
-  EXPECT_EQ(policy->root_key_file, "/etc/ecluse/root.key");
+  EXPECT_EQ(policy->root.file, "/etc/ecluse/root.key");
   EXPECT_EQ(policy->accounts_file, "/etc/ecluse/accounts.yaml");
   EXPECT_EQ(policy->sql->address, "127.0.0.1");
   EXPECT_EQ(policy->sql->port, 6432);
@@ -167,7 +167,6 @@ TEST(Policy, RefusesWhatThisVersionCannotDo) {
   ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    compartment: contact\n"), "13:18", part);
   ExpectProblem(With("  data_dir: data\n", "  data_dir: data\n  http: {listen: 127.0.0.1:1}\n"), "5:9", part);
   ExpectProblem(With("open_tables", "identity: {tokens: {}}\nopen_tables"), "27:20", part);
-  ExpectProblem(With("open_tables", "vault: {root: {pkcs11: {module: x}}}\nopen_tables"), "27:24", part);
 }
 
 // A key of type cosignature/v1, made by another program.
@@ -324,6 +323,29 @@ TEST(Policy, Cleartext) {
 TEST(Policy, RootKeyOutsideDataDir) {
   ExpectProblem(With("open_tables", "vault: {root: {file: data/root.key}}\nopen_tables"), "27:22",
                 "inside gate.data_dir");
+  ExpectProblem(With("open_tables", "vault: {root: {file: /r/root.key, passphrase_file: data/word}}\nopen_tables"),
+                "27:52", "inside gate.data_dir");
+  ExpectProblem(
+      With("open_tables", "vault: {root: {pkcs11: {module: /m.so, token: t, pin_file: data/pin}}}\nopen_tables"),
+      "27:60", "inside gate.data_dir");
+}
+
+TEST(Policy, RootKeyInAFileOrAToken) {
+  const auto with = [](const std::string& root) {
+    return With("open_tables", "vault: {root: " + root + "}\nopen_tables");
+  };
+  auto file = Good(with("{file: /etc/ecluse/root.key, passphrase_file: /run/word}"));
+  EXPECT_EQ(file->root.passphrase_file, "/run/word");
+  EXPECT_FALSE(file->root.in_token());
+  auto token = Good(with("{pkcs11: {module: /m.so, token: ecluse, pin_file: /run/pin}}"));
+  EXPECT_TRUE(token->root.in_token());
+  EXPECT_EQ(token->root.file, "");
+  EXPECT_EQ(token->root.token, "ecluse");
+  EXPECT_EQ(token->root.pin_file, "/run/pin");
+  ExpectProblem(with("{}"), "27:15", "names one key");
+  ExpectProblem(with("{file: /r, pkcs11: {module: /m.so, token: t}}"), "27:15", "names one key");
+  ExpectProblem(with("{pkcs11: {module: /m.so}}"), "27:24", "token");
+  ExpectProblem(with("{passphrase_file: /w, pkcs11: {module: /m.so, token: t}}"), "27:33", "pin_file");
 }
 
 TEST(Policy, NothingClever) {

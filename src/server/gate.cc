@@ -137,7 +137,7 @@ Status Gate::Impl::Open() {
   if (beginning)
     return Fail(sqlstate::kIo, "a new ledger was begun and not finished", "run `ecluse ledger new` again, as before",
                 "ledger.new", policy->data_dir + "/beginning");
-  ECLUSE_TRY(keys, KeyRing::Open(policy->root_key_file, policy->data_dir));
+  ECLUSE_TRY(keys, KeyRing::Open(policy->root, policy->data_dir));
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(policy, *keys));
   LedgerOptions ledger_options;
   ledger_options.data_dir = policy->data_dir;

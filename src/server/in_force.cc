@@ -73,7 +73,7 @@ Status CheckFixed(const Policy& now, const Policy& next) {
   if (now.data_dir != next.data_dir) changed.emplace_back("gate.data_dir");
   if (door(now) != door(next)) changed.emplace_back("gate.sql.listen");
   if (database(now) != database(next)) changed.emplace_back("gate.database");
-  if (now.root_key_file != next.root_key_file) changed.emplace_back("vault.root");
+  if (now.root != next.root) changed.emplace_back("vault.root");
   if (now.accounts_file != next.accounts_file) changed.emplace_back("identity.accounts");
   if (changed.empty()) return {};
   return Fail(sqlstate::kInvalidParameter,

@@ -102,7 +102,21 @@ struct Base {
   bool complete() const { return gate && auditors && index && pseudonym; }
 };
 
-Result<Base> ParseRing(const RootKey& root, const std::string& content, const std::string& path) {
+// A key-encryption key of the ring, which the root wrapped.
+Result<WrappedKey> UnwrapByRoot(RootKey& root, std::string_view kind, std::string_view name, const KeyId& id,
+                                std::span<const uint8_t> wrapped) {
+  ECLUSE_TRY(const Secret key,
+             root.Unwrap({reinterpret_cast<const char*>(wrapped.data()), wrapped.size()}, Associated(kind, name, id)));
+  return WrappedKey{id, Xaes(key.Copy())};
+}
+
+Result<std::string> WrapLineByRoot(RootKey& root, std::string_view kind, std::string_view name, const KeyId& id,
+                                   const Secret& key) {
+  ECLUSE_TRY(const std::string wrapped, root.Wrap(key.text(), Associated(kind, name, id)));
+  return fmt::format("{} {} {} {}\n", kind, name, HexEncode(id), Base64Encode(AsBytes(wrapped)));
+}
+
+Result<Base> ParseRing(RootKey& root, const std::string& content, const std::string& path) {
   std::istringstream lines(content);
   std::string line, kind, name, id_text, coded;
   auto broken = [&] {
@@ -114,10 +128,10 @@ Result<Base> ParseRing(const RootKey& root, const std::string& content, const st
   if (line != kRingHeader) return broken();
   lines >> kind >> id_text;
   if (kind != "root") return broken();
-  if (id_text != HexEncode(root.id))
-    return Unavailable(fmt::format("the gate's keys were wrapped under root key {}, and the root key file holds {}",
-                                   Printable(id_text), HexEncode(root.id)),
-                       "put the root key of this data folder back, or correct vault.root.file", path);
+  if (id_text != HexEncode(root.id()))
+    return Unavailable(fmt::format("the gate's keys were wrapped under root key {}, and the policy names {}",
+                                   Printable(id_text), HexEncode(root.id())),
+                       "put the root key of this data folder back, or correct vault.root", path);
   Base base;
   if (std::getline(lines, line) && !line.empty()) return broken();
   while (std::getline(lines, line)) {
@@ -133,23 +147,29 @@ Result<Base> ParseRing(const RootKey& root, const std::string& content, const st
     if (kind == "key" && name == "pseudonym") slot = &base.pseudonym;
     if (kind == "key" && name == "ledger") slot = &base.ledger;
     if (slot == nullptr || *slot || (kind == "key" && !base.gate)) return broken();
-    *slot = UnwrapText(kind == "kek" ? root.key : base.gate->key, kind, name, *id, coded);
-    if (!*slot) return broken();
+    if (kind == "kek") {
+      const auto wrapped = Base64Decode(coded);
+      if (!wrapped) return broken();
+      ECLUSE_TRY(*slot, UnwrapByRoot(root, kind, name, *id, *wrapped));
+    } else {
+      *slot = UnwrapText(base.gate->key, kind, name, *id, coded);
+      if (!*slot) return broken();
+    }
     base.names.push_back({kind, name, id_text});
   }
   if (!base.complete()) return broken();
   return base;
 }
 
-std::string MakeRing(const RootKey& root) {
-  std::string text = fmt::format("{}\nroot {}\n", kRingHeader, HexEncode(root.id));
-  KeyId gate_id = RandomId();
-  Xaes gate(RandomKey());
-  text += WrapLine(root.key, root.id, "kek", "gate", gate_id, gate.key());
-  text += WrapLine(root.key, root.id, "kek", "auditors", RandomId(), RandomKey().bytes());
-  text += WrapLine(gate, gate_id, "key", "index", RandomId(), RandomKey().bytes());
-  text += WrapLine(gate, gate_id, "key", "pseudonym", RandomId(), RandomKey().bytes());
-  text += WrapLine(gate, gate_id, "key", "ledger", RandomId(), RandomKey().bytes());
+Result<std::string> MakeRing(RootKey& root) {
+  std::string text = fmt::format("{}\nroot {}\n", kRingHeader, HexEncode(root.id()));
+  const KeyId gate_id = RandomId();
+  const Xaes gate(RandomKey());
+  ECLUSE_TRY(const std::string gate_line, WrapLineByRoot(root, "kek", "gate", gate_id, Secret(gate.key())));
+  ECLUSE_TRY(const std::string auditors_line, WrapLineByRoot(root, "kek", "auditors", RandomId(), RandomKey()));
+  text += gate_line + auditors_line;
+  for (const char* name : {"index", "pseudonym", "ledger"})
+    text += WrapLine(gate, gate_id, "key", name, RandomId(), RandomKey().bytes());
   return text;
 }
 
@@ -318,15 +338,17 @@ bool Inside(const std::string& path, const std::string& folder) {
 
 }  // namespace
 
-Status KeyRing::Init(const std::string& root_key_file) { return WriteRootKey(RealFiles(), root_key_file); }
+Status KeyRing::Init(const RootSource& root, bool passphrase) { return MakeRoot(RealFiles(), root, passphrase); }
 
-Result<std::unique_ptr<KeyRing>> KeyRing::Open(const std::string& root_key_file, const std::string& data_dir,
+Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const std::string& data_dir,
                                                FileSystem* given) {
   FileSystem& files = given != nullptr ? *given : RealFiles();
-  if (Inside(root_key_file, data_dir))
-    return Unavailable("the root key lies inside the data folder that it protects",
-                       "move it elsewhere and name it in vault.root.file", root_key_file);
-  ECLUSE_TRY(RootKey root, ReadRootKey(files, root_key_file));
+  for (const std::string& path : {source.file, source.passphrase_file, source.pin_file}) {
+    if (!path.empty() && Inside(path, data_dir))
+      return Unavailable("the root key, or what opens it, lies inside the data folder that it protects",
+                         "move it elsewhere and name it in vault.root", path);
+  }
+  ECLUSE_TRY(const auto root, OpenRoot(files, source));
   std::string folder = data_dir + "/keys";
   ECLUSE_OK(PreparePrivateFolder(files, data_dir));
   ECLUSE_OK(PreparePrivateFolder(files, folder));
@@ -339,11 +361,12 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const std::string& root_key_file,
     if (!days.empty() || ledger)
       return Unavailable("the gate's key ring is missing, and there is a ledger that only it opens",
                          "restore <data_dir>/keys from a copy made with the gate stopped", path);
-    ECLUSE_OK(ReplaceFile(files, path, MakeRing(root)));
+    ECLUSE_TRY(const std::string ring, MakeRing(*root));
+    ECLUSE_OK(ReplaceFile(files, path, ring));
     ECLUSE_OK(files.SyncDirectory(data_dir));
   }
   ECLUSE_TRY(std::string content, ReadWholeFile(files, path, kFileLimit));
-  ECLUSE_TRY(Base base, ParseRing(root, content, path));
+  ECLUSE_TRY(Base base, ParseRing(*root, content, path));
   return std::make_unique<FileKeyRing>(files, folder, std::move(base));
 }
 

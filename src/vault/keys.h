@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/secret.h"
+#include "vault/root_source.h"
 
 namespace ecluse {
 
@@ -25,12 +26,12 @@ struct KeyInfo {
 // The keys of one gate, opened from its root key file. Thread-safe after Open().
 class KeyRing {
  public:
-  // `ecluse keys init`: writes a new root key file (mode 0600, never overwrites one).
-  static Status Init(const std::string& root_key_file);
-  // Opens the root key and the wrapped keys under `<data_dir>/keys`, which are made on first use. Refuses a root file
-  // that others may read, one that lies inside `data_dir`, and one that is not the root the keys were wrapped under.
-  // `files` outlives the ring; null: the real ones.
-  static Result<std::unique_ptr<KeyRing>> Open(const std::string& root_key_file, const std::string& data_dir,
+  // `ecluse keys init`: makes a new root (root_key.h), never in the place of one.
+  static Status Init(const RootSource& root, bool passphrase = false);
+  // Opens the root and the wrapped keys under `<data_dir>/keys`, which are made on first use. Refuses what OpenRoot()
+  // refuses, a root that lies inside `data_dir`, and one that is not the root the keys were wrapped under. The root is
+  // closed again before this returns. `files` outlives the ring; null: the real ones.
+  static Result<std::unique_ptr<KeyRing>> Open(const RootSource& root, const std::string& data_dir,
                                                FileSystem* files = nullptr);
   virtual ~KeyRing() = default;
 

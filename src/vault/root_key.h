@@ -1,23 +1,39 @@
-// The root key file: the one secret an operator keeps. Format: docs/vault_format.md.
+// The root: the one secret an operator keeps, in a file or in a PKCS#11 token. Formats: docs/vault_format.md.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/file.h"
 #include "base/result.h"
+#include "vault/root_source.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
 
-struct RootKey {
-  KeyId id;  // the first bytes of a hash over the key: tells which root a ring was wrapped under
-  Xaes key;
+// A root that is open. Wraps key-encryption keys, a handful in its life, and nothing else. Not thread-safe.
+class RootKey {
+ public:
+  virtual ~RootKey() = default;
+  // Tells which root a ring was wrapped under.
+  virtual const KeyId& id() const = 0;
+  virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;
+  // The kXaesKey bytes of a key. Refuses where another root wrapped it, a byte of it was altered, or it was bound to
+  // something else; a token also where it does not answer.
+  virtual Result<Secret> Unwrap(std::string_view wrapped, std::string_view associated) = 0;
 };
 
-// Writes a new random root key to `path` (mode 0600), durable when it returns. Never replaces a file.
-Status WriteRootKey(FileSystem& files, const std::string& path);
+// Makes a new random root where `source` says: a file (mode 0600), under a passphrase where one is wanted (asked for
+// twice, or taken from `passphrase_file`), or a key that the token makes and does not give away. Durable when it
+// returns. Never replaces one.
+Status MakeRoot(FileSystem& files, const RootSource& source, bool passphrase);
 
-// Reads it. Refuses a file that is missing, not a regular one, open to group or others, or not in the format.
-Result<RootKey> ReadRootKey(FileSystem& files, const std::string& path);
+// Opens it. Refuses a file that is missing, not a regular one, open to group or others, or not in the format, and a
+// wrong passphrase; a token that is not there, does not open with its PIN, or holds no root.
+Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source);
+
+// A secret that is one line of a file which nobody else may read: a passphrase, a PIN.
+Result<Secret> ReadSecretLine(FileSystem& files, const std::string& path);
 
 }  // namespace ecluse

@@ -135,6 +135,145 @@ TEST_F(RingTest, AnotherRootIsNamedAsSuch) {
   EXPECT_NE(ring.error().message.find("wrapped under root key"), std::string::npos);
 }
 
+void WriteSecret(const std::string& path, const std::string& line) {
+  ASSERT_TRUE(ReplaceFile(RealFiles(), path, line + "\n"));
+}
+
+TEST_F(RingTest, ARootUnderAPassphrase) {
+  RootSource source(folder_ + "/sealed.key");
+  source.passphrase_file = folder_ + "/word";
+  EXPECT_FALSE(KeyRing::Init(source, true)) << "there is no such file";
+  WriteSecret(source.passphrase_file, "too short");
+  EXPECT_FALSE(KeyRing::Init(source, true));
+  WriteSecret(source.passphrase_file, "several words of no sentence");
+  ASSERT_EQ(chmod(source.passphrase_file.c_str(), 0644), 0);
+  EXPECT_FALSE(KeyRing::Init(source, true)) << "others may read it";
+  ASSERT_EQ(chmod(source.passphrase_file.c_str(), 0600), 0);
+  EXPECT_FALSE(std::filesystem::exists(source.file));
+  ASSERT_TRUE(KeyRing::Init(source, true));
+  EXPECT_FALSE(KeyRing::Init(source, true)) << "never replaced";
+
+  std::string sealed;
+  {
+    auto ring = KeyRing::Open(source, data_);
+    ASSERT_TRUE(ring) << ring.error().message;
+    sealed = (*ring)->SealForDay(kFirstOfMay, "secret", "where").value();
+  }
+  {
+    auto ring = KeyRing::Open(source, data_);
+    ASSERT_TRUE(ring) << ring.error().message;
+    EXPECT_EQ((*ring)->OpenForDay(sealed, "where").value(), "secret");
+  }
+  WriteSecret(source.passphrase_file, "several words of no sentences");
+  auto wrong = KeyRing::Open(source, data_);
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("does not open with this passphrase"), std::string::npos);
+  WriteSecret(source.passphrase_file, "several words of no sentence");
+
+  const std::string good = ReadWholeFile(RealFiles(), source.file, 10'000).value();
+  EXPECT_EQ(good.find("several words"), std::string::npos);
+  const size_t cost = good.find("scrypt 17 8 1 ");
+  ASSERT_NE(cost, std::string::npos);
+  const size_t key = good.find('\n', cost) + 1;
+  for (const size_t at : {size_t{3}, size_t{30}, cost + 8, cost + 10, cost + 20, key + 2, key + 30, good.size() - 3}) {
+    std::string bent = good;
+    bent[at] = bent[at] == 'A' ? 'B' : 'A';
+    ASSERT_TRUE(ReplaceFile(RealFiles(), source.file, bent));
+    EXPECT_FALSE(KeyRing::Open(source, data_)) << at;
+  }
+  for (const char* cheap :
+       {"scrypt 10 8 1 ", "scrypt 17 1 1 ", "scrypt 63 8 1 ", "scrypt -1 8 1 ", "scrypt 17 8 ", "pbkdf 17 8 1 "}) {
+    std::string bent = good;
+    bent.replace(cost, 14, cheap);
+    ASSERT_TRUE(ReplaceFile(RealFiles(), source.file, bent));
+    auto ring = KeyRing::Open(source, data_);
+    ASSERT_FALSE(ring);
+    EXPECT_NE(ring.error().message.find("is not a root key file"), std::string::npos) << cheap;
+  }
+  source.file = root_;
+  auto bare = KeyRing::Open(source, data_);
+  ASSERT_FALSE(bare);
+  EXPECT_NE(bare.error().message.find("under none"), std::string::npos);
+}
+
+// SoftHSM 2 with a token of the test's own.
+class TokenTest : public RingTest {
+ protected:
+  void SetUp() override {
+    RingTest::SetUp();
+    if (!std::filesystem::exists(kModule)) GTEST_SKIP() << "softhsm2 is not installed";
+    std::filesystem::create_directory(folder_ + "/tokens");
+    std::ofstream(folder_ + "/softhsm2.conf") << "directories.tokendir = " << folder_ << "/tokens\nlog.level = ERROR\n";
+    ASSERT_EQ(setenv("SOFTHSM2_CONF", (folder_ + "/softhsm2.conf").c_str(), 1), 0);
+    MakeToken("ecluse");
+    source_ = Source("ecluse");
+  }
+  void MakeToken(const std::string& label) {
+    ASSERT_EQ(
+        std::system(
+            ("softhsm2-util --init-token --free --label " + label + " --pin 4711 --so-pin 4712 >/dev/null").c_str()),
+        0);
+  }
+  RootSource Source(const std::string& label, const std::string& pin = "4711") {
+    RootSource source;
+    source.module = kModule;
+    source.token = label;
+    source.pin_file = folder_ + "/pin-" + pin;
+    WriteSecret(source.pin_file, pin);
+    return source;
+  }
+  static constexpr const char* kModule = "/usr/lib/softhsm/libsofthsm2.so";
+  RootSource source_;
+};
+
+TEST_F(TokenTest, HoldsTheRootAndKeepsIt) {
+  auto none = KeyRing::Open(source_, data_);
+  ASSERT_FALSE(none);
+  EXPECT_NE(none.error().hint.find("ecluse keys init"), std::string::npos);
+  ASSERT_TRUE(KeyRing::Init(source_));
+  EXPECT_FALSE(KeyRing::Init(source_)) << "never replaced";
+  std::string sealed;
+  {
+    auto ring = KeyRing::Open(source_, data_);
+    ASSERT_TRUE(ring) << ring.error().message;
+    sealed = (*ring)->SealForDay(kFirstOfMay, "secret", "where").value();
+  }
+  auto ring = KeyRing::Open(source_, data_);
+  ASSERT_TRUE(ring) << ring.error().message;
+  EXPECT_EQ((*ring)->OpenForDay(sealed, "where").value(), "secret");
+
+  auto wrong = KeyRing::Open(Source("ecluse", "0815"), data_);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().sqlstate, "28000");
+  EXPECT_NE(wrong.error().message.find("PIN"), std::string::npos);
+  auto absent = KeyRing::Open(Source("gone"), data_);
+  ASSERT_FALSE(absent);
+  EXPECT_NE(absent.error().message.find("no tokens are called"), std::string::npos);
+  RootSource no_library = source_;
+  no_library.module = folder_ + "/none.so";
+  EXPECT_FALSE(KeyRing::Open(no_library, data_));
+  no_library.module = "/usr/lib/x86_64-linux-gnu/libz.so.1";
+  EXPECT_FALSE(KeyRing::Open(no_library, data_)) << "a library of another kind";
+
+  MakeToken("other");
+  ASSERT_TRUE(KeyRing::Init(Source("other")));
+  auto other = KeyRing::Open(Source("other"), data_);
+  ASSERT_FALSE(other);
+  EXPECT_NE(other.error().message.find("wrapped under root key"), std::string::npos);
+  auto file = KeyRing::Open(root_, data_);
+  ASSERT_FALSE(file);
+  EXPECT_NE(file.error().message.find("wrapped under root key"), std::string::npos);
+
+  const std::string path = data_ + "/keys/ring", good = ReadWholeFile(RealFiles(), path, 10'000).value();
+  const size_t line = good.find("kek gate ");
+  for (const size_t at : {line + 30, line + 45, line + 60, line + 90}) {
+    std::string bent = good;
+    bent[at] = bent[at] == 'A' ? 'B' : 'A';
+    ASSERT_TRUE(ReplaceFile(RealFiles(), path, bent));
+    EXPECT_FALSE(KeyRing::Open(source_, data_)) << at;
+  }
+}
+
 TEST_F(RingTest, EveryDamagedByteOfTheRingRefuses) {
   Open();
   auto good = ReadWholeFile(RealFiles(), data_ + "/keys/ring", 10'000).value();

@@ -1,0 +1,278 @@
+#include "vault/pkcs11.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <p11-kit/pkcs11.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "base/terminal.h"
+
+namespace ecluse {
+namespace {
+
+constexpr std::string_view kLabel = "ecluse root key";
+constexpr char kVersion = '\x02';
+constexpr size_t kIv = 12;
+constexpr size_t kTag = 16;
+constexpr size_t kHead = 1 + sizeof(KeyId);
+
+std::string ReasonOf(CK_RV rv) {
+  switch (rv) {
+    case CKR_PIN_INCORRECT:
+      return "its PIN is another";
+    case CKR_PIN_LOCKED:
+      return "its PIN was tried wrongly too often and is locked";
+    case CKR_USER_PIN_NOT_INITIALIZED:
+      return "no PIN was set for its user";
+    case CKR_TOKEN_NOT_PRESENT:
+    case CKR_DEVICE_REMOVED:
+      return "it is not there any more";
+    case CKR_TOKEN_WRITE_PROTECTED:
+      return "it cannot be written to";
+    case CKR_MECHANISM_INVALID:
+      return "it does not know AES-GCM (CKM_AES_GCM)";
+    default:
+      return fmt::format("PKCS#11 error 0x{:x}", rv);
+  }
+}
+
+std::unexpected<Error> Refused(const char* what, CK_RV rv) {
+  const bool pin = rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED || rv == CKR_USER_PIN_NOT_INITIALIZED;
+  return Fail(pin ? "28000" : sqlstate::kIo, fmt::format("the token that holds the root key could not {}: {}", what, ReasonOf(rv)),
+              pin ? "correct vault.root.pkcs11.pin_file, or unlock the token with its vendor's tool"
+                  : "see that the token is plugged in and its library is the right one (vault.root.pkcs11)",
+              "vault.token");
+}
+
+CK_ATTRIBUTE Attribute(CK_ATTRIBUTE_TYPE type, const void* value, size_t size) {
+  return {type, const_cast<void*>(value), size};
+}
+
+// The token, logged in to. Not thread-safe.
+class Token {
+ public:
+  Token() = default;
+  Token(const Token&) = delete;
+  Token& operator=(const Token&) = delete;
+  ~Token() {
+    if (session_ != CK_INVALID_HANDLE) calls_->C_CloseSession(session_);
+    if (initialized_) calls_->C_Finalize(nullptr);
+    if (library_ != nullptr) dlclose(library_);
+  }
+
+  Status Open(FileSystem& files, const RootSource& source) {
+    library_ = dlopen(source.module.c_str(), RTLD_NOW | RTLD_LOCAL);
+    const char* why = library_ == nullptr ? dlerror() : nullptr;
+    const auto list = library_ == nullptr ? nullptr
+                                          : reinterpret_cast<CK_C_GetFunctionList>(dlsym(library_, "C_GetFunctionList"));
+    if (list == nullptr || list(&calls_) != CKR_OK)
+      return Fail(sqlstate::kIo, fmt::format("{} is not a PKCS#11 library", source.module),
+                  "install the library of the token's vendor, or correct vault.root.pkcs11.module", "vault.token",
+                  why != nullptr ? why : "");
+    CK_C_INITIALIZE_ARGS locking{};
+    locking.flags = CKF_OS_LOCKING_OK;
+    const CK_RV ready = calls_->C_Initialize(&locking);
+    initialized_ = ready == CKR_OK;
+    if (!initialized_ && ready != CKR_CRYPTOKI_ALREADY_INITIALIZED) return Refused("be started", ready);
+    ECLUSE_TRY(const CK_SLOT_ID slot, Find(source.token));
+    if (const CK_RV rv = calls_->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &session_);
+        rv != CKR_OK)
+      return Refused("be opened", rv);
+    Result<Secret> pin = source.pin_file.empty()
+                             ? AskUnseen("PIN of the token that holds the root key: ",
+                                         "name a file that holds it in vault.root.pkcs11.pin_file, or start on a terminal")
+                             : ReadSecretLine(files, source.pin_file);
+    if (!pin) return std::unexpected(std::move(pin).error());
+    const CK_RV in = calls_->C_Login(session_, CKU_USER, const_cast<uint8_t*>(pin->bytes().data()), pin->size());
+    if (in != CKR_OK && in != CKR_USER_ALREADY_LOGGED_IN) return Refused("be opened", in);
+    return {};
+  }
+
+  // Handles of the root keys in it.
+  Result<std::vector<CK_OBJECT_HANDLE>> Roots() {
+    const CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    std::array<CK_ATTRIBUTE, 2> like = {Attribute(CKA_CLASS, &secret, sizeof secret),
+                                        Attribute(CKA_LABEL, kLabel.data(), kLabel.size())};
+    if (const CK_RV rv = calls_->C_FindObjectsInit(session_, like.data(), like.size()); rv != CKR_OK)
+      return Refused("be searched", rv);
+    std::vector<CK_OBJECT_HANDLE> found(8);
+    CK_ULONG count = 0;
+    const CK_RV rv = calls_->C_FindObjects(session_, found.data(), found.size(), &count);
+    calls_->C_FindObjectsFinal(session_);
+    if (rv != CKR_OK) return Refused("be searched", rv);
+    found.resize(count);
+    return found;
+  }
+
+  Result<KeyId> IdOf(CK_OBJECT_HANDLE key) {
+    KeyId id;
+    CK_ATTRIBUTE asked = Attribute(CKA_ID, id.data(), id.size());
+    const CK_RV rv = calls_->C_GetAttributeValue(session_, key, &asked, 1);
+    if (rv != CKR_OK || asked.ulValueLen != id.size()) return Refused("tell of its root key", rv);
+    return id;
+  }
+
+  // That the token does not give it away.
+  Result<bool> Stays(CK_OBJECT_HANDLE key) {
+    CK_BBOOL sensitive = CK_FALSE, extractable = CK_TRUE;
+    std::array<CK_ATTRIBUTE, 2> asked = {Attribute(CKA_SENSITIVE, &sensitive, sizeof sensitive),
+                                         Attribute(CKA_EXTRACTABLE, &extractable, sizeof extractable)};
+    const CK_RV rv = calls_->C_GetAttributeValue(session_, key, asked.data(), asked.size());
+    if (rv != CKR_OK) return Refused("tell of its root key", rv);
+    return sensitive == CK_TRUE && extractable == CK_FALSE;
+  }
+
+  Status Make(const KeyId& id) {
+    const CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    const CK_KEY_TYPE aes = CKK_AES;
+    const CK_ULONG length = kXaesKey;
+    const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    std::array<CK_ATTRIBUTE, 11> as = {
+        Attribute(CKA_CLASS, &secret, sizeof secret), Attribute(CKA_KEY_TYPE, &aes, sizeof aes),
+        Attribute(CKA_VALUE_LEN, &length, sizeof length), Attribute(CKA_LABEL, kLabel.data(), kLabel.size()),
+        Attribute(CKA_ID, id.data(), id.size()), Attribute(CKA_TOKEN, &yes, sizeof yes),
+        Attribute(CKA_PRIVATE, &yes, sizeof yes), Attribute(CKA_SENSITIVE, &yes, sizeof yes),
+        Attribute(CKA_EXTRACTABLE, &no, sizeof no), Attribute(CKA_ENCRYPT, &yes, sizeof yes),
+        Attribute(CKA_DECRYPT, &yes, sizeof yes)};
+    CK_MECHANISM generate = {CKM_AES_KEY_GEN, nullptr, 0};
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
+    const CK_RV rv = calls_->C_GenerateKey(session_, &generate, as.data(), as.size(), &made);
+    if (rv != CKR_OK) return Refused("make a root key", rv);
+    return {};
+  }
+
+  enum class Do { encrypt, decrypt };
+  // AES-256-GCM under the root key.
+  Result<std::string> Crypt(Do what, CK_OBJECT_HANDLE key, std::string_view iv, std::string_view associated,
+                            std::string_view in) {
+    const auto bytes = [](std::string_view text) {
+      return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
+    };
+    CK_GCM_PARAMS how{bytes(iv), iv.size(), 8 * iv.size(), bytes(associated), associated.size(), 8 * kTag};
+    CK_MECHANISM gcm = {CKM_AES_GCM, &how, sizeof how};
+    std::string out(in.size() + kTag, '\0');
+    CK_ULONG size = out.size();
+    CK_RV rv = CKR_OK;
+    if (what == Do::encrypt) {
+      rv = calls_->C_EncryptInit(session_, &gcm, key);
+      if (rv == CKR_OK) rv = calls_->C_Encrypt(session_, bytes(in), in.size(), bytes(out), &size);
+    } else {
+      rv = calls_->C_DecryptInit(session_, &gcm, key);
+      if (rv == CKR_OK) rv = calls_->C_Decrypt(session_, bytes(in), in.size(), bytes(out), &size);
+    }
+    if (rv != CKR_OK) return Refused(what == Do::encrypt ? "wrap a key" : "open a key that it should have wrapped", rv);
+    out.resize(size);
+    return out;
+  }
+
+ private:
+  Result<CK_SLOT_ID> Find(const std::string& label) {
+    CK_ULONG count = 0;
+    CK_RV rv = calls_->C_GetSlotList(CK_TRUE, nullptr, &count);
+    std::vector<CK_SLOT_ID> slots(count);
+    if (rv == CKR_OK && count > 0) rv = calls_->C_GetSlotList(CK_TRUE, slots.data(), &count);
+    if (rv != CKR_OK) return Refused("be found", rv);
+    slots.resize(count);
+    std::vector<CK_SLOT_ID> fit;
+    for (const CK_SLOT_ID slot : slots) {
+      CK_TOKEN_INFO info{};
+      if (calls_->C_GetTokenInfo(slot, &info) != CKR_OK) continue;
+      std::string_view name(reinterpret_cast<const char*>(info.label), sizeof info.label);
+      while (name.ends_with(' ')) name.remove_suffix(1);
+      if (name == label) fit.push_back(slot);
+    }
+    if (fit.size() == 1) return fit[0];
+    return Fail(sqlstate::kIo, fmt::format("{} tokens are called \"{}\"", fit.empty() ? "no" : "several", label),
+                fit.empty() ? "plug it in, initialise it with its vendor's tool, or correct vault.root.pkcs11.token"
+                            : "give each a label of its own",
+                "vault.token");
+  }
+
+  void* library_ = nullptr;
+  CK_FUNCTION_LIST_PTR calls_ = nullptr;
+  bool initialized_ = false;
+  CK_SESSION_HANDLE session_ = CK_INVALID_HANDLE;
+};
+
+class TokenRoot final : public RootKey {
+ public:
+  TokenRoot(std::unique_ptr<Token> token, CK_OBJECT_HANDLE key, const KeyId& id)
+      : token_(std::move(token)), key_(key), id_(id) {}
+  const KeyId& id() const override { return id_; }
+
+  Result<std::string> Wrap(std::string_view plain, std::string_view associated) override {
+    std::string out(1, kVersion);
+    out.append(reinterpret_cast<const char*>(id_.data()), id_.size());
+    std::array<uint8_t, kIv> random;
+    RandomBytes(random);
+    const std::string iv(random.begin(), random.end());
+    ECLUSE_TRY(const std::string sealed,
+               token_->Crypt(Token::Do::encrypt, key_, iv, out + std::string(associated), plain));
+    return out + iv + sealed;
+  }
+
+  Result<Secret> Unwrap(std::string_view wrapped, std::string_view associated) override {
+    const auto altered = [] {
+      return Fail(sqlstate::kIo, "a key does not open under the token's root key",
+                  "it was altered, or another root wrapped it: restore <data_dir>/keys from a copy made with the gate "
+                  "stopped",
+                  "vault.token");
+    };
+    if (wrapped.size() < kHead + kIv + kTag || wrapped[0] != kVersion ||
+        std::memcmp(wrapped.data() + 1, id_.data(), id_.size()) != 0)
+      return altered();
+    ECLUSE_TRY(std::string plain,
+               token_->Crypt(Token::Do::decrypt, key_, wrapped.substr(kHead, kIv),
+                             std::string(wrapped.substr(0, kHead)).append(associated), wrapped.substr(kHead + kIv)));
+    if (plain.size() != kXaesKey) return altered();
+    Secret key{std::string_view(plain)};
+    OPENSSL_cleanse(plain.data(), plain.size());
+    return key;
+  }
+
+ private:
+  std::unique_ptr<Token> token_;
+  const CK_OBJECT_HANDLE key_;
+  const KeyId id_;
+};
+
+}  // namespace
+
+Status MakeTokenRoot(FileSystem& files, const RootSource& source) {
+  Token token;
+  ECLUSE_OK(token.Open(files, source));
+  ECLUSE_TRY(const auto there, token.Roots());
+  if (!there.empty())
+    return Fail(sqlstate::kIo, fmt::format("the token \"{}\" holds a root key already, and one is never replaced", source.token),
+                "keep it: what it wraps cannot be opened without it. To begin anew, take another token", "vault.token");
+  KeyId id;
+  RandomBytes(id);
+  return token.Make(id);
+}
+
+Result<std::unique_ptr<RootKey>> OpenTokenRoot(FileSystem& files, const RootSource& source) {
+  auto token = std::make_unique<Token>();
+  ECLUSE_OK(token->Open(files, source));
+  ECLUSE_TRY(const auto there, token->Roots());
+  if (there.size() != 1)
+    return Fail(sqlstate::kIo,
+                fmt::format("the token \"{}\" holds {} root keys", source.token, there.empty() ? "no" : "several"),
+                there.empty() ? "run `ecluse keys init` to make one, or correct vault.root.pkcs11.token"
+                              : "remove those that no gate uses, with the vendor's tool",
+                "vault.token");
+  ECLUSE_TRY(const KeyId id, token->IdOf(there[0]));
+  ECLUSE_TRY(const bool stays, token->Stays(there[0]));
+  if (!stays)
+    return Fail(sqlstate::kIo, "the token would give its root key away to whoever has its PIN",
+                "a root key is made with `ecluse keys init`, which has the token keep it", "vault.token");
+  return std::make_unique<TokenRoot>(std::move(token), there[0], id);
+}
+
+}  // namespace ecluse

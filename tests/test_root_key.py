@@ -1,0 +1,154 @@
+"""A root key under a passphrase, and one in a PKCS#11 token (SoftHSM 2, with a token folder of the test's own)."""
+import os
+import pty
+import shutil
+import subprocess
+
+import pytest
+from harness.gate import BINARY, CommandFailed
+
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+WORDS = "mouette tiroir granit sept"
+
+
+def secret(path, line):
+    with open(path, "w") as f:
+        f.write(line + "\n")
+    os.chmod(path, 0o600)
+    return str(path)
+
+
+def with_root(gate, root):
+    with open(gate.config) as f:
+        text = f.read()
+    was = "vault: {root: {file: root.key}}"
+    assert was in text
+    gate.write_policy(text.replace(was, f"vault: {{root: {root}}}"))
+    return gate
+
+
+def looks_somebody_up(gate):
+    with gate.psycopg("officer") as connection:
+        assert connection.execute("SELECT person_id FROM taj.person WHERE person_id = 1001").fetchall() == [(1001,)]
+
+
+@pytest.fixture
+def bare(make_gate):
+    """A function that makes a gate which has no root yet."""
+    return lambda name: make_gate(name, serve=False, prepare=False, accounts={"officer": "officer"})
+
+
+@pytest.fixture
+def token(tmp_path, monkeypatch):
+    """A function that makes a token of some label; its PIN is 4711."""
+    assert shutil.which("softhsm2-util"), "softhsm2 is among the packages of the tests"
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nlog.level = ERROR\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
+
+    def make(label):
+        subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", "4711", "--so-pin", "4712"],
+                       check=True, capture_output=True)
+        return f"{{pkcs11: {{module: {MODULE}, token: {label}, pin_file: {secret(tmp_path / 'pin', '4711')}}}}}"
+    return make
+
+
+def typed(gate, lines, *command, timeout=60):
+    """Runs a command of the gate on a terminal of its own, types the lines, each when it is asked; what was shown, and the exit."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(gate.folder)
+        os.execv(BINARY, [BINARY, *command, "--config", gate.config])
+    shown = b""
+    for line in lines:
+        while not shown.endswith(b": "):
+            shown += os.read(terminal, 1000)
+        os.write(terminal, line.encode() + b"\n")
+        shown += b"|"
+    try:
+        while chunk := os.read(terminal, 1000):
+            shown += chunk
+    except OSError:  # the terminal's other end is gone
+        pass
+    os.close(terminal)
+    return shown.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_root_under_a_passphrase_in_a_file(bare, tmp_path):
+    words = secret(tmp_path / "words", WORDS)
+    gate = with_root(bare("root-words"), f"{{file: root.key, passphrase_file: {words}}}")
+    gate.prepare().serve()
+    looks_somebody_up(gate)
+    gate.stop()
+    with open(os.path.join(gate.folder, "root.key")) as f:
+        assert f.read().startswith("ecluse root key v1 under a passphrase\nscrypt 17 8 1 ")
+    secret(words, WORDS + " et demi")
+    with pytest.raises(Exception) as refused:
+        gate.serve()
+    assert "does not open with this passphrase" in str(refused.value)
+    secret(words, WORDS)
+    gate.serve()
+    looks_somebody_up(gate)
+
+
+def test_a_passphrase_is_asked_for_on_the_terminal_and_not_shown(bare):
+    gate = bare("root-typed")
+    shown, status = typed(gate, [WORDS, WORDS + "x"], "keys", "init", "--passphrase")
+    assert status == 2 and "the two passphrases differ" in shown
+    shown, status = typed(gate, ["court"], "keys", "init", "--passphrase")
+    assert status == 2 and "shorter than 12" in shown
+    shown, status = typed(gate, [WORDS, WORDS], "keys", "init", "--passphrase")
+    assert status == 0 and "under the passphrase" in shown and "mouette" not in shown
+    shown, status = typed(gate, [WORDS + "x"], "keys", "list")
+    assert status == 2 and "does not open with this passphrase" in shown
+    shown, status = typed(gate, [WORDS], "keys", "list")
+    assert status == 0 and "kek" in shown
+    # A service has no terminal.
+    done = subprocess.run([BINARY, "serve", "--config", gate.config], capture_output=True, text=True, start_new_session=True,
+                          stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode != 0 and "there is no terminal to ask on" in done.stderr and "passphrase_file" in done.stderr
+
+
+def test_a_root_in_a_token(bare, token, tmp_path):
+    gate = with_root(bare("root-token"), token("ecluse"))
+    gate.prepare().serve()
+    looks_somebody_up(gate)
+    # It is spoken to at the start alone: one that goes meanwhile harms nothing until then.
+    os.rename(tmp_path / "tokens", tmp_path / "unplugged")
+    looks_somebody_up(gate)
+    gate.stop()
+    with pytest.raises(Exception) as refused:
+        gate.serve()
+    assert "token" in str(refused.value)
+    os.rename(tmp_path / "unplugged", tmp_path / "tokens")
+    secret(tmp_path / "pin", "4717")
+    with pytest.raises(Exception) as refused:
+        gate.serve()
+    assert "PIN" in str(refused.value)
+    secret(tmp_path / "pin", "4711")
+    gate.serve()
+    looks_somebody_up(gate)
+    assert not os.path.exists(os.path.join(gate.folder, "root.key"))
+
+
+def test_a_root_is_made_once(bare, token):
+    gate = with_root(bare("root-once"), token("ecluse"))
+    done = gate.command("keys", "init", "--passphrase", check=False)
+    assert done.returncode == 2 and "PIN" in done.stderr
+    gate.command("keys", "init")
+    with pytest.raises(CommandFailed) as refused:
+        gate.command("keys", "init")
+    assert "never replaced" in str(refused.value)
+
+
+def test_a_root_of_another_gate_is_named_as_such(bare, token):
+    gate = with_root(bare("root-other"), token("ecluse"))
+    gate.prepare()
+    with open(gate.config) as f:
+        text = f.read()
+    gate.write_policy(text.replace("token: ecluse", "token: other"))
+    token("other")
+    gate.command("keys", "init")
+    with pytest.raises(Exception) as refused:
+        gate.serve()
+    assert "wrapped under root key" in str(refused.value)

@@ -3,7 +3,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
@@ -14,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/secret.h"
 
@@ -80,6 +83,28 @@ TEST(Random, AChildProcessGivesOutOthersThanItsParent) {
   EXPECT_NE(mine, theirs);
   close(ends[0]);
   close(ends[1]);
+}
+
+TEST(Parallel, EachIsDoneOnceAndTheFirstFailureIsTold) {
+  for (const size_t count : {0, 1, 7, 31, 1'000, 10'000}) {
+    std::vector<std::atomic<int>> done(count);
+    std::array<std::atomic<int>, 8> inside{};
+    EXPECT_TRUE(ForEachInParallel(count, 8, [&](size_t i, unsigned thread) -> Status {
+      EXPECT_EQ(inside.at(thread).fetch_add(1), 0) << "two threads of one number";
+      ++done[i];
+      inside.at(thread).fetch_sub(1);
+      return {};
+    }));
+    EXPECT_TRUE(std::ranges::all_of(done, [](const auto& times) { return times == 1; })) << count;
+  }
+  for (int round = 0; round < 50; ++round) {
+    const Status failed = ForEachInParallel(1'000, 8, [&](size_t i, unsigned) -> Status {
+      if (i % 100 == 37) return Fail(sqlstate::kIo, std::to_string(i), {}, "test");
+      return {};
+    });
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().message, "37") << "of those before it none had begun in vain";
+  }
 }
 
 TEST(Bytes, UrlAlphabetGoesBothWaysAtEveryLength) {

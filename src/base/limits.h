@@ -45,6 +45,9 @@ inline constexpr size_t kPassphraseBytes = 12;  // shortest passphrase of a root
 inline constexpr unsigned kScryptLogN = 17;     // cost of trying one: 128 MiB and about half a second
 inline constexpr unsigned kScryptLogNMost = 21;
 
+// Sealed values (vault/).
+inline constexpr size_t kSealedJsonDepth = 1'000;  // arrays and objects within one another
+
 // Statements (plan/).
 inline constexpr size_t kStatementBytes = 1024 * 1024;
 inline constexpr size_t kStatementTokens = 100'000;
@@ -99,6 +102,8 @@ inline constexpr size_t kIndexPut = 50'000;              // places of entries, a
 inline constexpr size_t kIndexFill = 1'000'000;          // the same while it is made again, as one sorted file
 inline constexpr size_t kPlacesTogether = 1'000;         // entries that one row of it tells of
 inline constexpr size_t kUsualRead = 4 * 1024;           // of an entry whose length is not known yet
+inline constexpr unsigned kReaders = 8;                  // threads that read entries which lie scattered
+inline constexpr size_t kReadTogether = 2'048;           // entries that they hold
 inline constexpr size_t kIndexBacklog = 1'000'000;  // entries and people that wait for it before it reads them again
 inline constexpr size_t kProvedTogether = 1'000;    // proofs made from the tiles that are kept in memory
 inline constexpr size_t kDossierShown = 10'000;     // people listed in a dossier's HTML; CSV and JSON hold all

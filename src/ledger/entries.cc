@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/parallel.h"
 #include "ledger/record.h"
 #include "ledger/retention.h"
 #include "tlog/checkpoint.h"
@@ -25,6 +26,13 @@ bool IsHashOf(std::string_view hashes, size_t place, std::string_view entry) {
 }
 
 }  // namespace
+
+Entries Entries::Another() const {
+  Entries other(folder_);
+  other.place_ = place_;
+  other.known_ = known_;
+  return other;
+}
 
 bool Entries::Covered(uint64_t bundle) {
   const uint64_t end = (bundle + 1) * kTileWidth;
@@ -188,6 +196,18 @@ Result<uint64_t> Entries::FirstSince(uint64_t end, int64_t time) {
     return true;
   }));
   return first;
+}
+
+Status ScatteredEntries::Visit(std::span<const uint64_t> seqs,
+                               const std::function<Status(size_t i, const EntryView&)>& visit) {
+  return ForEachInParallel(seqs.size(), limits::kReaders, [&](size_t i, unsigned thread) -> Status {
+    Status problem;
+    ECLUSE_OK(readers_[thread].Visit(seqs[i], seqs[i] + 1, [&](const EntryView& entry) {
+      problem = visit(i, entry);
+      return problem.has_value();
+    }));
+    return problem;
+  });
 }
 
 }  // namespace ecluse

@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "ledger/segment.h"
 #include "ledger/tile_folder.h"
@@ -31,6 +34,9 @@ class Entries {
   void FindBy(Place place) { place_ = std::move(place); }
   // The same of one in a segment.
   void GoOnFrom(const RecordPlace& known) { known_ = known; }
+
+  // One more reader of the same, for another thread.
+  Entries Another() const;
 
   // Every entry from `first` up to, not including, `end`, in order, until `visit` returns false. With `end` UINT64_MAX
   // up to the last one there is. Those that were removed (retention.h) are left out, but for the few that are kept;
@@ -65,6 +71,22 @@ class Entries {
   std::string bytes_;
   std::vector<std::string_view> held_;
   std::string hashes_;  // of its entries, by the tree's tile
+};
+
+// Entries that lie scattered: a disk answers many who ask at once in little more than the time of one. Not thread-safe.
+class ScatteredEntries {
+ public:
+  // `entries` as each reader is to begin.
+  explicit ScatteredEntries(const Entries& entries) {
+    while (readers_.size() < limits::kReaders) readers_.push_back(entries.Another());
+  }
+
+  // Calls `visit` once for each of `seqs`, ascending, several at once, `i` being its place among them; not for those
+  // that were removed, but for the few that are kept.
+  Status Visit(std::span<const uint64_t> seqs, const std::function<Status(size_t i, const EntryView&)>& visit);
+
+ private:
+  std::vector<Entries> readers_;
 };
 
 }  // namespace ecluse

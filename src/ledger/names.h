@@ -17,6 +17,8 @@
 
 namespace ecluse {
 
+struct PersonEntry;  // people.h
+
 // Not thread-safe.
 class Names {
  public:
@@ -33,8 +35,10 @@ class Names {
   Result<std::optional<std::string>> NameIn(const EntryView& entry);
 
  private:
-  Result<std::optional<uint64_t>> IntroductionOf(const SubjectToken& token);
-  Result<std::optional<std::string>> WrappedKey(const SubjectToken& token, uint64_t introduced);
+  Result<std::optional<uint64_t>> IntroductionOf(const SubjectToken& token) const;
+  void OpenPersons(uint64_t introduced);
+  Result<std::optional<std::string>> WrappedKey(const SubjectToken& token) const;
+  Result<std::optional<std::string>> NameOf(const PersonEntry& person) const;
 
   Entries entries_;
   const std::string persons_path_;

@@ -96,8 +96,6 @@ Result<std::optional<SubjectToken>> LedgerQuery::TokenOf(std::string_view space,
   return found;
 }
 
-Result<EntryFacts> LedgerQuery::Read(const EntryView& entry) { return ReadFacts(entry.seq, entry.json, keys_); }
-
 // Where the index knows of entries that may fit.
 Result<std::vector<uint64_t>> LedgerQuery::Candidates(const Query& query, uint64_t first, uint64_t end) {
   std::optional<std::vector<uint64_t>> all;
@@ -138,29 +136,38 @@ Status LedgerQuery::Find(const Query& query, const std::function<Status(EntryFac
   if (query.to <= basis_.last_time) {
     ECLUSE_TRY(end, entries_.FirstSince(end, query.to));
   }
-  Status problem;
-  auto look = [&](const EntryView& view) {
-    problem = [&]() -> Status {
-      ECLUSE_TRY(EntryFacts facts, Read(view));
-      if (!FitsOutside(query, facts)) return {};
-      const bool shut = facts.sealed && !facts.opened;
-      if (shut) ++*closed;
-      if (shut && (query.names || !query.address.empty())) return {};
-      return FitsInside(query, facts) ? visit(std::move(facts)) : Status();
-    }();
-    return problem.has_value();
+  const auto take = [&](EntryFacts facts) -> Status {
+    if (!FitsOutside(query, facts)) return {};
+    const bool shut = facts.sealed && !facts.opened;
+    if (shut) ++*closed;
+    if (shut && (query.names || !query.address.empty())) return {};
+    return FitsInside(query, facts) ? visit(std::move(facts)) : Status();
   };
   const bool indexed = query.names || !query.principal.empty() || !query.address.empty() || !query.role.empty();
   if (indexed && first < index_.size()) {
     const uint64_t known = std::min(end, index_.size());
     ECLUSE_TRY(auto places, Candidates(query, first, known));
-    for (uint64_t seq : places) {
-      ECLUSE_OK(entries_.Visit(seq, seq + 1, look));
-      ECLUSE_OK(problem);
+    ScatteredEntries scattered(entries_);
+    std::vector<std::optional<EntryFacts>> read;
+    for (std::span<const uint64_t> left = places; !left.empty(); left = left.subspan(read.size())) {
+      read.assign(std::min(left.size(), limits::kReadTogether), std::nullopt);
+      ECLUSE_OK(scattered.Visit(left.first(read.size()), [&](size_t i, const EntryView& entry) -> Status {
+        ECLUSE_TRY(read[i], ReadFacts(entry.seq, entry.json, keys_));
+        return {};
+      }));
+      for (std::optional<EntryFacts>& facts : read)
+        if (facts) ECLUSE_OK(take(std::move(*facts)));
     }
     first = known;
   }
-  if (first < end) ECLUSE_OK(entries_.Visit(first, end, look));
+  Status problem;
+  if (first < end) {
+    ECLUSE_OK(entries_.Visit(first, end, [&](const EntryView& entry) {
+      auto facts = ReadFacts(entry.seq, entry.json, keys_);
+      problem = facts ? take(std::move(*facts)) : Status(std::unexpected(std::move(facts).error()));
+      return problem.has_value();
+    }));
+  }
   return problem;
 }
 

@@ -61,7 +61,6 @@ class LedgerQuery {
  private:
   LedgerQuery(SegmentFolder folder, const std::string& data_dir, KeyRing& keys);
   Result<std::vector<uint64_t>> Candidates(const Query& query, uint64_t first, uint64_t end);
-  Result<EntryFacts> Read(const EntryView& entry);
 
   SegmentFolder folder_;
   KeyRing& keys_;

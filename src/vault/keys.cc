@@ -18,13 +18,13 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "vault/hmac.h"
+#include "vault/ring_file.h"
 #include "vault/root_key.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
 namespace {
 
-constexpr std::string_view kRingHeader = "ecluse key ring v1";
 constexpr std::string_view kDayHeader = "ecluse day key v1";
 constexpr size_t kFileLimit = 64 * 1024;
 constexpr int64_t kDayMicros = 86'400'000'000;
@@ -33,154 +33,26 @@ std::unexpected<Error> Unavailable(std::string message, std::string hint, std::s
   return Fail(sqlstate::kIo, std::move(message), std::move(hint), "vault.keys", std::move(detail));
 }
 
-struct WrappedKey {
-  KeyId id;
-  Xaes key;
-};
-
-std::string Associated(std::string_view kind, std::string_view name, const KeyId& id) {
-  return fmt::format("ecluse {} {} {}", kind, name, HexEncode(id));
-}
-
-// A line `kind name id base64`, the last being the key in an envelope under `under`.
-std::string WrapLine(const Xaes& under, const KeyId& under_id, std::string_view kind, std::string_view name,
-                     const KeyId& id, std::span<const uint8_t> key) {
-  std::string_view plain{reinterpret_cast<const char*>(key.data()), key.size()};
-  std::string envelope = SealEnvelope(under, under_id, plain, Associated(kind, name, id));
-  return fmt::format("{} {} {} {}\n", kind, name, HexEncode(id), Base64Encode(AsBytes(envelope)));
-}
-
-std::optional<KeyId> ParseId(const std::string& hex) {
-  auto bytes = HexDecode(hex);
-  KeyId id;
-  if (!bytes || bytes->size() != id.size()) return std::nullopt;
-  std::copy(bytes->begin(), bytes->end(), id.begin());
-  return HexEncode(id) == hex ? std::optional(id) : std::nullopt;  // one spelling
-}
-
-// nullopt where the line is not one or does not open.
-std::optional<WrappedKey> UnwrapText(const Xaes& under, std::string_view kind, std::string_view name, const KeyId& id,
-                                     const std::string& coded) {
-  auto bytes = Base64Decode(coded);
-  if (!bytes) return std::nullopt;
-  std::string_view envelope{reinterpret_cast<const char*>(bytes->data()), bytes->size()};
-  auto plain = OpenEnvelope(under, envelope, Associated(kind, name, id));
-  if (!plain || plain->size() != kXaesKey) return std::nullopt;
-  Secret key{std::string_view(*plain)};
-  OPENSSL_cleanse(plain->data(), plain->size());
-  return WrappedKey{id, Xaes(std::move(key))};
-}
-
-KeyId RandomId() {
-  KeyId id;
-  RandomBytes(id);
-  return id;
-}
-
-Secret RandomKey() {
-  Secret key(kXaesKey);
-  RandomBytes(key.mutable_bytes());
-  return key;
-}
-
 std::string DayName(int64_t day) {
   return fmt::format("{:%Y-%m-%d}", fmt::gmtime(static_cast<std::time_t>(day * 86'400)));
 }
 
 // The day in the first four bytes lets the right file be found from an envelope alone.
 KeyId DayId(int64_t day) {
-  KeyId id = RandomId();
+  KeyId id = RandomKeyId();
   StoreU32(reinterpret_cast<char*>(id.data()), static_cast<uint32_t>(day));
   return id;
 }
 int64_t DayOf(const KeyId& id) { return LoadU32(reinterpret_cast<const char*>(id.data())); }
 
-// The keys of the file `ring`.
-struct Base {
-  std::vector<KeyInfo> names;
-  std::optional<WrappedKey> gate, auditors, index, pseudonym, ledger;
-  bool complete() const { return gate && auditors && index && pseudonym; }
-};
-
-// A key-encryption key of the ring, which the root wrapped.
-Result<WrappedKey> UnwrapByRoot(RootKey& root, std::string_view kind, std::string_view name, const KeyId& id,
-                                std::span<const uint8_t> wrapped) {
-  ECLUSE_TRY(const Secret key,
-             root.Unwrap({reinterpret_cast<const char*>(wrapped.data()), wrapped.size()}, Associated(kind, name, id)));
-  return WrappedKey{id, Xaes(key.Copy())};
-}
-
-Result<std::string> WrapLineByRoot(RootKey& root, std::string_view kind, std::string_view name, const KeyId& id,
-                                   const Secret& key) {
-  ECLUSE_TRY(const std::string wrapped, root.Wrap(key.text(), Associated(kind, name, id)));
-  return fmt::format("{} {} {} {}\n", kind, name, HexEncode(id), Base64Encode(AsBytes(wrapped)));
-}
-
-Result<Base> ParseRing(RootKey& root, const std::string& content, const std::string& path) {
-  std::istringstream lines(content);
-  std::string line, kind, name, id_text, coded;
-  auto broken = [&] {
-    return Unavailable("the gate's key ring is damaged",
-                       "restore <data_dir>/keys from a copy made with the gate stopped",
-                       fmt::format("{}: line `{}` does not open", path, kind + " " + name));
-  };
-  std::getline(lines, line);
-  if (line != kRingHeader) return broken();
-  lines >> kind >> id_text;
-  if (kind != "root") return broken();
-  if (id_text != HexEncode(root.id()))
-    return Unavailable(fmt::format("the gate's keys were wrapped under root key {}, and the policy names {}",
-                                   Printable(id_text), HexEncode(root.id())),
-                       "put the root key of this data folder back, or correct vault.root", path);
-  Base base;
-  if (std::getline(lines, line) && !line.empty()) return broken();
-  while (std::getline(lines, line)) {
-    std::istringstream words(line);
-    std::string more;
-    if (!(words >> kind >> name >> id_text >> coded) || words >> more) return broken();
-    auto id = ParseId(id_text);
-    if (!id) return broken();
-    std::optional<WrappedKey>* slot = nullptr;
-    if (kind == "kek" && name == "gate") slot = &base.gate;
-    if (kind == "kek" && name == "auditors") slot = &base.auditors;
-    if (kind == "key" && name == "index") slot = &base.index;
-    if (kind == "key" && name == "pseudonym") slot = &base.pseudonym;
-    if (kind == "key" && name == "ledger") slot = &base.ledger;
-    if (slot == nullptr || *slot || (kind == "key" && !base.gate)) return broken();
-    if (kind == "kek") {
-      const auto wrapped = Base64Decode(coded);
-      if (!wrapped) return broken();
-      ECLUSE_TRY(*slot, UnwrapByRoot(root, kind, name, *id, *wrapped));
-    } else {
-      *slot = UnwrapText(base.gate->key, kind, name, *id, coded);
-      if (!*slot) return broken();
-    }
-    base.names.push_back({kind, name, id_text});
-  }
-  if (!base.complete()) return broken();
-  return base;
-}
-
-Result<std::string> MakeRing(RootKey& root) {
-  std::string text = fmt::format("{}\nroot {}\n", kRingHeader, HexEncode(root.id()));
-  const KeyId gate_id = RandomId();
-  const Xaes gate(RandomKey());
-  ECLUSE_TRY(const std::string gate_line, WrapLineByRoot(root, "kek", "gate", gate_id, Secret(gate.key())));
-  ECLUSE_TRY(const std::string auditors_line, WrapLineByRoot(root, "kek", "auditors", RandomId(), RandomKey()));
-  text += gate_line + auditors_line;
-  for (const char* name : {"index", "pseudonym", "ledger"})
-    text += WrapLine(gate, gate_id, "key", name, RandomId(), RandomKey().bytes());
-  return text;
-}
-
 class FileKeyRing final : public KeyRing {
  public:
-  FileKeyRing(FileSystem& files, std::string folder, Base base)
+  FileKeyRing(FileSystem& files, std::string folder, Ring ring)
       : files_(files),
         folder_(std::move(folder)),
-        base_(std::move(base)),
-        index_(base_.index->key.key()),
-        pseudonym_(base_.pseudonym->key.key()) {}
+        ring_(std::move(ring)),
+        index_(ring_.index->key.key()),
+        pseudonym_(ring_.pseudonym->key.key()) {}
 
   Result<std::string> SealForDay(int64_t wall_micros, std::string_view plain, std::string_view associated) override {
     if (wall_micros < 0)
@@ -212,27 +84,32 @@ class FileKeyRing final : public KeyRing {
   }
 
   Result<Secret> SigningSeed() override {
-    if (!base_.ledger) {
+    if (!ring_.ledger) {
       const std::string path = folder_ + "/ring";
       ECLUSE_TRY(std::string content, ReadWholeFile(files_, path, kFileLimit));
-      const KeyId id = RandomId();
+      const KeyId id = RandomKeyId();
       const Secret seed = RandomKey();
       ECLUSE_OK(ReplaceFile(files_, path,
-                            content + WrapLine(base_.gate->key, base_.gate->id, "key", "ledger", id, seed.bytes())));
-      base_.ledger = WrappedKey{id, Xaes(seed.Copy())};
-      base_.names.push_back({"key", "ledger", HexEncode(id)});
+                            content + WrapLine(ring_.gate->key, ring_.gate->id, "key", "ledger", id, seed.bytes())));
+      ring_.ledger = WrappedKey{id, Xaes(seed.Copy())};
+      ring_.names.push_back({"key", "ledger", HexEncode(id)});
     }
-    return Secret(base_.ledger->key.key());
+    return Secret(ring_.ledger->key.key());
   }
 
   Result<std::string> Wrap(std::string_view plain, std::string_view associated) override {
-    return SealEnvelope(base_.gate->key, base_.gate->id, plain, associated);
+    return SealEnvelope(ring_.gate->key, ring_.gate->id, plain, associated);
   }
 
   Result<std::string> Unwrap(std::string_view wrapped, std::string_view associated) override {
-    auto plain = OpenEnvelope(base_.gate->key, wrapped, associated);
+    auto plain = OpenEnvelope(ring_.gate->key, wrapped, associated);
     if (!plain) return Unavailable("a wrapped secret does not open", "it was altered, or belongs to another key ring");
     return std::move(*plain);
+  }
+
+  const CompartmentKeys* Compartment(std::string_view name) const override {
+    const auto found = ring_.compartments.find(name);
+    return found == ring_.compartments.end() ? nullptr : &found->second;
   }
 
   Result<uint64_t> DestroyDaysBefore(int64_t wall_micros) override {
@@ -251,7 +128,7 @@ class FileKeyRing final : public KeyRing {
   }
 
   Result<std::vector<KeyInfo>> List() const override {
-    std::vector<KeyInfo> all = base_.names;
+    std::vector<KeyInfo> all = ring_.names;
     ECLUSE_TRY(auto names, files_.List(folder_ + "/days"));
     for (const auto& name : names) {
       if (name.size() != 10) continue;  // the left-over of an interrupted write
@@ -301,8 +178,8 @@ class FileKeyRing final : public KeyRing {
     KeyId id = DayId(day);
     Secret key = RandomKey();
     std::string text = fmt::format("{}\n", kDayHeader);
-    text += WrapLine(base_.gate->key, base_.gate->id, "day", name, id, key.bytes());
-    text += WrapLine(base_.auditors->key, base_.auditors->id, "auditors", name, id, key.bytes());
+    text += WrapLine(ring_.gate->key, ring_.gate->id, "day", name, id, key.bytes());
+    text += WrapLine(ring_.auditors->key, ring_.auditors->id, "auditors", name, id, key.bytes());
     return ReplaceFile(files_, path, text);
   }
 
@@ -312,16 +189,16 @@ class FileKeyRing final : public KeyRing {
     std::string header, word, day, id_text, coded;
     std::getline(lines, header);
     lines >> word >> day >> id_text >> coded;
-    auto id = ParseId(id_text);
+    auto id = ParseKeyId(id_text);
     if (header != kDayHeader || word != "day" || day != name || !id) return DamagedDay(name);
-    auto key = UnwrapText(base_.gate->key, "day", name, *id, coded);
+    auto key = UnwrapText(ring_.gate->key, "day", name, *id, coded);
     if (!key) return DamagedDay(name);
     return std::make_shared<const WrappedKey>(std::move(*key));
   }
 
   FileSystem& files_;
   std::string folder_;
-  Base base_;
+  Ring ring_;
   HmacKey index_, pseudonym_;
   std::shared_mutex mutex_;
   std::map<int64_t, Day> days_;
@@ -340,8 +217,19 @@ bool Inside(const std::string& path, const std::string& folder) {
 
 Status KeyRing::Init(const RootSource& root, bool passphrase) { return MakeRoot(RealFiles(), root, passphrase); }
 
-Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const std::string& data_dir,
-                                               FileSystem* given) {
+const Xaes* CompartmentKeys::Find(const KeyId& id) const {
+  const auto found = std::ranges::find(data_, id, &Data::id);
+  return found == data_.end() ? nullptr : &found->key;
+}
+
+bool CompartmentKeys::AddData(const KeyId& id, Xaes key) {
+  if (Find(id) != nullptr) return false;
+  data_.push_back({id, std::move(key)});
+  return true;
+}
+
+Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const std::string& data_dir, FileSystem* given,
+                                               std::span<const std::string> compartments) {
   FileSystem& files = given != nullptr ? *given : RealFiles();
   for (const std::string& path : {source.file, source.passphrase_file, source.pin_file}) {
     if (!path.empty() && Inside(path, data_dir))
@@ -366,8 +254,18 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
     ECLUSE_OK(files.SyncDirectory(data_dir));
   }
   ECLUSE_TRY(std::string content, ReadWholeFile(files, path, kFileLimit));
-  ECLUSE_TRY(Base base, ParseRing(*root, content, path));
-  return std::make_unique<FileKeyRing>(files, folder, std::move(base));
+  ECLUSE_TRY(Ring ring, ParseRing(*root, content, path));
+  std::string more;
+  for (const std::string& name : compartments) {
+    if (ring.compartments.contains(name)) continue;
+    ECLUSE_TRY(const std::string lines, MakeCompartment(*root, name));
+    more += lines;
+  }
+  if (!more.empty()) {
+    ECLUSE_OK(ReplaceFile(files, path, content + more));
+    ECLUSE_TRY(ring, ParseRing(*root, content + more, path));
+  }
+  return std::make_unique<FileKeyRing>(files, folder, std::move(ring));
 }
 
 }  // namespace ecluse

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/result.h"
 #include "base/secret.h"
 #include "vault/root_source.h"
+#include "vault/xaes.h"
 
 namespace ecluse {
 
@@ -18,9 +20,31 @@ class FileSystem;  // base/file.h
 
 // A key as `ecluse keys list` and the ledger's `key` entries name it; never the key itself.
 struct KeyInfo {
-  std::string kind;  // "kek", "key", "day"
-  std::string name;  // "gate", "auditors"; "index", "pseudonym", "ledger"; "2024-05-01"
+  std::string kind;  // "kek", "key", "day"; of a compartment "compartment", "data", "search", "link"
+  std::string name;  // "gate", "auditors"; "index", "pseudonym", "ledger"; "2024-05-01"; the compartment
   std::string id;    // 16 hexadecimal digits
+};
+
+// What the sealed columns of one compartment are sealed, found and joined under. Immutable where it is shared.
+class CompartmentKeys {
+ public:
+  struct Data {
+    KeyId id;
+    Xaes key;
+  };
+  // The data key that seals now.
+  const Data& current() const { return data_.back(); }
+  // The data key of that id, which seals now or did before; null where there is none.
+  const Xaes* Find(const KeyId& id) const;
+  // One more, which seals from now on; false where there is one of that id.
+  bool AddData(const KeyId& id, Xaes key);
+
+  Secret search;  // of blind indexes
+  Secret link;    // of the pseudonyms that stand for people
+  bool complete() const { return !data_.empty() && !search.empty() && !link.empty(); }
+
+ private:
+  std::vector<Data> data_;  // the newest last
 };
 
 // The keys of one gate, opened from its root key file. Thread-safe after Open().
@@ -31,8 +55,11 @@ class KeyRing {
   // Opens the root and the wrapped keys under `<data_dir>/keys`, which are made on first use. Refuses what OpenRoot()
   // refuses, a root that lies inside `data_dir`, and one that is not the root the keys were wrapped under. The root is
   // closed again before this returns. `files` outlives the ring; null: the real ones.
+  // Keys of `compartments` that the ring does not hold yet are made and durable then: only for whoever holds the
+  // ledger's lock.
   static Result<std::unique_ptr<KeyRing>> Open(const RootSource& root, const std::string& data_dir,
-                                               FileSystem* files = nullptr);
+                                               FileSystem* files = nullptr,
+                                               std::span<const std::string> compartments = {});
   virtual ~KeyRing() = default;
 
   // Seals `plain` under the day key of `wall_micros`'s UTC day (made, wrapped and made durable on first use), bound to
@@ -54,6 +81,9 @@ class KeyRing {
   // Wraps and unwraps small secrets (database passwords, person keys) under the ring's own key-encryption key.
   virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;
   virtual Result<std::string> Unwrap(std::string_view wrapped, std::string_view associated) = 0;
+
+  // The keys of a compartment; null where the ring holds none. They live as long as the ring.
+  virtual const CompartmentKeys* Compartment(std::string_view name) const = 0;
 
   // Destroys the keys of days before that of `wall_micros`: nothing that was sealed on them opens any more. How many.
   // Only while nobody else uses the ring.

@@ -45,7 +45,8 @@ std::string ReasonOf(CK_RV rv) {
 
 std::unexpected<Error> Refused(const char* what, CK_RV rv) {
   const bool pin = rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED || rv == CKR_USER_PIN_NOT_INITIALIZED;
-  return Fail(pin ? "28000" : sqlstate::kIo, fmt::format("the token that holds the root key could not {}: {}", what, ReasonOf(rv)),
+  return Fail(pin ? "28000" : sqlstate::kIo,
+              fmt::format("the token that holds the root key could not {}: {}", what, ReasonOf(rv)),
               pin ? "correct vault.root.pkcs11.pin_file, or unlock the token with its vendor's tool"
                   : "see that the token is plugged in and its library is the right one (vault.root.pkcs11)",
               "vault.token");
@@ -70,8 +71,8 @@ class Token {
   Status Open(FileSystem& files, const RootSource& source) {
     library_ = dlopen(source.module.c_str(), RTLD_NOW | RTLD_LOCAL);
     const char* why = library_ == nullptr ? dlerror() : nullptr;
-    const auto list = library_ == nullptr ? nullptr
-                                          : reinterpret_cast<CK_C_GetFunctionList>(dlsym(library_, "C_GetFunctionList"));
+    const auto list =
+        library_ == nullptr ? nullptr : reinterpret_cast<CK_C_GetFunctionList>(dlsym(library_, "C_GetFunctionList"));
     if (list == nullptr || list(&calls_) != CKR_OK)
       return Fail(sqlstate::kIo, fmt::format("{} is not a PKCS#11 library", source.module),
                   "install the library of the token's vendor, or correct vault.root.pkcs11.module", "vault.token",
@@ -85,10 +86,11 @@ class Token {
     if (const CK_RV rv = calls_->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &session_);
         rv != CKR_OK)
       return Refused("be opened", rv);
-    Result<Secret> pin = source.pin_file.empty()
-                             ? AskUnseen("PIN of the token that holds the root key: ",
-                                         "name a file that holds it in vault.root.pkcs11.pin_file, or start on a terminal")
-                             : ReadSecretLine(files, source.pin_file);
+    Result<Secret> pin =
+        source.pin_file.empty()
+            ? AskUnseen("PIN of the token that holds the root key: ",
+                        "name a file that holds it in vault.root.pkcs11.pin_file, or start on a terminal")
+            : ReadSecretLine(files, source.pin_file);
     if (!pin) return std::unexpected(std::move(pin).error());
     const CK_RV in = calls_->C_Login(session_, CKU_USER, const_cast<uint8_t*>(pin->bytes().data()), pin->size());
     if (in != CKR_OK && in != CKR_USER_ALREADY_LOGGED_IN) return Refused("be opened", in);
@@ -135,11 +137,11 @@ class Token {
     const CK_ULONG length = kXaesKey;
     const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
     std::array<CK_ATTRIBUTE, 11> as = {
-        Attribute(CKA_CLASS, &secret, sizeof secret), Attribute(CKA_KEY_TYPE, &aes, sizeof aes),
+        Attribute(CKA_CLASS, &secret, sizeof secret),     Attribute(CKA_KEY_TYPE, &aes, sizeof aes),
         Attribute(CKA_VALUE_LEN, &length, sizeof length), Attribute(CKA_LABEL, kLabel.data(), kLabel.size()),
-        Attribute(CKA_ID, id.data(), id.size()), Attribute(CKA_TOKEN, &yes, sizeof yes),
-        Attribute(CKA_PRIVATE, &yes, sizeof yes), Attribute(CKA_SENSITIVE, &yes, sizeof yes),
-        Attribute(CKA_EXTRACTABLE, &no, sizeof no), Attribute(CKA_ENCRYPT, &yes, sizeof yes),
+        Attribute(CKA_ID, id.data(), id.size()),          Attribute(CKA_TOKEN, &yes, sizeof yes),
+        Attribute(CKA_PRIVATE, &yes, sizeof yes),         Attribute(CKA_SENSITIVE, &yes, sizeof yes),
+        Attribute(CKA_EXTRACTABLE, &no, sizeof no),       Attribute(CKA_ENCRYPT, &yes, sizeof yes),
         Attribute(CKA_DECRYPT, &yes, sizeof yes)};
     CK_MECHANISM generate = {CKM_AES_KEY_GEN, nullptr, 0};
     CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
@@ -152,9 +154,7 @@ class Token {
   // AES-256-GCM under the root key.
   Result<std::string> Crypt(Do what, CK_OBJECT_HANDLE key, std::string_view iv, std::string_view associated,
                             std::string_view in) {
-    const auto bytes = [](std::string_view text) {
-      return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
-    };
+    const auto bytes = [](std::string_view text) { return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data())); };
     CK_GCM_PARAMS how{bytes(iv), iv.size(), 8 * iv.size(), bytes(associated), associated.size(), 8 * kTag};
     CK_MECHANISM gcm = {CKM_AES_GCM, &how, sizeof how};
     std::string out(in.size() + kTag, '\0');
@@ -250,7 +250,8 @@ Status MakeTokenRoot(FileSystem& files, const RootSource& source) {
   ECLUSE_OK(token.Open(files, source));
   ECLUSE_TRY(const auto there, token.Roots());
   if (!there.empty())
-    return Fail(sqlstate::kIo, fmt::format("the token \"{}\" holds a root key already, and one is never replaced", source.token),
+    return Fail(sqlstate::kIo,
+                fmt::format("the token \"{}\" holds a root key already, and one is never replaced", source.token),
                 "keep it: what it wraps cannot be opened without it. To begin anew, take another token", "vault.token");
   KeyId id;
   RandomBytes(id);

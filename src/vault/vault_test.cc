@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "base/bytes.h"
@@ -274,8 +275,69 @@ TEST_F(TokenTest, HoldsTheRootAndKeepsIt) {
   }
 }
 
+TEST_F(RingTest, CompartmentsHaveKeysOfTheirOwn) {
+  const std::vector<std::string> first = {"main", "contact"}, more = {"contact", "health"};
+  const auto open = [&](std::span<const std::string> names) { return KeyRing::Open(root_, data_, nullptr, names); };
+  KeyId id;
+  std::string sealed, link;
+  {
+    auto ring = open(first);
+    ASSERT_TRUE(ring) << ring.error().message;
+    const CompartmentKeys* main = (*ring)->Compartment("main");
+    const CompartmentKeys* contact = (*ring)->Compartment("contact");
+    ASSERT_TRUE(main != nullptr && contact != nullptr);
+    EXPECT_EQ((*ring)->Compartment("health"), nullptr);
+    std::set<std::string> all;
+    for (const CompartmentKeys* one : {main, contact})
+      all.insert({std::string(Secret(one->current().key.key()).text()), std::string(one->search.text()),
+                  std::string(one->link.text())});
+    EXPECT_EQ(all.size(), 6u);
+    id = main->current().id;
+    sealed = SealEnvelope(main->current().key, id, "value", "");
+    link = main->link.text();
+    EXPECT_EQ(contact->Find(id), nullptr);
+  }
+  EXPECT_EQ(Open()->Compartment("health"), nullptr) << "none is made where none is asked for";
+  auto ring = open(more);
+  ASSERT_TRUE(ring) << ring.error().message;
+  ASSERT_TRUE((*ring)->Compartment("health") != nullptr && (*ring)->Compartment("contact") != nullptr);
+  const CompartmentKeys* main = (*ring)->Compartment("main");
+  ASSERT_TRUE(main != nullptr && main->Find(id) != nullptr);
+  EXPECT_EQ(OpenEnvelope(*main->Find(id), sealed, ""), "value");
+  EXPECT_EQ(main->link.text(), link);
+  EXPECT_EQ(main->Find(KeyId{}), nullptr);
+  size_t listed = 0;
+  for (const KeyInfo& info : (*ring)->List().value()) listed += info.name == "health" ? 1 : 0;
+  EXPECT_EQ(listed, 4u) << "compartment, data, search, link";
+}
+
+// A line more or less than a compartment has, or another's.
+TEST_F(RingTest, ACompartmentIsWholeOrRefused) {
+  const std::vector<std::string> names = {"main", "contact"};
+  ASSERT_TRUE(KeyRing::Open(root_, data_, nullptr, names));
+  const std::string path = data_ + "/keys/ring", good = ReadWholeFile(RealFiles(), path, 20'000).value();
+  const auto refused = [&](const std::string& text) {
+    EXPECT_TRUE(ReplaceFile(RealFiles(), path, text));
+    return !KeyRing::Open(root_, data_);
+  };
+  EXPECT_FALSE(refused(good));
+  for (const char* kind : {"\ncompartment main ", "\ndata main ", "\nsearch main ", "\nlink main ", "\nkek gate "}) {
+    const size_t at = good.find(kind) + 1, end = good.find('\n', at) + 1;
+    ASSERT_GT(at, 1u);
+    const std::string line = good.substr(at, end - at);
+    EXPECT_TRUE(refused(good.substr(0, at) + good.substr(end))) << kind;
+    EXPECT_TRUE(refused(good + line)) << kind << "twice";
+    std::string others = line;
+    const size_t name = others.find("main");
+    if (name == std::string::npos) continue;
+    others.replace(name, 4, "contact");
+    EXPECT_TRUE(refused(good.substr(0, at) + others + good.substr(end))) << kind << "of another";
+  }
+}
+
 TEST_F(RingTest, EveryDamagedByteOfTheRingRefuses) {
-  Open();
+  const std::vector<std::string> names = {"main"};
+  ASSERT_TRUE(KeyRing::Open(root_, data_, nullptr, names));
   auto good = ReadWholeFile(RealFiles(), data_ + "/keys/ring", 10'000).value();
   for (size_t i = 0; i < good.size(); ++i) {
     std::string bad = good;

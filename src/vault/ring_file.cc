@@ -1,0 +1,191 @@
+#include "vault/ring_file.h"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/random.h"
+
+namespace ecluse {
+namespace {
+
+constexpr std::string_view kHeader = "ecluse key ring v1";
+
+std::string Associated(std::string_view kind, std::string_view name, const KeyId& id) {
+  return fmt::format("ecluse {} {} {}", kind, name, HexEncode(id));
+}
+
+// A key that the root wrapped.
+Result<WrappedKey> UnwrapByRoot(RootKey& root, std::string_view kind, std::string_view name, const KeyId& id,
+                                const std::string& coded) {
+  const auto wrapped = Base64Decode(coded);
+  std::string_view bytes;
+  if (wrapped) bytes = {reinterpret_cast<const char*>(wrapped->data()), wrapped->size()};
+  ECLUSE_TRY(const Secret key, root.Unwrap(bytes, Associated(kind, name, id)));
+  return WrappedKey{id, Xaes(key.Copy())};
+}
+
+Result<std::string> WrapLineByRoot(RootKey& root, std::string_view kind, std::string_view name, const KeyId& id,
+                                   const Secret& key) {
+  ECLUSE_TRY(const std::string wrapped, root.Wrap(key.text(), Associated(kind, name, id)));
+  return fmt::format("{} {} {} {}\n", kind, name, HexEncode(id), Base64Encode(AsBytes(wrapped)));
+}
+
+// Reads the lines of a ring one after the other.
+class RingReader {
+ public:
+  RingReader(RootKey& root, const std::string& path) : root_(root), path_(path) {}
+
+  Result<Ring> Read(const std::string& content) {
+    std::istringstream lines(content);
+    std::string line, id_text;
+    std::getline(lines, line);
+    if (line != kHeader) return Broken();
+    lines >> kind_ >> id_text;
+    if (kind_ != "root") return Broken();
+    if (id_text != HexEncode(root_.id()))
+      return Fail(sqlstate::kIo,
+                  fmt::format("the gate's keys were wrapped under root key {}, and the policy names {}",
+                              Printable(id_text), HexEncode(root_.id())),
+                  "put the root key of this data folder back, or correct vault.root", "vault.keys", path_);
+    if (std::getline(lines, line) && !line.empty()) return Broken();
+    while (std::getline(lines, line)) {
+      std::istringstream words(line);
+      std::string coded, more;
+      if (!(words >> kind_ >> name_ >> id_text >> coded) || words >> more) return Broken();
+      const auto id = ParseKeyId(id_text);
+      if (!id) return Broken();
+      ECLUSE_OK(Take(*id, coded));
+      ring_.names.push_back({kind_, name_, id_text});
+    }
+    if (!ring_.gate || !ring_.auditors || !ring_.index || !ring_.pseudonym) return Broken();
+    for (const auto& [name, keys] : ring_.compartments)
+      if (!keys.complete()) return Broken();
+    return std::move(ring_);
+  }
+
+ private:
+  std::unexpected<Error> Broken() const {
+    return Fail(sqlstate::kIo, "the gate's key ring is damaged",
+                "restore <data_dir>/keys from a copy made with the gate stopped", "vault.keys",
+                fmt::format("{}: line `{}` does not open", path_, kind_ + " " + name_));
+  }
+
+  Status Take(const KeyId& id, const std::string& coded) {
+    if (kind_ == "kek" || kind_ == "key") {
+      std::optional<WrappedKey>* slot = nullptr;
+      if (kind_ == "kek" && name_ == "gate") slot = &ring_.gate;
+      if (kind_ == "kek" && name_ == "auditors") slot = &ring_.auditors;
+      if (kind_ == "key" && name_ == "index") slot = &ring_.index;
+      if (kind_ == "key" && name_ == "pseudonym") slot = &ring_.pseudonym;
+      if (kind_ == "key" && name_ == "ledger") slot = &ring_.ledger;
+      if (slot == nullptr || *slot) return Broken();
+      if (kind_ == "kek") {
+        ECLUSE_TRY(*slot, UnwrapByRoot(root_, kind_, name_, id, coded));
+        return {};
+      }
+      if (ring_.gate) *slot = UnwrapText(ring_.gate->key, kind_, name_, id, coded);
+      return *slot ? Status() : Broken();
+    }
+    if (kind_ == "compartment") {
+      if (under_.contains(name_)) return Broken();
+      ECLUSE_TRY(WrappedKey key, UnwrapByRoot(root_, kind_, name_, id, coded));
+      under_.emplace(name_, std::move(key));
+      ring_.compartments.try_emplace(name_);
+      return {};
+    }
+    const auto under = under_.find(name_);
+    if (under == under_.end()) return Broken();
+    auto key = UnwrapText(under->second.key, kind_, name_, id, coded);
+    if (!key) return Broken();
+    CompartmentKeys& keys = ring_.compartments[name_];
+    if (kind_ == "data") {
+      if (!keys.AddData(id, std::move(key->key))) return Broken();
+    } else if (kind_ == "search" && keys.search.empty()) {
+      keys.search = Secret(key->key.key());
+    } else if (kind_ == "link" && keys.link.empty()) {
+      keys.link = Secret(key->key.key());
+    } else {
+      return Broken();
+    }
+    return {};
+  }
+
+  RootKey& root_;
+  const std::string& path_;
+  std::string kind_, name_;
+  Ring ring_;
+  std::map<std::string, WrappedKey> under_;  // by compartment
+};
+
+}  // namespace
+
+KeyId RandomKeyId() {
+  KeyId id;
+  RandomBytes(id);
+  return id;
+}
+
+Secret RandomKey() {
+  Secret key(kXaesKey);
+  RandomBytes(key.mutable_bytes());
+  return key;
+}
+
+std::optional<KeyId> ParseKeyId(const std::string& hex) {
+  auto bytes = HexDecode(hex);
+  KeyId id;
+  if (!bytes || bytes->size() != id.size()) return std::nullopt;
+  std::copy(bytes->begin(), bytes->end(), id.begin());
+  return HexEncode(id) == hex ? std::optional(id) : std::nullopt;
+}
+
+std::string WrapLine(const Xaes& under, const KeyId& under_id, std::string_view kind, std::string_view name,
+                     const KeyId& id, std::span<const uint8_t> key) {
+  std::string_view plain{reinterpret_cast<const char*>(key.data()), key.size()};
+  std::string envelope = SealEnvelope(under, under_id, plain, Associated(kind, name, id));
+  return fmt::format("{} {} {} {}\n", kind, name, HexEncode(id), Base64Encode(AsBytes(envelope)));
+}
+
+std::optional<WrappedKey> UnwrapText(const Xaes& under, std::string_view kind, std::string_view name, const KeyId& id,
+                                     const std::string& coded) {
+  auto bytes = Base64Decode(coded);
+  if (!bytes) return std::nullopt;
+  std::string_view envelope{reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+  auto plain = OpenEnvelope(under, envelope, Associated(kind, name, id));
+  if (!plain || plain->size() != kXaesKey) return std::nullopt;
+  Secret key{std::string_view(*plain)};
+  OPENSSL_cleanse(plain->data(), plain->size());
+  return WrappedKey{id, Xaes(std::move(key))};
+}
+
+Result<Ring> ParseRing(RootKey& root, const std::string& content, const std::string& path) {
+  return RingReader(root, path).Read(content);
+}
+
+Result<std::string> MakeRing(RootKey& root) {
+  std::string text = fmt::format("{}\nroot {}\n", kHeader, HexEncode(root.id()));
+  const KeyId gate_id = RandomKeyId();
+  const Xaes gate(RandomKey());
+  ECLUSE_TRY(const std::string gate_line, WrapLineByRoot(root, "kek", "gate", gate_id, Secret(gate.key())));
+  ECLUSE_TRY(const std::string auditors_line, WrapLineByRoot(root, "kek", "auditors", RandomKeyId(), RandomKey()));
+  text += gate_line + auditors_line;
+  for (const char* name : {"index", "pseudonym", "ledger"})
+    text += WrapLine(gate, gate_id, "key", name, RandomKeyId(), RandomKey().bytes());
+  return text;
+}
+
+Result<std::string> MakeCompartment(RootKey& root, std::string_view name) {
+  const KeyId id = RandomKeyId();
+  const Xaes under(RandomKey());
+  ECLUSE_TRY(std::string text, WrapLineByRoot(root, "compartment", name, id, Secret(under.key())));
+  for (const char* kind : {"data", "search", "link"})
+    text += WrapLine(under, id, kind, name, RandomKeyId(), RandomKey().bytes());
+  return text;
+}
+
+}  // namespace ecluse

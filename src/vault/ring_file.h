@@ -1,0 +1,49 @@
+// The file `<data_dir>/keys/ring`, and the lines of wrapped keys it shares with day keys. Format: docs/vault_format.md.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/secret.h"
+#include "vault/keys.h"
+#include "vault/root_key.h"
+#include "vault/xaes.h"
+
+namespace ecluse {
+
+struct WrappedKey {
+  KeyId id;
+  Xaes key;
+};
+
+KeyId RandomKeyId();
+Secret RandomKey();
+// nullopt where it is not the one spelling of an id: 16 hexadecimal digits in lower case.
+std::optional<KeyId> ParseKeyId(const std::string& hex);
+
+// A line `kind name id base64`, the last being the key in an envelope under `under`.
+std::string WrapLine(const Xaes& under, const KeyId& under_id, std::string_view kind, std::string_view name,
+                     const KeyId& id, std::span<const uint8_t> key);
+// The key of such a line; nullopt where it does not open.
+std::optional<WrappedKey> UnwrapText(const Xaes& under, std::string_view kind, std::string_view name, const KeyId& id,
+                                     const std::string& coded);
+
+// What a ring holds, unwrapped.
+struct Ring {
+  std::vector<KeyInfo> names;  // in their order
+  std::optional<WrappedKey> gate, auditors, index, pseudonym, ledger;
+  std::map<std::string, CompartmentKeys, std::less<>> compartments;
+};
+
+Result<Ring> ParseRing(RootKey& root, const std::string& content, const std::string& path);
+// The text of a new ring, without compartments.
+Result<std::string> MakeRing(RootKey& root);
+// The lines of a new compartment's keys.
+Result<std::string> MakeCompartment(RootKey& root, std::string_view name);
+
+}  // namespace ecluse

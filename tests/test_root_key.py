@@ -53,7 +53,7 @@ def token(tmp_path, monkeypatch):
     return make
 
 
-def typed(gate, lines, *command, timeout=60):
+def typed(gate, lines, *command):
     """Runs a command of the gate on a terminal of its own, types the lines, each when it is asked; what was shown, and the exit."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -119,7 +119,7 @@ def test_a_root_in_a_token(bare, token, tmp_path):
     gate.stop()
     with pytest.raises(Exception) as refused:
         gate.serve()
-    assert "token" in str(refused.value)
+    assert "the token that holds the root key could not be started" in str(refused.value)
     os.rename(tmp_path / "unplugged", tmp_path / "tokens")
     secret(tmp_path / "pin", "4717")
     with pytest.raises(Exception) as refused:

@@ -41,12 +41,15 @@ inline constexpr size_t kAccountsBytes = 64 * 1024 * 1024;  // the accounts file
 inline constexpr auto kLockoutWindow = 5min;
 
 // The root key (vault/).
-inline constexpr size_t kPassphraseBytes = 12;  // shortest passphrase of a root key
-inline constexpr unsigned kScryptLogN = 17;     // cost of trying one: 128 MiB and about half a second
+inline constexpr size_t kPassphraseCharacters = 12;  // shortest passphrase of a root key
+inline constexpr unsigned kScryptLogN = 17;          // cost of trying one: 128 MiB and about half a second
 inline constexpr unsigned kScryptLogNMost = 21;
 
 // Sealed values (vault/).
-inline constexpr size_t kSealedJsonDepth = 1'000;  // arrays and objects within one another
+inline constexpr size_t kSealedJsonDepth = 100;              // arrays and objects within one another
+inline constexpr size_t kSealedJsonBytes = 8 * 1024 * 1024;  // of a jsonb as it is printed
+inline constexpr size_t kSearchedText = 64 * 1024;           // bytes of a text that is found by its spelling or sound
+inline constexpr size_t kRingBytes = 4 * 1024 * 1024;        // the file of wrapped keys: some 7,000 compartments
 
 // Statements (plan/).
 inline constexpr size_t kStatementBytes = 1024 * 1024;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -33,8 +34,11 @@ Status ForEachInParallel(size_t count, unsigned threads, const std::function<Sta
     }
   };
   std::vector<std::jthread> others;
-  for (unsigned thread = 1; thread < std::min<size_t>(threads, (count + together - 1) / together); ++thread)
-    others.emplace_back(run, thread);
+  try {
+    for (unsigned thread = 1; thread < std::min<size_t>(threads, (count + together - 1) / together); ++thread)
+      others.emplace_back(run, thread);
+  } catch (const std::system_error&) {  // there may be no more threads: these do it all
+  }
   run(0);
   others.clear();
   return problem;

@@ -117,8 +117,6 @@ std::optional<Meta> DecodeMeta(std::string_view bytes) {
 
 }  // namespace index_format
 
-namespace {
-
 std::unexpected<Error> IndexDamaged() {
   return Fail(
       sqlstate::kIo, "the ledger's index is damaged",
@@ -126,8 +124,6 @@ std::unexpected<Error> IndexDamaged() {
       "that was interrupted is finished first: `ecluse ledger prune`)",
       "ledger.index");
 }
-
-}  // namespace
 
 Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<SubjectToken, SubjectKeyHash>& gone) {
   std::vector<std::string> rows;

@@ -63,6 +63,9 @@ std::optional<Meta> DecodeMeta(std::string_view bytes);
 
 }  // namespace index_format
 
+// What it says cannot be: how to have it made again.
+std::unexpected<Error> IndexDamaged();
+
 // What the index knows an entry by.
 struct IndexedEntry {
   uint64_t seq = 0;

@@ -309,6 +309,35 @@ TEST_F(QueryTest, FindsTheSameWithAnyPartOfTheIndex) {
   Check(700);
 }
 
+// A row that leads to the introduction of somebody else names nobody.
+TEST_F(QueryTest, AnIndexThatNamesAnotherIsRefused) {
+  {
+    auto ledger = folder_.Open();
+    Write(*ledger, 0, 300);
+  }
+  const LedgerId id = Id();
+  SubjectToken one, two;
+  uint64_t of_two = 0;
+  {
+    const auto reader = IndexReader::Open(folder_.data(), id, folder_.keys());
+    one = reader.TokenOf("person", "1")->value();
+    two = reader.TokenOf("person", "2")->value();
+    of_two = reader.IntroductionOf(two)->value();
+    EXPECT_EQ((*LedgerQuery::Open(folder_.data(), folder_.keys()))->NamesOf(std::vector{two, one})->at(1), "person:1");
+  }
+  {
+    auto lying = Store::Open(folder_.data() + "/index", Store::Mode::existing);
+    const IndexRows::Pairs row = {
+        {index_format::KeyOfToken(one), index_format::Encode(index_format::TokenValue{{}, of_two})}};
+    ASSERT_TRUE((*lying)->Put(row, false));
+  }
+  auto query = LedgerQuery::Open(folder_.data(), folder_.keys());
+  const auto names = (*query)->NamesOf(std::vector{two, one});
+  ASSERT_FALSE(names);
+  EXPECT_NE(names.error().message.find("index is damaged"), std::string::npos) << names.error().message;
+  EXPECT_EQ((*query)->NamesOf(std::vector{two})->at(0), "person:2");
+}
+
 // The ledger was put back from a copy, and the index was not: it knows of entries that the ledger does not hold.
 TEST_F(QueryTest, AnIndexOfMoreThanTheLedgerHolds) {
   {

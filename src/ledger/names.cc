@@ -40,6 +40,8 @@ Result<std::optional<std::string>> Names::NameOf(const SubjectToken& token) {
   ECLUSE_TRY(std::optional<uint64_t> seq, IntroductionOf(token));
   if (!seq) return std::nullopt;
   ECLUSE_TRY(std::string json, entries_.Read(*seq));
+  ECLUSE_TRY(auto person, ReadPersonEntry(json));
+  if (!person || person->token != token) return IndexDamaged();
   ECLUSE_TRY(auto name, NameIn({*seq, json}));
   if (recent_.size() >= limits::kNamesShown) recent_.clear();
   if (name) recent_.emplace(token, *name);
@@ -65,9 +67,8 @@ Result<std::vector<std::optional<std::string>>> Names::NamesOf(std::span<const S
   std::vector<uint8_t> found(seqs.size());
   ECLUSE_OK(scattered.Visit(seqs, [&](size_t i, const EntryView& entry) -> Status {
     ECLUSE_TRY(const auto person, ReadPersonEntry(entry.json));
-    if (person) {
-      ECLUSE_TRY(names[order[i]], NameOf(*person));
-    }
+    if (!person || person->token != tokens[order[i]]) return IndexDamaged();
+    ECLUSE_TRY(names[order[i]], NameOf(*person));
     found[i] = 1;
     return {};
   }));

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "base/file.h"
@@ -33,8 +34,8 @@ std::unexpected<Error> Failed(const std::string& path, const rocksdb::Status& st
 std::set<std::string> LogsIn(const std::string& path) {
   std::set<std::string> names;
   std::error_code none;
-  for (const auto& file : std::filesystem::directory_iterator(path, none))
-    if (file.path().extension() == ".log") names.insert(file.path().filename());
+  for (std::filesystem::directory_iterator file(path, none), end; !none && file != end; file.increment(none))
+    if (file->path().extension() == ".log") names.insert(file->path().filename());
   return names;
 }
 
@@ -89,6 +90,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, Mode mode) {
       if (!status.ok()) continue;
       if (std::ranges::includes(LogsIn(path), before)) break;
       delete std::exchange(db, nullptr);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10 << tries));
       status = rocksdb::Status::TryAgain("its logs go faster than they can be read");
     }
   } else {

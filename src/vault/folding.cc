@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "base/utf8.h"
 
 namespace ecluse {
@@ -33,7 +34,6 @@ std::u16string_view PlainFormOf(UChar32 c) {
     case 0x2018:
     case 0x2019:
     case 0x02BC:
-    case 0x00B4:
     case 0x0060:
       return u"'";
     case 0x2010:
@@ -53,6 +53,7 @@ icu::UnicodeString Folded(icu::UnicodeString text) {
   const icu::Normalizer2* caseless = icu::Normalizer2::getNFKCCasefoldInstance(failed);
   const icu::Normalizer2* apart = icu::Normalizer2::getNFKDInstance(failed);
   CHECK(U_SUCCESS(failed));
+  text.findAndReplace(u"\u00B4", u"'");  // which NFKC makes a space with an accent
   text = apart->normalize(caseless->normalize(text, failed), failed);
   CHECK(U_SUCCESS(failed));
   icu::UnicodeString out;
@@ -76,6 +77,9 @@ icu::UnicodeString Folded(icu::UnicodeString text) {
 }
 
 Result<icu::UnicodeString> Decoded(std::string_view text) {
+  if (text.size() > limits::kSearchedText)
+    return Fail("54000", "a text that is to be found by its spelling or sound is too long",
+                "search in shorter columns: names, numbers, streets", "vault.folding");
   if (!IsUtf8(text))
     return Fail("22021", "a text that is to be sealed or searched for is not UTF-8", "send it in the client's encoding",
                 "vault.folding");
@@ -103,7 +107,8 @@ class French {
 
  private:
   char Next(size_t by = 1) const { return at_ + by < word_.size() ? word_[at_ + by] : '\0'; }
-  bool Here(std::string_view letters) const { return std::string_view(word_).substr(at_).starts_with(letters); }
+  std::string_view From(size_t at) const { return std::string_view(word_).substr(at); }
+  bool Here(std::string_view letters) const { return From(at_).starts_with(letters); }
   // Behind so many letters: n or m that no vowel follows.
   bool Nasal(size_t letters) const { return In(Next(letters), "nm") && !IsVowel(Next(letters + 1)); }
   void Say(std::string_view sound, size_t letters) {
@@ -133,10 +138,10 @@ class French {
       std::string_view letters, nasal, sound;  // `nasal`: before n or m; empty where that changes nothing
     };
     static constexpr Rule kRules[] = {
-        {"eau", "", "O"}, {"oeu", "", "E"}, {"ieu", "", "IE"}, {"oui", "", "UI"}, {"ea", "2", "A"}, {"au", "", "O"},  {"ou", "", "U"},
-        {"oi", "W1", "W"}, {"oy", "", "W"}, {"oe", "", "E"},   {"oo", "", "U"},  {"ai", "1", "E"}, {"ay", "", "E"},
-        {"ei", "1", "E"}, {"ey", "", "E"},  {"eu", "", "E"},   {"ae", "2", "E"}, {"ie", "I1", "IE"}, {"a", "2", "A"},
-        {"e", "2", "E"},  {"i", "1", "I"},  {"y", "1", "I"},   {"o", "3", "O"},  {"u", "1", "Y"},
+        {"eau", "", "O"}, {"oeu", "", "E"},  {"ieu", "", "IE"}, {"oui", "", "UI"}, {"ea", "2", "A"}, {"au", "", "O"},
+        {"ou", "", "U"},  {"oi", "W1", "W"}, {"oy", "", "W"},   {"oe", "", "E"},   {"oo", "", "U"},  {"ai", "1", "E"},
+        {"ay", "", "E"},  {"ei", "1", "E"},  {"ey", "", "E"},   {"eu", "", "E"},   {"ae", "2", "E"}, {"ie", "I1", "IE"},
+        {"a", "2", "A"},  {"e", "2", "E"},   {"i", "1", "I"},   {"y", "1", "I"},   {"o", "3", "O"},  {"u", "1", "Y"},
     };
     for (const Rule& rule : kRules) {
       if (!Here(rule.letters)) continue;
@@ -155,7 +160,7 @@ class French {
         if (Next() == 'h') return In(Next(2), "rl") ? Say("K", 2) : Say("X", 2);
         if (In(Next(), "kq")) return Say("K", 2);
         // `ancoi`: a cedilla that capitals lost.
-        return soft || (at_ >= 2 && word_.substr(at_ - 2).starts_with("ancoi")) ? Say("S", 1) : Say("K", 1);
+        return soft || (at_ >= 2 && From(at_ - 2).starts_with("ancoi")) ? Say("S", 1) : Say("K", 1);
       case 'g':
         if (Next() == 'n') return Say("N", 2);
         if (Next() == 'u' && In(Next(2), "eiy")) return Say("G", 2);
@@ -166,7 +171,7 @@ class French {
       case 'k':
         return Say("K", 1);
       case 'l':  // Gaultier
-        return at_ >= 2 && word_.substr(at_ - 2).starts_with("aul") && In(Next(), "tdx") ? Say("", 1) : Say("L", 1);
+        return at_ >= 2 && From(at_ - 2).starts_with("aul") && In(Next(), "tdx") ? Say("", 1) : Say("L", 1);
       case 'p':
         return Next() == 'h' ? Say("F", 2) : Say("P", 1);
       case 'q':
@@ -214,20 +219,24 @@ Result<std::string> SoundOf(std::string_view text) {
   std::string folded;
   Folded(decoded).toUTF8String(folded);
   std::string out, word;
+  size_t piece = 0;  // letters since the last space, hyphen or apostrophe
   const auto say = [&] {
     if (!word.empty()) out += French(word).Take();
     word.clear();
+    piece = 0;
   };
   for (std::string_view left = folded; !left.empty();) {
     const Utf8Character c = NextUtf8(left);
     const auto letter = static_cast<UChar32>(c.code);
     if (letter >= 'a' && letter <= 'z') {
       word += static_cast<char>(letter);
+      ++piece;
     } else if (u_isalnum(letter)) {
       say();
       out += left.substr(0, c.size);
-    } else if (word.size() > kParticle) {
-      say();
+    } else if (letter == ' ' || letter == '-' || letter == '\'') {
+      if (piece > kParticle) say();
+      piece = 0;
     }
     left.remove_prefix(c.size);
   }

@@ -42,11 +42,12 @@ void HmacKey::Sign(std::initializer_list<std::string_view> parts, std::span<uint
   std::array<uint8_t, SHA256_DIGEST_LENGTH> digest;
   SHA256_CTX state = states_->inner;
   for (std::string_view part : parts) CHECK(SHA256_Update(&state, part.data(), part.size()) == 1);
-  CHECK(SHA256_Final(digest.data(), &state) == 1);  // wipes the state
+  CHECK(SHA256_Final(digest.data(), &state) == 1);
   state = states_->outer;
   CHECK(SHA256_Update(&state, digest.data(), digest.size()) == 1);
   CHECK(SHA256_Final(digest.data(), &state) == 1);
   std::memcpy(out.data(), digest.data(), out.size());
+  OPENSSL_cleanse(digest.data(), digest.size());
 }
 
 }  // namespace ecluse

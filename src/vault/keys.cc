@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "vault/hmac.h"
@@ -86,7 +87,7 @@ class FileKeyRing final : public KeyRing {
   Result<Secret> SigningSeed() override {
     if (!ring_.ledger) {
       const std::string path = folder_ + "/ring";
-      ECLUSE_TRY(std::string content, ReadWholeFile(files_, path, kFileLimit));
+      ECLUSE_TRY(std::string content, ReadWholeFile(files_, path, limits::kRingBytes));
       const KeyId id = RandomKeyId();
       const Secret seed = RandomKey();
       ECLUSE_OK(ReplaceFile(files_, path,
@@ -253,7 +254,7 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
     ECLUSE_OK(ReplaceFile(files, path, ring));
     ECLUSE_OK(files.SyncDirectory(data_dir));
   }
-  ECLUSE_TRY(std::string content, ReadWholeFile(files, path, kFileLimit));
+  ECLUSE_TRY(std::string content, ReadWholeFile(files, path, limits::kRingBytes));
   ECLUSE_TRY(Ring ring, ParseRing(*root, content, path));
   std::string more;
   for (const std::string& name : compartments) {
@@ -262,8 +263,11 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
     more += lines;
   }
   if (!more.empty()) {
-    ECLUSE_OK(ReplaceFile(files, path, content + more));
-    ECLUSE_TRY(ring, ParseRing(*root, content + more, path));
+    content += more;
+    ECLUSE_TRY(ring, ParseRing(*root, content, path));
+    if (content.size() > limits::kRingBytes)
+      return Unavailable("the gate's key ring has no room for more compartments", "name fewer in the policy");
+    ECLUSE_OK(ReplaceFile(files, path, content));
   }
   return std::make_unique<FileKeyRing>(files, folder, std::move(ring));
 }

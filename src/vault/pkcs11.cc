@@ -52,6 +52,14 @@ std::unexpected<Error> Refused(const char* what, CK_RV rv) {
               "vault.token");
 }
 
+std::unexpected<Error> NotOurs() {
+  return Fail(sqlstate::kIo, "what the token calls a root key was not made by `ecluse keys init`",
+              fmt::format("who put it there may know it: remove the key labelled \"{}\" with the vendor's tool and run "
+                          "`ecluse keys init`, or take another token",
+                          kLabel),
+              "vault.token");
+}
+
 CK_ATTRIBUTE Attribute(CK_ATTRIBUTE_TYPE type, const void* value, size_t size) {
   return {type, const_cast<void*>(value), size};
 }
@@ -68,7 +76,8 @@ class Token {
     if (library_ != nullptr) dlclose(library_);
   }
 
-  Status Open(FileSystem& files, const RootSource& source) {
+  // To make a key in it: `writes`.
+  Status Open(FileSystem& files, const RootSource& source, bool writes) {
     library_ = dlopen(source.module.c_str(), RTLD_NOW | RTLD_LOCAL);
     const char* why = library_ == nullptr ? dlerror() : nullptr;
     const auto list =
@@ -83,8 +92,9 @@ class Token {
     initialized_ = ready == CKR_OK;
     if (!initialized_ && ready != CKR_CRYPTOKI_ALREADY_INITIALIZED) return Refused("be started", ready);
     ECLUSE_TRY(const CK_SLOT_ID slot, Find(source.token));
-    if (const CK_RV rv = calls_->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &session_);
-        rv != CKR_OK)
+    slot_ = slot;
+    const CK_FLAGS how = CKF_SERIAL_SESSION | (writes ? CKF_RW_SESSION : 0);
+    if (const CK_RV rv = calls_->C_OpenSession(slot, how, nullptr, nullptr, &session_); rv != CKR_OK)
       return Refused("be opened", rv);
     Result<Secret> pin =
         source.pin_file.empty()
@@ -100,7 +110,9 @@ class Token {
   // Handles of the root keys in it.
   Result<std::vector<CK_OBJECT_HANDLE>> Roots() {
     const CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
-    std::array<CK_ATTRIBUTE, 2> like = {Attribute(CKA_CLASS, &secret, sizeof secret),
+    const CK_BBOOL yes = CK_TRUE;
+    std::array<CK_ATTRIBUTE, 3> like = {Attribute(CKA_CLASS, &secret, sizeof secret),
+                                        Attribute(CKA_TOKEN, &yes, sizeof yes),
                                         Attribute(CKA_LABEL, kLabel.data(), kLabel.size())};
     if (const CK_RV rv = calls_->C_FindObjectsInit(session_, like.data(), like.size()); rv != CKR_OK)
       return Refused("be searched", rv);
@@ -117,18 +129,38 @@ class Token {
     KeyId id;
     CK_ATTRIBUTE asked = Attribute(CKA_ID, id.data(), id.size());
     const CK_RV rv = calls_->C_GetAttributeValue(session_, key, &asked, 1);
-    if (rv != CKR_OK || asked.ulValueLen != id.size()) return Refused("tell of its root key", rv);
+    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) return Refused("tell of its root key", rv);
+    if (rv != CKR_OK || asked.ulValueLen != id.size()) return NotOurs();
     return id;
   }
 
-  // That the token does not give it away.
-  Result<bool> Stays(CK_OBJECT_HANDLE key) {
-    CK_BBOOL sensitive = CK_FALSE, extractable = CK_TRUE;
-    std::array<CK_ATTRIBUTE, 2> asked = {Attribute(CKA_SENSITIVE, &sensitive, sizeof sensitive),
-                                         Attribute(CKA_EXTRACTABLE, &extractable, sizeof extractable)};
+  // That the token made it, and that nobody ever had it outside.
+  Status CheckKept(CK_OBJECT_HANDLE key) {
+    CK_BBOOL local = CK_FALSE, sensitive = CK_FALSE, always = CK_FALSE, never = CK_FALSE, secret = CK_FALSE;
+    CK_KEY_TYPE type = 0;
+    CK_ULONG length = 0;
+    std::array<CK_ATTRIBUTE, 7> asked = {
+        Attribute(CKA_LOCAL, &local, sizeof local),
+        Attribute(CKA_SENSITIVE, &sensitive, sizeof sensitive),
+        Attribute(CKA_ALWAYS_SENSITIVE, &always, sizeof always),
+        Attribute(CKA_NEVER_EXTRACTABLE, &never, sizeof never),
+        Attribute(CKA_PRIVATE, &secret, sizeof secret),
+        Attribute(CKA_KEY_TYPE, &type, sizeof type),
+        Attribute(CKA_VALUE_LEN, &length, sizeof length),
+    };
     const CK_RV rv = calls_->C_GetAttributeValue(session_, key, asked.data(), asked.size());
     if (rv != CKR_OK) return Refused("tell of its root key", rv);
-    return sensitive == CK_TRUE && extractable == CK_FALSE;
+    const bool kept = local == CK_TRUE && sensitive == CK_TRUE && always == CK_TRUE && never == CK_TRUE &&
+                      secret == CK_TRUE && type == CKK_AES && length == kXaesKey;
+    return kept ? Status() : NotOurs();
+  }
+
+  Status CheckKnowsGcm() {
+    CK_MECHANISM_INFO info{};
+    const CK_RV rv = calls_->C_GetMechanismInfo(slot_, CKM_AES_GCM, &info);
+    constexpr CK_FLAGS kBoth = CKF_ENCRYPT | CKF_DECRYPT;
+    if (rv == CKR_OK && (info.flags & kBoth) == kBoth) return {};
+    return Refused("be used", rv == CKR_OK ? CKR_MECHANISM_INVALID : rv);
   }
 
   Status Make(const KeyId& id) {
@@ -181,13 +213,20 @@ class Token {
     if (rv != CKR_OK) return Refused("be found", rv);
     slots.resize(count);
     std::vector<CK_SLOT_ID> fit;
+    bool last_try = false;
     for (const CK_SLOT_ID slot : slots) {
       CK_TOKEN_INFO info{};
       if (calls_->C_GetTokenInfo(slot, &info) != CKR_OK) continue;
       std::string_view name(reinterpret_cast<const char*>(info.label), sizeof info.label);
       while (name.ends_with(' ')) name.remove_suffix(1);
-      if (name == label) fit.push_back(slot);
+      if (name != label) continue;
+      fit.push_back(slot);
+      last_try = (info.flags & CKF_USER_PIN_FINAL_TRY) != 0;
     }
+    // A service that is started again and again would lock it.
+    if (fit.size() == 1 && last_try)
+      return Fail("28000", "the token that holds the root key locks itself at the next wrong PIN, so none is tried",
+                  "log in to it once with its vendor's tool, and correct vault.root.pkcs11.pin_file", "vault.token");
     if (fit.size() == 1) return fit[0];
     return Fail(sqlstate::kIo, fmt::format("{} tokens are called \"{}\"", fit.empty() ? "no" : "several", label),
                 fit.empty() ? "plug it in, initialise it with its vendor's tool, or correct vault.root.pkcs11.token"
@@ -198,6 +237,7 @@ class Token {
   void* library_ = nullptr;
   CK_FUNCTION_LIST_PTR calls_ = nullptr;
   bool initialized_ = false;
+  CK_SLOT_ID slot_ = 0;
   CK_SESSION_HANDLE session_ = CK_INVALID_HANDLE;
 };
 
@@ -231,9 +271,9 @@ class TokenRoot final : public RootKey {
     ECLUSE_TRY(std::string plain,
                token_->Crypt(Token::Do::decrypt, key_, wrapped.substr(kHead, kIv),
                              std::string(wrapped.substr(0, kHead)).append(associated), wrapped.substr(kHead + kIv)));
-    if (plain.size() != kXaesKey) return altered();
     Secret key{std::string_view(plain)};
     OPENSSL_cleanse(plain.data(), plain.size());
+    if (key.size() != kXaesKey) return altered();
     return key;
   }
 
@@ -246,21 +286,33 @@ class TokenRoot final : public RootKey {
 }  // namespace
 
 Status MakeTokenRoot(FileSystem& files, const RootSource& source) {
-  Token token;
-  ECLUSE_OK(token.Open(files, source));
-  ECLUSE_TRY(const auto there, token.Roots());
-  if (!there.empty())
-    return Fail(sqlstate::kIo,
-                fmt::format("the token \"{}\" holds a root key already, and one is never replaced", source.token),
-                "keep it: what it wraps cannot be opened without it. To begin anew, take another token", "vault.token");
-  KeyId id;
-  RandomBytes(id);
-  return token.Make(id);
+  {
+    Token token;
+    ECLUSE_OK(token.Open(files, source, true));
+    ECLUSE_TRY(const auto there, token.Roots());
+    for (const CK_OBJECT_HANDLE key : there) ECLUSE_OK(token.CheckKept(key));
+    if (!there.empty())
+      return Fail(sqlstate::kIo,
+                  fmt::format("the token \"{}\" holds a root key already, and one is never replaced", source.token),
+                  "keep it: what it wraps cannot be opened without it. To begin anew, take another token",
+                  "vault.token");
+    ECLUSE_OK(token.CheckKnowsGcm());
+    KeyId id;
+    RandomBytes(id);
+    ECLUSE_OK(token.Make(id));
+  }
+  // That it can be used is seen now, and not when a gate is to start.
+  ECLUSE_TRY(const auto root, OpenTokenRoot(files, source));
+  const Secret probe(kXaesKey);
+  ECLUSE_TRY(const std::string wrapped, root->Wrap(probe.text(), "ecluse keys init"));
+  ECLUSE_TRY(const Secret again, root->Unwrap(wrapped, "ecluse keys init"));
+  if (again.text() != probe.text()) return Refused("open what it wrapped", CKR_OK);
+  return {};
 }
 
 Result<std::unique_ptr<RootKey>> OpenTokenRoot(FileSystem& files, const RootSource& source) {
   auto token = std::make_unique<Token>();
-  ECLUSE_OK(token->Open(files, source));
+  ECLUSE_OK(token->Open(files, source, false));
   ECLUSE_TRY(const auto there, token->Roots());
   if (there.size() != 1)
     return Fail(sqlstate::kIo,
@@ -268,11 +320,8 @@ Result<std::unique_ptr<RootKey>> OpenTokenRoot(FileSystem& files, const RootSour
                 there.empty() ? "run `ecluse keys init` to make one, or correct vault.root.pkcs11.token"
                               : "remove those that no gate uses, with the vendor's tool",
                 "vault.token");
+  ECLUSE_OK(token->CheckKept(there[0]));
   ECLUSE_TRY(const KeyId id, token->IdOf(there[0]));
-  ECLUSE_TRY(const bool stays, token->Stays(there[0]));
-  if (!stays)
-    return Fail(sqlstate::kIo, "the token would give its root key away to whoever has its PIN",
-                "a root key is made with `ecluse keys init`, which has the token keep it", "vault.token");
   return std::make_unique<TokenRoot>(std::move(token), there[0], id);
 }
 

@@ -44,7 +44,8 @@ class RingReader {
     std::istringstream lines(content);
     std::string line, id_text;
     std::getline(lines, line);
-    if (line != kHeader) return Broken();
+    // What is added is added behind a whole line.
+    if (line != kHeader || !content.ends_with('\n')) return Broken();
     lines >> kind_ >> id_text;
     if (kind_ != "root") return Broken();
     if (id_text != HexEncode(root_.id()))

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/random.h"
 #include "base/terminal.h"
+#include "base/utf8.h"
 #include "vault/pkcs11.h"
 
 namespace ecluse {
@@ -97,8 +98,11 @@ Result<Secret> Passphrase(FileSystem& files, const RootSource& source) {
 
 Result<Secret> NewPassphrase(FileSystem& files, const RootSource& source) {
   ECLUSE_TRY(Secret first, Passphrase(files, source));
-  if (first.size() < limits::kPassphraseBytes)
-    return Fail(sqlstate::kIo, fmt::format("the passphrase is shorter than {} characters", limits::kPassphraseBytes),
+  size_t characters = 0;
+  for (std::string_view left = first.text(); !left.empty(); left.remove_prefix(NextUtf8(left).size)) ++characters;
+  if (characters < limits::kPassphraseCharacters)
+    return Fail(sqlstate::kIo,
+                fmt::format("the passphrase is shorter than {} characters", limits::kPassphraseCharacters),
                 "take several words that belong to no sentence", "vault.root");
   if (!source.passphrase_file.empty()) return first;
   ECLUSE_TRY(Secret again, AskUnseen("The same again: ", kNamePassphrase));
@@ -199,7 +203,9 @@ Status MakeRoot(FileSystem& files, const RootSource& source, bool passphrase) {
     text = Secret(fmt::format("{}{}\n", head, Base64Encode(AsBytes(envelope))));
   } else {
     std::string coded = Base64Encode(key.bytes());
-    text = Secret(fmt::format("{}{}\n", kHeader, coded));
+    text = Secret(kHeader.size() + coded.size() + 1);
+    auto at = std::ranges::copy(kHeader, text.mutable_bytes().begin()).out;
+    *std::ranges::copy(coded, at).out = '\n';
     OPENSSL_cleanse(coded.data(), coded.size());
   }
   // `create` fails where somebody else made the file in between.

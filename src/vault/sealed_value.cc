@@ -52,6 +52,7 @@ BlindToken BlindIndex::Token(char kind, unsigned level, std::string_view of) con
 BlindToken BlindIndex::Equality(std::string_view folded) const { return Token('e', 0, folded); }
 
 std::optional<BlindToken> BlindIndex::Prefix(std::string_view folded, unsigned characters) const {
+  CHECK(characters <= UINT16_MAX);
   size_t size = 0;
   for (unsigned i = 0; i < characters; ++i) {
     if (size == folded.size()) return std::nullopt;
@@ -63,6 +64,7 @@ std::optional<BlindToken> BlindIndex::Prefix(std::string_view folded, unsigned c
 BlindToken BlindIndex::Sound(std::string_view sound) const { return Token('s', 0, sound); }
 
 BlindToken BlindIndex::Block(int64_t step, unsigned level) const {
+  CHECK(level < 64);
   std::string number;
   AppendU64(number, static_cast<uint64_t>(step >> level));
   return Token('r', level, number);

@@ -26,8 +26,8 @@ struct Cell {
 
 // The envelope of `plain` under the data key `id`.
 std::string SealValue(const Xaes& key, const KeyId& id, const Cell& cell, std::string_view plain);
-// nullopt where `key` did not seal it, a byte of it was altered, or it was sealed for another cell. An older value of
-// the same cell opens.
+// nullopt where `key` did not seal it, a byte of it was altered, or it was sealed for another column or person. An
+// older value of the same cell opens, and one of another row about the same person.
 std::optional<std::string> OpenValue(const Xaes& key, const Cell& cell, std::string_view envelope);
 
 using BlindToken = std::array<uint8_t, 16>;
@@ -41,10 +41,10 @@ class BlindIndex {
 
   // What stands behind `=`: the canonical text, folded where the column's type is a text.
   BlindToken Equality(std::string_view folded) const;
-  // Of the first `characters` of a folded text; nullopt where it has fewer.
+  // Of the first `characters` (at most 65,535) of a folded text; nullopt where it has fewer.
   std::optional<BlindToken> Prefix(std::string_view folded, unsigned characters) const;
   BlindToken Sound(std::string_view sound) const;
-  // Of the block of 2^level steps that holds `step`.
+  // Of the block of 2^level steps that holds `step`; `level` is below 64.
   BlindToken Block(int64_t step, unsigned level) const;
 
  private:

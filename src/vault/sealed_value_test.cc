@@ -55,18 +55,9 @@ TEST(BlindIndex, KeysAndKindsDoNotMeet) {
   };
   const BlindIndex nir = index(0, "interior", "nir");
   EXPECT_EQ(nir.Equality("x"), index(0, "interior", "nir").Equality("x"));
-  std::set<BlindToken> all = {nir.Equality("x"),
-                              nir.Equality("y"),
-                              nir.Sound("x"),
-                              *nir.Prefix("x", 1),
-                              *nir.Prefix("xy", 2),
-                              *nir.Prefix("xyz", 3),
-                              nir.Block(0, 0),
-                              nir.Block(1, 0),
-                              nir.Block(0, 1),
-                              nir.Block(-1, 0),
-                              nir.Block(-1, 1),
-                              nir.Equality(""),
+  std::set<BlindToken> all = {nir.Equality("x"),    nir.Equality("y"),     nir.Sound("x"),   *nir.Prefix("x", 1),
+                              *nir.Prefix("xy", 2), *nir.Prefix("xyz", 3), nir.Block(0, 0),  nir.Block(1, 0),
+                              nir.Block(0, 1),      nir.Block(-1, 0),      nir.Block(-1, 1), nir.Equality(""),
                               nir.Sound("")};
   EXPECT_EQ(all.size(), 13u);
   EXPECT_FALSE(all.contains(index(1, "interior", "nir").Equality("x"))) << "of another key";
@@ -97,7 +88,8 @@ TEST(BlindIndex, BlocksHoldTheirStepsTogether) {
 TEST(Blocks, CoverARangeAndNoMore) {
   std::mt19937_64 random(3);
   for (int i = 0; i < 20'000; ++i) {
-    const auto first = static_cast<int64_t>(random() % 600) - 300, last = first + static_cast<int64_t>(random() % 300) - 5;
+    const auto first = static_cast<int64_t>(random() % 600) - 300,
+               last = first + static_cast<int64_t>(random() % 300) - 5;
     const unsigned levels = 1 + static_cast<unsigned>(random() % 10);
     const auto blocks = BlocksOf(first, last, levels, SIZE_MAX);
     ASSERT_TRUE(blocks);

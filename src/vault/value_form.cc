@@ -63,10 +63,9 @@ std::string IntegerSent(std::string_view canonical, size_t size) {
 // Any beginning of a word that no other has (PostgreSQL's parse_bool).
 Result<std::string> CanonicalBool(std::string_view text) {
   std::string word(TrimSpace(text));
-  std::ranges::transform(word, word.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  const auto is = [&](std::string_view whole, size_t least) {
-    return word.size() >= least && whole.starts_with(word);
-  };
+  std::ranges::transform(word, word.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  const auto is = [&](std::string_view whole, size_t least) { return word.size() >= least && whole.starts_with(word); };
   if (is("true", 1) || is("yes", 1) || is("on", 2) || word == "1") return "t";
   if (is("false", 1) || is("no", 1) || is("off", 2) || word == "0") return "f";
   return NoValueOf("boolean");
@@ -128,7 +127,8 @@ Result<std::string> CanonicalText(std::string_view text, const ValueType& type) 
     return Fail("22021", "a value for a sealed column is not UTF-8", "send it in the client's encoding", "vault.value");
   if (type.oid != kVarchar || type.modifier < 4) return std::string(text);
   size_t size = 0;
-  for (int32_t left = type.modifier - 4; left > 0 && size < text.size(); --left) size += NextUtf8(text.substr(size)).size;
+  for (int32_t left = type.modifier - 4; left > 0 && size < text.size(); --left)
+    size += NextUtf8(text.substr(size)).size;
   if (text.find_first_not_of(' ', size) != std::string_view::npos) return NotHeld("22001", "varchar");
   return std::string(text.substr(0, size));
 }
@@ -138,8 +138,8 @@ Result<std::string> CanonicalText(std::string_view text, const ValueType& type) 
 bool IsText(uint32_t oid) { return oid == kText || oid == kVarchar; }
 
 bool MayBeSealed(uint32_t oid) {
-  constexpr std::array kAll = {kBool,    kBytea, kInt8,      kInt2,        kInt4,    kText, kVarchar,
-                               kDate,    kTimestamp, kTimestamptz, kNumeric, kUuid, kJsonb};
+  constexpr std::array kAll = {kBool, kBytea,     kInt8,        kInt2,    kInt4, kText, kVarchar,
+                               kDate, kTimestamp, kTimestamptz, kNumeric, kUuid, kJsonb};
   return std::ranges::find(kAll, oid) != kAll.end();
 }
 
@@ -181,6 +181,12 @@ Result<std::string> CanonicalValue(const ValueType& type, std::string_view bytes
 }
 
 Result<std::string> ValueForm(const ValueType& type, std::string_view canonical, bool binary, const TimeStyle& style) {
+  if (!IsText(type.oid) && type.oid != kBytea && type.oid != kJsonb) {
+    const auto again = CanonicalValue({type.oid, -1}, canonical, false);
+    if (!again || *again != canonical)
+      return Fail(sqlstate::kIo, "a sealed value is not of its column's type",
+                  "it was sealed when the column had another: see docs/vault_format.md", "vault.value");
+  }
   switch (type.oid) {
     case kInt2:
       return binary ? IntegerSent(canonical, 2) : std::string(canonical);

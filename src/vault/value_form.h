@@ -3,7 +3,7 @@
 //
 // The canonical form is what is sealed and indexed: what PostgreSQL 15 prints of the value with DateStyle ISO and
 // TimeZone UTC, but of bytea the bytes themselves. Equal values of a type have equal canonical forms, except numerics
-// of another scale (1.0, 1.00), which PostgreSQL keeps apart in print too.
+// of another scale (1.0, 1.00), and jsonb that holds such, which PostgreSQL keeps apart in print too.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +44,8 @@ struct TimeStyle {
 // nothing of the value.
 Result<std::string> CanonicalValue(const ValueType& type, std::string_view bytes, bool binary);
 
-// Of a canonical form, which is not examined again, the text or binary form that PostgreSQL would send. 0A000: times in
-// another style than ISO.
+// Of a canonical form the text or binary form that PostgreSQL would send. 0A000: times in another style than ISO, or in
+// a zone that ICU does not know by that name. 58030: it is not the canonical form of a value of the type.
 Result<std::string> ValueForm(const ValueType& type, std::string_view canonical, bool binary, const TimeStyle& style);
 
 }  // namespace ecluse

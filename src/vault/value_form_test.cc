@@ -36,7 +36,8 @@ TEST(ValueForm, IsWhatPostgresPrintsAndSends) {
       {kNumeric, -1, "NaN", "NaN", "00000000c0000000"},
       {kNumeric, -1, "-inf", "-Infinity", "00000000f0000000"},
       {kNumeric, -1, "+Infinity", "Infinity", "00000000d0000000"},
-      {kNumeric, -1, "123456789012345678901234567890.123456789", "123456789012345678901234567890.123456789", "000b000700000009000c0d801ed204d2162e23340d801ed204d2162e2328"},
+      {kNumeric, -1, "123456789012345678901234567890.123456789", "123456789012345678901234567890.123456789",
+       "000b000700000009000c0d801ed204d2162e23340d801ed204d2162e2328"},
       {kNumeric, -1, "10000", "10000", "00010001000000000001"},
       {kNumeric, -1, "0.00001", "0.00001", "0001fffe0000000503e8"},
       {kNumeric, -1, "100000000", "100000000", "00010002000000000001"},
@@ -130,11 +131,15 @@ TEST(ValueForm, IsWhatPostgresPrintsAndSends) {
       {kBool, -1, "0", "f", "00"},
       {kBool, -1, "", "", "22P02"},
       {kBool, -1, "tr", "t", "01"},
-      {kUuid, -1, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
-      {kUuid, -1, "{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
-      {kUuid, -1, "a0eebc999c0b4ef8bb6d6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
+      {kUuid, -1, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+       "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
+      {kUuid, -1, "{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+       "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
+      {kUuid, -1, "a0eebc999c0b4ef8bb6d6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+       "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
       {kUuid, -1, "a0eebc999c0b4ef8bb6d6bb9bd380a1", "", "22P02"},
-      {kUuid, -1, "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
+      {kUuid, -1, "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+       "a0eebc999c0b4ef8bb6d6bb9bd380a11"},
       {kUuid, -1, "a0-eebc999c0b4ef8bb6d6bb9bd380a11", "", "22P02"},
       {kUuid, -1, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11-", "", "22P02"},
       {kUuid, -1, "a0eebc99--9c0b4ef8bb6d6bb9bd380a11", "", "22P02"},
@@ -153,10 +158,13 @@ TEST(ValueForm, IsWhatPostgresPrintsAndSends) {
       {kVarchar, 7, "éèà", "éèà", "c3a9c3a8c3a0"},
       {kVarchar, 7, "ab c", "", "22001"},
       {kText, -1, "x", "x", "78"},
-      {kJsonb, -1, "{\"b\":1,\"a\":2,\"aa\":[1,2,{\"z\":null}],\"a\":3}", "{\"a\": 3, \"b\": 1, \"aa\": [1, 2, {\"z\": null}]}", "017b2261223a20332c202262223a20312c20226161223a205b312c20322c207b227a223a206e756c6c7d5d7d"},
+      {kJsonb, -1, "{\"b\":1,\"a\":2,\"aa\":[1,2,{\"z\":null}],\"a\":3}",
+       "{\"a\": 3, \"b\": 1, \"aa\": [1, 2, {\"z\": null}]}",
+       "017b2261223a20332c202262223a20312c20226161223a205b312c20322c207b227a223a206e756c6c7d5d7d"},
       {kJsonb, -1, " [ ] ", "[]", "015b5d"},
       {kJsonb, -1, "{}", "{}", "017b7d"},
-      {kJsonb, -1, "\"a\\u00e9\\n\\/\\u0001\\ud83d\\ude00\"", "\"aé\\n/\\u0001😀\"", "012261c3a95c6e2f5c7530303031f09f988022"},
+      {kJsonb, -1, "\"a\\u00e9\\n\\/\\u0001\\ud83d\\ude00\"", "\"aé\\n/\\u0001😀\"",
+       "012261c3a95c6e2f5c7530303031f09f988022"},
       {kJsonb, -1, "\"\\u0000\"", "", "22P02"},
       {kJsonb, -1, "\"\\ud83d\"", "", "22P02"},
       {kJsonb, -1, "1e2", "100", "01313030"},
@@ -171,7 +179,10 @@ TEST(ValueForm, IsWhatPostgresPrintsAndSends) {
       {kJsonb, -1, "1E-5", "0.00001", "01302e3030303031"},
       {kJsonb, -1, "-0.0", "0.0", "01302e30"},
       {kJsonb, -1, "\"\t\"", "", "22P02"},
-      {kJsonb, -1, "\"\\u007f\"", "\"\x7f" "\"", "01227f22"},
+      {kJsonb, -1, "\"\\u007f\"",
+       "\"\x7f"
+       "\"",
+       "01227f22"},
   };
   for (const Example& example : examples) {
     const ValueType type{example.oid, example.modifier};
@@ -202,7 +213,8 @@ TEST(ValueForm, ComesOutAsItWentIn) {
   const auto same = [](const ValueType& type, const std::string& sent) {
     const auto canonical = CanonicalValue(type, sent, true);
     ASSERT_TRUE(canonical) << type.oid << " " << HexEncode(AsBytes(sent));
-    ASSERT_EQ(HexEncode(AsBytes(ValueForm(type, *canonical, true, {}).value())), HexEncode(AsBytes(sent))) << *canonical;
+    ASSERT_EQ(HexEncode(AsBytes(ValueForm(type, *canonical, true, {}).value())), HexEncode(AsBytes(sent)))
+        << *canonical;
     const std::string printed = ValueForm(type, *canonical, false, {}).value();
     ASSERT_EQ(CanonicalValue(type, printed, false).value(), *canonical);
   };
@@ -221,7 +233,8 @@ TEST(ValueForm, ComesOutAsItWentIn) {
     same({kBytea}, Number(bits, 1 + bits % 8));
     std::string numeric = std::to_string(bits);
     const size_t scale = random() % 12;
-    if (scale > 0) numeric += "." + std::to_string(1'000'000'000'000'000 + bits % 1'000'000'000'000'000).substr(1, scale);
+    if (scale > 0)
+      numeric += "." + std::to_string(1'000'000'000'000'000 + bits % 1'000'000'000'000'000).substr(1, scale);
     same({kNumeric}, ValueForm({kNumeric}, CanonicalValue({kNumeric}, numeric, false).value(), true, {}).value());
     ASSERT_EQ(CanonicalValue({kNumeric}, numeric, false).value(), numeric);
   }
@@ -239,14 +252,22 @@ TEST(ValueForm, NoBytesDoHarm) {
     for (const uint32_t oid : {kBool, kBytea, kInt8, kInt2, kInt4, kText, kVarchar, kDate, kTimestamp, kTimestamptz,
                                kNumeric, kUuid, kJsonb, 600u}) {
       for (const bool binary : {false, true}) {
-        const auto canonical = CanonicalValue({oid, i % 2 == 0 ? -1 : static_cast<int32_t>(random() % 100)}, bytes, binary);
-        if (canonical) EXPECT_EQ(CanonicalValue({oid}, ValueForm({oid}, *canonical, true, {}).value(), true), *canonical);
+        const auto canonical =
+            CanonicalValue({oid, i % 2 == 0 ? -1 : static_cast<int32_t>(random() % 100)}, bytes, binary);
+        if (canonical)
+          EXPECT_EQ(CanonicalValue({oid}, ValueForm({oid}, *canonical, true, {}).value(), true), *canonical);
       }
     }
   }
   EXPECT_FALSE(CanonicalValue({kJsonb}, std::string(100'000, '['), false));
-  EXPECT_TRUE(CanonicalValue({kJsonb}, std::string(1'000, '[') + std::string(1'000, ']'), false));
+  EXPECT_TRUE(CanonicalValue({kJsonb}, std::string(100, '[') + std::string(100, ']'), false));
   EXPECT_FALSE(CanonicalValue({kNumeric}, "1e999999999999999999999", false));
+  std::string large = "[0";
+  for (int i = 0; i < 10'000; ++i) large += ",1e131071";
+  EXPECT_EQ(CanonicalValue({kJsonb}, large + "]", false).error().sqlstate, "54000") << "1.3 GB in 90 kB";
+  std::string members = "{\"a\":0";
+  for (int i = 0; i < 10'000; ++i) members += ",\"" + std::to_string(i) + "\":1e131071";
+  EXPECT_EQ(CanonicalValue({kJsonb}, members + "}", false).error().sqlstate, "54000");
   EXPECT_EQ(CanonicalValue({kNumeric}, "1." + std::string(16'383, '3') + "e16383", false)->size(), 16'384u);
 }
 
@@ -271,6 +292,16 @@ TEST(ValueForm, DatesAndTimesInTheStyleOfTheSession) {
   TimeStyle nowhere;
   nowhere.zone = "Nowhere/Land";
   EXPECT_EQ(printed(kTimestamptz, "2026-05-01 07:30:00+00", nowhere), "(refused)");
+  for (const char* posix : {"GMT+5", "UTC-3", "CET-1CEST"}) {
+    nowhere.zone = posix;
+    EXPECT_EQ(printed(kTimestamptz, "2026-05-01 07:30:00+00", nowhere), "(refused)") << "the two read it apart";
+  }
+  for (const uint32_t oid : {kInt4, kNumeric, kBool, kUuid, kDate, kTimestamp})
+    for (const bool binary : {false, true})
+      EXPECT_FALSE(ValueForm({oid}, "Dupont", binary, {})) << oid << ": what was sealed as another type";
+  EXPECT_FALSE(CanonicalValue({kTimestamp}, "2026-05-01 09:30.5", false)) << "PostgreSQL reads nine minutes";
+  EXPECT_EQ(CanonicalValue({kTimestamp}, "2026-05-01 09:30:00.1234565", false), "2026-05-01 09:30:00.123456");
+  EXPECT_EQ(CanonicalValue({kTimestamp}, "2026-05-01 09:30:59.9999999", false), "2026-05-01 09:31:00");
   EXPECT_EQ(CanonicalValue({kTimestamptz}, "2026-05-01 09:30:00", false).error().sqlstate, "22007") << "where?";
 }
 

@@ -58,6 +58,7 @@ class Jsonb {
 
   Result<std::string> Object(size_t depth) {
     std::map<std::string, std::string, ByLength> members;
+    size_t held = 0;
     Space();
     if (Take("}")) return "{}";
     do {
@@ -66,6 +67,8 @@ class Jsonb {
       Space();
       if (!Take(":")) return NoJson();
       ECLUSE_TRY(std::string value, Value(depth + 1));
+      held += key.size() + value.size();
+      if (held > limits::kSealedJsonBytes) return NotHeld("54000", "jsonb");
       members.insert_or_assign(std::move(key), std::move(value));
       Space();
     } while (Take(","));
@@ -74,6 +77,7 @@ class Jsonb {
     for (const auto& [key, value] : members) {
       if (out.size() > 1) out += ", ";
       out += Quoted(key) + ": " + value;
+      if (out.size() > limits::kSealedJsonBytes) return NotHeld("54000", "jsonb");
     }
     return out + "}";
   }
@@ -86,6 +90,7 @@ class Jsonb {
       ECLUSE_TRY(const std::string value, Value(depth + 1));
       if (out.size() > 1) out += ", ";
       out += value;
+      if (out.size() > limits::kSealedJsonBytes) return NotHeld("54000", "jsonb");
       Space();
     } while (Take(","));
     if (!Take("]")) return NoJson();

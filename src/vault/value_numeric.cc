@@ -62,7 +62,8 @@ Result<std::string> Measured(Decimal number, int32_t modifier) {
         number.behind.find_first_not_of('0') < empty)
       return NotHeld("22003", "numeric");
   }
-  if (static_cast<int64_t>(number.before.size()) > kMostBefore || static_cast<int64_t>(number.behind.size()) > kMostBehind)
+  if (static_cast<int64_t>(number.before.size()) > kMostBefore ||
+      static_cast<int64_t>(number.behind.size()) > kMostBehind)
     return NotHeld("22003", "numeric");
   return number.Text();
 }
@@ -77,9 +78,11 @@ Result<std::string> Special(std::string_view word, int32_t modifier) {
 Result<std::string> CanonicalNumeric(std::string_view text, int32_t modifier) {
   text = TrimSpace(text);
   std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (lower == "nan") return Special("NaN", modifier);
-  if (lower == "infinity" || lower == "inf" || lower == "+infinity" || lower == "+inf") return Special("Infinity", modifier);
+  if (lower == "infinity" || lower == "inf" || lower == "+infinity" || lower == "+inf")
+    return Special("Infinity", modifier);
   if (lower == "-infinity" || lower == "-inf") return Special("-Infinity", modifier);
   Decimal number;
   number.negative = text.starts_with('-');

@@ -3,9 +3,11 @@
 #include <unicode/unistr.h>
 
 #include <charconv>
+#include <cmath>
 #include <memory>
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "vault/value_parts.h"
 
 namespace ecluse {
@@ -14,9 +16,9 @@ namespace {
 using namespace type_oid;
 
 // Days and microseconds count from 2000-01-01, as PostgreSQL sends them.
-constexpr int64_t kDay = 86'400'000'000, kEpoch2000 = 10'957;                // days from 1970 to 2000
-constexpr int64_t kFirstDay = -2'451'545;                                    // 4714-11-24 BC
-constexpr int64_t kEndOfDates = 2'145'031'949, kEndOfTimes = 106'751'983;    // 5874898-01-01, 294277-01-01
+constexpr int64_t kDay = 86'400'000'000, kEpoch2000 = 10'957;              // days from 1970 to 2000
+constexpr int64_t kFirstDay = -2'451'545;                                  // 4714-11-24 BC
+constexpr int64_t kEndOfDates = 2'145'031'949, kEndOfTimes = 106'751'983;  // 5874898-01-01, 294277-01-01
 constexpr int64_t kInfinity = INT64_MAX, kMinusInfinity = INT64_MIN;
 
 struct Date {
@@ -48,9 +50,10 @@ Date DateOf(int64_t days) {
 }
 
 std::unexpected<Error> NoTime(const char* type, const char* what = nullptr) {
-  return Fail("22007", fmt::format("a value for a sealed column is none of type {}", type),
-              what != nullptr ? what : "write it as in ISO 8601: 2026-05-01, 2026-05-01 09:30:00, 2026-05-01 09:30:00+02",
-              "vault.value");
+  return Fail(
+      "22007", fmt::format("a value for a sealed column is none of type {}", type),
+      what != nullptr ? what : "write it as in ISO 8601: 2026-05-01, 2026-05-01 09:30:00, 2026-05-01 09:30:00+02",
+      "vault.value");
 }
 
 const char* NameOf(uint32_t oid) {
@@ -75,11 +78,13 @@ class Reader {
     text_.remove_prefix(size);
     return size >= least;
   }
-  bool Digit(int& to) {
-    if (text_.empty() || text_[0] < '0' || text_[0] > '9') return false;
-    to = text_[0] - '0';
-    text_.remove_prefix(1);
-    return true;
+  // The digits behind a point, rounded as PostgreSQL does: as a double.
+  int64_t Micros() {
+    double fraction = 0;
+    const std::string digits = "0." + std::string(text_.substr(0, text_.find_first_not_of("0123456789"))) + "0";
+    text_.remove_prefix(digits.size() - 3);
+    std::from_chars(digits.data(), digits.data() + digits.size(), fraction);
+    return static_cast<int64_t>(std::rint(fraction * 1e6));
   }
   bool empty() const { return text_.empty(); }
   bool TakeWord(std::string_view word) {
@@ -114,13 +119,9 @@ bool ReadOffset(Reader& reader, int64_t& seconds) {
 bool ReadClock(Reader& reader, int64_t& micros, bool& held) {
   int64_t hours = 0, minutes = 0, seconds = 0, fraction = 0;
   if (!reader.Number(1, 2, hours) || !reader.Take(':') || !reader.Number(2, 2, minutes)) return false;
-  if (reader.Take(':') && !reader.Number(2, 2, seconds)) return false;
-  if (reader.Take('.')) {
-    int digit = 0, at = 0;
-    for (int64_t unit = 100'000; reader.Digit(digit); unit /= 10, ++at) {
-      fraction += unit * digit;
-      if (at == 6 && digit >= 5) ++fraction;
-    }
+  if (reader.Take(':')) {
+    if (!reader.Number(2, 2, seconds)) return false;
+    if (reader.Take('.')) fraction = reader.Micros();
   }
   micros = ((hours * 60 + minutes) * 60 + seconds) * 1'000'000 + fraction;
   held = minutes < 60 && seconds < 60 && (hours < 24 || micros == kDay);
@@ -233,9 +234,7 @@ std::string Written(const ValueType& type, int64_t value, const TimeStyle& style
 }
 
 // Of what has been read before.
-int64_t Known(const ValueType& type, std::string_view canonical) {
-  return Read({type.oid, -1}, canonical).value_or(0);
-}
+int64_t Known(const ValueType& type, std::string_view canonical) { return Read({type.oid, -1}, canonical).value_or(0); }
 
 // Seconds east of UTC, at the time.
 Result<int64_t> OffsetOf(const std::string& zone, int64_t micros) {
@@ -246,13 +245,16 @@ Result<int64_t> OffsetOf(const std::string& zone, int64_t micros) {
     found.reset(icu::TimeZone::createTimeZone(icu::UnicodeString::fromUTF8(zone)));
     name = zone;
   }
-  if (!found || *found == icu::TimeZone::getUnknown())
+  // `GMT+5` is west of Greenwich for PostgreSQL and POSIX, and east for ICU.
+  const bool posix = zone.find_first_of("0123456789") != std::string::npos && !zone.starts_with("Etc/");
+  if (posix || !found || *found == icu::TimeZone::getUnknown())
     return Fail(sqlstate::kNotSupported, "sealed times cannot be given in the session's time zone",
                 "set TimeZone to a name of the IANA database, as Europe/Paris or UTC", "vault.value");
   int32_t raw = 0, summer = 0;
   UErrorCode failed = U_ZERO_ERROR;
   const auto milliseconds = static_cast<double>(micros / 1'000 + kEpoch2000 * 86'400'000);
   found->getOffset(milliseconds, 0, raw, summer, failed);
+  CHECK(U_SUCCESS(failed));
   return (raw + summer) / 1'000;
 }
 

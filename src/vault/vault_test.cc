@@ -227,6 +227,21 @@ class TokenTest : public RingTest {
   RootSource source_;
 };
 
+// A key that somebody else may know is no root, whatever it is called.
+TEST_F(TokenTest, AKeyThatWasPutThereIsNoRoot) {
+  WriteSecret(folder_ + "/known", std::string(31, 'k'));  // and a line feed: 32 bytes
+  ASSERT_EQ(std::system(("softhsm2-util --import " + folder_ +
+                         "/known --aes --token ecluse --pin 4711 --label 'ecluse root key' --id 0102030405060708 "
+                         ">/dev/null")
+                            .c_str()),
+            0);
+  const auto made = KeyRing::Init(source_);
+  const auto opened = KeyRing::Open(source_, data_);
+  ASSERT_TRUE(!made && !opened);
+  for (const Error& refused : {made.error(), opened.error()})
+    EXPECT_NE(refused.message.find("was not made by"), std::string::npos) << refused.message;
+}
+
 TEST_F(TokenTest, HoldsTheRootAndKeepsIt) {
   auto none = KeyRing::Open(source_, data_);
   ASSERT_FALSE(none);
@@ -298,6 +313,12 @@ TEST_F(RingTest, CompartmentsHaveKeysOfTheirOwn) {
     EXPECT_EQ(contact->Find(id), nullptr);
   }
   EXPECT_EQ(Open()->Compartment("health"), nullptr) << "none is made where none is asked for";
+  for (const std::string& name : {std::string("a b"), std::string(), std::string("a\nb")}) {
+    EXPECT_FALSE(open(std::vector<std::string>{name})) << name;
+    EXPECT_TRUE(Open()) << "the ring is as it was";
+  }
+  EXPECT_FALSE(open(std::vector<std::string>{"twice", "twice"}));
+  EXPECT_TRUE(Open());
   auto ring = open(more);
   ASSERT_TRUE(ring) << ring.error().message;
   ASSERT_TRUE((*ring)->Compartment("health") != nullptr && (*ring)->Compartment("contact") != nullptr);
@@ -321,17 +342,22 @@ TEST_F(RingTest, ACompartmentIsWholeOrRefused) {
     return !KeyRing::Open(root_, data_);
   };
   EXPECT_FALSE(refused(good));
+  EXPECT_TRUE(refused(good.substr(0, good.size() - 1))) << "what is added would stand on the last line";
   for (const char* kind : {"\ncompartment main ", "\ndata main ", "\nsearch main ", "\nlink main ", "\nkek gate "}) {
     const size_t at = good.find(kind) + 1, end = good.find('\n', at) + 1;
     ASSERT_GT(at, 1u);
     const std::string line = good.substr(at, end - at);
     EXPECT_TRUE(refused(good.substr(0, at) + good.substr(end))) << kind;
     EXPECT_TRUE(refused(good + line)) << kind << "twice";
-    std::string others = line;
-    const size_t name = others.find("main");
-    if (name == std::string::npos) continue;
-    others.replace(name, 4, "contact");
-    EXPECT_TRUE(refused(good.substr(0, at) + others + good.substr(end))) << kind << "of another";
+    // The key of another compartment, or of another kind, in its place: each opens where it belongs alone.
+    const std::string_view words(line);
+    const std::string_view own = words.substr(words.find(' ', words.find(' ') + 1));  // id and key
+    for (const char* other : {"\ncompartment contact ", "\ndata contact ", "\nsearch contact ", "\nlink main "}) {
+      const size_t there = good.find(other) + std::string_view(other).size() - 1;
+      const std::string theirs = good.substr(there, good.find('\n', there) + 1 - there);
+      if (theirs == own) continue;
+      EXPECT_TRUE(refused(good.substr(0, end - own.size()) + theirs + good.substr(end))) << kind << other;
+    }
   }
 }
 

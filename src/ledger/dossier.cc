@@ -53,7 +53,8 @@ class Gatherer {
   Status Take(const EntryFacts& facts) {
     Dossier& out = dossier_;
     if (facts.kind == "lock") {
-      out.locks.emplace_back(facts.time, facts.reason);
+      // What a gate found at its first start was done before, and is no answer to anything.
+      if (!facts.reason.starts_with("found: ")) out.locks.emplace_back(facts.time, facts.reason);
       return {};
     }
     if (facts.kind == "session" || facts.kind == "approval" || facts.kind == "alert") return {};
@@ -131,9 +132,9 @@ class Gatherer {
         most = std::max(most, Shows(mask));
       }
       for (const auto& [name_of_class, most] : by_class) {
+        if (most == 0) continue;  // hidden
         DossierCategory& category = dossier_.categories[name_of_class];
-        if (most == 3) ++category.clear;
-        if (most == 1 || most == 2) ++category.masked;
+        ++(most == 3 ? category.clear : category.masked);
       }
       dossier_.subjects.push_back(std::move(person));
     }

@@ -43,8 +43,9 @@ body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)
 h1{font-size:1.6rem;margin:0 0 .2rem}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:2px solid var(--line)}
 p.lead,figcaption,.note{color:var(--soft)}table{border-collapse:collapse;width:100%;margin:.5rem 0;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+th{overflow-wrap:normal}td:first-child{min-width:9rem}
 td.n,th.n{text-align:right}.fill{background:var(--fill);border:1px dashed var(--line);padding:.4rem .6rem;min-height:2.5rem}
-pre{overflow-x:auto;border:1px solid var(--line);padding:.6rem}figure{margin:1rem 0;overflow-x:auto}svg{max-width:100%}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid var(--line);padding:.6rem}figure{margin:1rem 0;overflow-x:auto}svg{max-width:100%}
 .bar{fill:var(--mark)}.axis{stroke:var(--line)}text{fill:var(--soft);font:12px system-ui,sans-serif}
 )";
 

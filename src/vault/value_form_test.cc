@@ -224,11 +224,9 @@ TEST(ValueForm, ComesOutAsItWentIn) {
     same({kInt4}, Number(bits, 4));
     same({kInt8}, Number(bits, 8));
     same({kDate}, Number(static_cast<uint64_t>(static_cast<int64_t>(bits % 2'147'000'000) - 2'451'545), 4));
-    const int64_t micros = static_cast<int64_t>(random() % 9'400'000'000'000'000'000u) - 210'000'000'000'000'000;
-    if (micros < 9'223'371'331'200'000'000) {
-      same({kTimestamp}, Number(static_cast<uint64_t>(micros), 8));
-      same({kTimestamptz}, Number(static_cast<uint64_t>(micros), 8));
-    }
+    const int64_t micros = static_cast<int64_t>(random() % 9'200'000'000'000'000'000u) - 210'000'000'000'000'000;
+    same({kTimestamp}, Number(static_cast<uint64_t>(micros), 8));
+    same({kTimestamptz}, Number(static_cast<uint64_t>(micros), 8));
     same({kUuid}, Number(bits, 8) + Number(random(), 8));
     same({kBytea}, Number(bits, 1 + bits % 8));
     std::string numeric = std::to_string(bits);

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/limits.h"
+#include "ledger/origin.h"
 #include "ledger/segment.h"
 #include "ledger/sim_files.h"
 #include "ledger/testing.h"
@@ -55,6 +56,21 @@ TEST_F(DamageTest, ADeletedSegmentStopsARunningGate) {
   ASSERT_TRUE(ledger->AppendAndWait(SomeDraft()));
   std::filesystem::remove(folder_.segment(1));
   ExpectStopped(*ledger);
+}
+
+TEST_F(DamageTest, AFolderWithoutSegmentsIsDamaged) {
+  Fill(20);
+  SegmentFolder folder{&RealFiles(), folder_.data() + "/ledger", {}, 0};
+  std::string origin;
+  folder.ledger = *ReadOrigin(folder, &origin);
+  for (uint64_t number = 1; std::filesystem::exists(folder_.segment(number)); ++number)
+    std::filesystem::remove(folder_.segment(number));
+  RecordCursor cursor(folder, 5);
+  for (int i = 0; i < 2; ++i) {  // also where it is asked again
+    const Status read = cursor.Advance(10, [](const Record&) { return Status(); });
+    ASSERT_FALSE(read);
+    EXPECT_NE(read.error().operator_detail.find("holds no segment"), std::string::npos) << read.error().operator_detail;
+  }
 }
 
 TEST_F(DamageTest, ATruncatedSegmentStopsARunningGate) {

@@ -288,21 +288,23 @@ Result<uint64_t> SegmentBefore(const SegmentFolder& folder, int64_t time) {
 // The segment that holds entry `next_`, and its place there.
 Status RecordCursor::Find() {
   ECLUSE_TRY(auto numbers, ListSegments(folder_, false));
+  if (numbers.empty()) return LedgerDamaged(folder_.path + " holds no segment");
   ECLUSE_TRY(size_t at, FindSegment(folder_, numbers, next_));
   ECLUSE_TRY(auto start, FirstSeq(folder_, numbers, at));
-  number_ = numbers[at];
+  const uint64_t number = numbers[at];
   uint64_t expected = start.value_or(next_);
   if (expected > next_)
-    return LedgerDamaged(fmt::format("{} begins at entry {}, behind {}", folder_.PathOf(number_), expected, next_));
+    return LedgerDamaged(fmt::format("{} begins at entry {}, behind {}", folder_.PathOf(number), expected, next_));
   offset_ = kSegmentHeader;
   if (expected < next_) {
-    ECLUSE_TRY(offset_, VisitSegment(folder_, number_, [&](const Record& record, uint64_t) {
+    ECLUSE_TRY(offset_, VisitSegment(folder_, number, [&](const Record& record, uint64_t) {
                  ++expected;
                  return record.header.seq + 1 < next_;
                }));
   }
-  ECLUSE_TRY(file_, folder_.files->Open(folder_.PathOf(number_), OpenMode::read));
-  ECLUSE_TRY(size_, CheckSegment(folder_, number_, *file_));
+  ECLUSE_TRY(file_, folder_.files->Open(folder_.PathOf(number), OpenMode::read));
+  ECLUSE_TRY(size_, CheckSegment(folder_, number, *file_));
+  number_ = number;
   return {};
 }
 

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   line.app.require_subcommand(1);
   ecluse::AddCheck(line);
   ecluse::AddApply(line);
+  ecluse::AddSeal(line);
   ecluse::AddAccount(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);

@@ -20,7 +20,7 @@
 
 #include "admit/admitted.h"
 #include "deliver/row_batch.h"
-#include "deliver/values.h"
+#include "execute/values.h"
 #include "ledger/ledger.h"
 
 namespace ecluse {
@@ -53,6 +53,8 @@ class Delivery {
 
   // How visible columns leave, where some hold pseudonyms.
   void SetForms(std::vector<ColumnForm> forms) { forms_ = std::move(forms); }
+  // How opened values leave, where some columns are sealed.
+  void SetSealedForms(SealedForms forms) { batch_.SetSealedForms(std::move(forms)); }
   bool needs_forms() const { return !admitted_.plan().pseudonym.empty() && forms_.empty(); }
 
   // Takes one DataRow's payload. An Error ends the run: call Fail().

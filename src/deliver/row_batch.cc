@@ -5,8 +5,10 @@
 
 #include "base/limits.h"
 #include "deliver/pseudonym.h"
-#include "deliver/values.h"
+#include "execute/values.h"
 #include "pgwire/codec.h"
+#include "seal/cell.h"
+#include "seal/mask.h"
 
 namespace ecluse {
 namespace {
@@ -72,6 +74,31 @@ Status RowBatch::AddPseudonym(int table_ref, std::string_view value, const Colum
   return {};
 }
 
+// Opened for the person that the row's own hidden column names, masked, and in the form the client asked for.
+Status RowBatch::AddOpened(size_t column, const std::vector<std::optional<std::string_view>>& values) {
+  const SealedOutput& output = plan_->sealed[column];
+  const SealedCell& cell = plan_->cells[static_cast<size_t>(output.cell)];
+  const auto& subject = values[static_cast<size_t>(plan_->visible_columns + output.hidden)];
+  if (!subject || subject->empty() || subject->contains(kSubjectSeparator))
+    return NotAsPlanned("a sealed value of nobody, or of several people");
+  if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
+  ECLUSE_TRY(const CompartmentKeys* keys, SealingKeys(*keys_));
+  const TableRef& table = plan_->tables[static_cast<size_t>(cell.table_ref)];
+  const std::string name = table.table.Text(), person = table.space + ":" + std::string(*subject);
+  ECLUSE_TRY(const std::string canonical,
+             OpenCell(*keys, {sealed_forms_.register_name, name, cell.column, person}, *values[column]));
+  const auto masked = MaskedValue(cell.type, canonical, output.mask, sealed_forms_.zone);
+  if (!masked) {
+    AppendU32(bytes_, UINT32_MAX);
+    return {};
+  }
+  ECLUSE_TRY(const std::string form,
+             ValueForm(cell.type, *masked, sealed_forms_.binary[column], sealed_forms_.style));
+  AppendU32(bytes_, static_cast<uint32_t>(form.size()));
+  bytes_ += form;
+  return {};
+}
+
 Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& forms, bool visible) {
   pg::Values values;
   if (!pg::ReadDataRow(payload, &values)) return NotAsPlanned("a malformed row");
@@ -82,7 +109,10 @@ Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& fo
   row.first_person = static_cast<uint32_t>(people_.size());
   auto value = values.begin();
   const char* first_value = values.bytes().data();
-  bool replaced = !plan_->pseudonym.empty();
+  const bool opened = visible && !plan_->sealed.empty();
+  bool replaced = !plan_->pseudonym.empty() || opened;
+  std::vector<pg::Values::Value> all;
+  if (opened) all.assign(values.begin(), values.end());
   if (visible) {
     bytes_.push_back('D');
     bytes_.append(4, '\0');
@@ -95,7 +125,9 @@ Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& fo
     if (!visible || !replaced) continue;
     if (!v)
       AppendU32(bytes_, UINT32_MAX);
-    else if (plan_->pseudonym[i] >= 0) {
+    else if (opened && plan_->sealed[i].cell >= 0) {
+      ECLUSE_OK(AddOpened(i, all));
+    } else if (!plan_->pseudonym.empty() && plan_->pseudonym[i] >= 0) {
       if (i >= forms.size()) return NotAsPlanned("a pseudonym column of unknown type");
       ECLUSE_OK(AddPseudonym(plan_->pseudonym[i], *v, forms[i]));
     } else {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "ledger/entry.h"
 #include "plan/plan.h"
 #include "vault/keys.h"
+#include "vault/value_form.h"
 
 namespace ecluse {
 
@@ -19,6 +21,14 @@ namespace ecluse {
 struct ColumnForm {
   Oid type = 0;
   bool binary = false;
+};
+
+// How opened values leave, and what their masks go by; needed only where plan.sealed is not empty.
+struct SealedForms {
+  std::string register_name;
+  std::string zone;  // of the role's masks
+  TimeStyle style;
+  std::vector<bool> binary;  // for each visible column, as the client asked
 };
 
 class RowBatch {
@@ -47,6 +57,8 @@ class RowBatch {
   // of the result may be released any more.
   Status Add(std::string_view payload, const std::vector<ColumnForm>& forms, bool visible = true);
 
+  void SetSealedForms(SealedForms forms) { sealed_forms_ = std::move(forms); }
+
   const std::vector<Row>& rows() const { return rows_; }
   const std::vector<Person>& people() const { return people_; }
   const std::vector<SubjectKey>& keys() const { return subject_keys_; }
@@ -63,10 +75,12 @@ class RowBatch {
  private:
   Status AddPeople(uint32_t hidden, std::string_view joined, uint32_t* count);
   Status AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form);
+  Status AddOpened(size_t column, const std::vector<std::optional<std::string_view>>& values);
 
   const Plan* plan_;
   const KeyRing* keys_;
   std::string role_;
+  SealedForms sealed_forms_;
   std::vector<Row> rows_;
   std::vector<Person> people_;
   std::vector<SubjectKey> subject_keys_;

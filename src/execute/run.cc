@@ -44,7 +44,15 @@ Status ResultFormats(const Plan& plan, const std::vector<int16_t>& asked, std::v
                 fmt::format("bind message has {} result formats but query has {} columns", asked.size(), shown),
                 "Give one format for all columns, or one for each.", "protocol.result-formats");
   }
+  for (size_t i = 0; i < plan.sealed.size(); ++i) {
+    if (plan.sealed[i].cell >= 0) (*formats)[i] = 1;  // envelopes are opened as they are
+  }
   return {};
+}
+
+int16_t FormatOf(const std::vector<int16_t>& asked, size_t i) {
+  if (asked.size() == 1) return asked[0];
+  return i < asked.size() ? asked[i] : 0;
 }
 
 void AppendBind(std::string& out, std::string_view portal, std::string_view statement, const pg::BindMessage& message,

@@ -34,6 +34,9 @@ BoundValues ValuesOf(const pg::BindMessage& message);
 // otherwise), text for the hidden ones. With nothing hidden the client's formats pass as they are.
 Status ResultFormats(const Plan& plan, const std::vector<int16_t>& asked, std::vector<int16_t>* formats);
 
+// The format of column `i` by the format codes of a Bind: none, one for all, or one each.
+int16_t FormatOf(const std::vector<int16_t>& asked, size_t i);
+
 // Appends a Bind of `portal` to `statement` with the parameters of `message` as they came.
 void AppendBind(std::string& out, std::string_view portal, std::string_view statement, const pg::BindMessage& message,
                 std::span<const int16_t> formats);

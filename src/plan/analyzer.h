@@ -44,10 +44,14 @@ struct Column {
   bool own_aggregate = false;    // … and only of the level's own, while that level is planned
   bool outer_aggregate = false;  // … of one in a row of an enclosing level
   bool pseudonym = false;
+  bool sealed = false;  // holds envelopes
+  std::string tokens{};  // of a sealed column of a table reference itself: what stands before its token columns, `"p".`
   bool readable = true;
   bool nullable = false;               // on the missing side of an outer join: NULL where the row is not there
   Oid type = 0;                        // 0 where it is not known
   std::vector<ValueSource> constants;  // of a VALUES list
+
+  bool opaque() const { return pseudonym || sealed; }  // to be handed on as it is, and nothing else
 };
 
 struct StarColumn {
@@ -336,6 +340,8 @@ class Analyzer {
   // The value as one of a column of type `column`; nothing where they are compared as something else.
   std::optional<ValueSource> Fit(ValueSource value, Oid column);
   std::optional<Found> ColumnOf(const pgq::Node& node, const Scope& scope);
+  // Whom conjuncts of the condition name by every subject column of the table; none where they do not.
+  std::vector<ValueSource> SubjectNamed(const pgq::Node& condition, const Scope& scope, const FromItem& target);
   bool IsSubject(const Origin& origin) const;
   bool SameSubject(const Origin& a, const Origin& b) const;
 
@@ -348,9 +354,52 @@ class Analyzer {
   Status InsertValues(const pgq::SelectStmt& values, const FromItem& target, const std::vector<int>& columns,
                       Level& level, bool conflict);
   Status OnConflict(const pgq::InsertStmt& insert, const FromItem& target, Scope& scope);
-  Status Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const FromItem& target, Level& level);
+  Status Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const FromItem& target, Level& level,
+                     bool conflict);
+  Status InsertSelected(const pgq::SelectStmt& select, const FromItem& target, const std::vector<int>& columns);
+  Status AskInserted(const FromItem& target, int column);
   Status FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>& returning, const FromItem& target,
                      Scope& scope, std::string tag);
+
+  // sealed.cc
+  // What a refusal of an opaque column is about.
+  std::unexpected<Error> RefuseOpaque(const Column& column, int location, std::string_view what,
+                                      std::string_view hint) const;
+  // A sealed column as it is written, a call of upper() or lower() around it included: [first, last] token.
+  struct SealedSide {
+    Found found;
+    size_t first = 0, last = 0;
+  };
+  std::optional<SealedSide> SealedOf(const pgq::Node& node, const Scope& scope);
+  const ViewColumn& ViewColumnOf(const Column& column) const;
+  // The role may find rows by it.
+  Status MaySearch(const SealedSide& side, int location) const;
+  // A comparison, where one of its sides is a sealed column.
+  Result<bool> SealedComparison(const pgq::A_Expr& expr, Level& level);
+  Status SealedEquals(const pgq::A_Expr& expr, const SealedSide& column, const pgq::Node& value, Level& level);
+  Status SealedLike(const pgq::A_Expr& expr, const SealedSide& column, Level& level);
+  Status SealedJoin(const pgq::A_Expr& expr, const SealedSide& left, const SealedSide& right, Level& level);
+  Result<bool> SoundsLike(const pgq::FuncCall& call, Level& level);
+  void AskTokens(const SealedSide& column, const std::string& parameter, bool array, const pgq::A_Expr* expr);
+  Status UseTokens(const SealedSide& column, const std::string& sql, Level& level);
+  std::optional<ValueSource> SealedValue(const pgq::Node& node, const ValueType& type);
+  // The tokens that a constant or parameter is written with, its casts included.
+  std::optional<std::pair<size_t, size_t>> Extent(const pgq::Node& node) const;
+  int CellOf(int table_ref, const ViewColumn& column);
+  std::string AddParameter(SealedParameter parameter);  // `$7`
+  void ReplaceTokens(size_t first, size_t last, std::string sql);
+  std::string TokenNames(const GuardedView& view, const std::vector<int>& columns) const;  // `, "__bidx_nir"`
+  // One row of an INSERT whose items stand in these ranges of tokens.
+  using ItemRanges = std::vector<std::pair<size_t, size_t>>;
+  std::optional<ItemRanges> SplitItems(size_t begin, size_t end) const;
+  Status SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& row, const ItemRanges& items, const FromItem& target,
+                 const std::vector<int>& columns, std::vector<ValueSource> subject);
+  Result<std::vector<ItemRanges>> RowsOfValues(const pgq::SelectStmt& values) const;
+  Status SealAssignment(const pgq::ResTarget& assignment, const FromItem& target, int index, bool conflict);
+  bool Seals(const GuardedView& view, const std::vector<int>& columns) const;
+  Status SealConflict(const pgq::OnConflictClause& conflict, const GuardedView& view);
+  Status FollowSealed(const Output& output);
+  Status FinishSealed();
 
   // utility.cc
   Result<std::shared_ptr<Plan>> Utility(const pgq::Node& node);
@@ -420,6 +469,9 @@ class Analyzer {
   const pgq::TypeCast* shown_cast_ = nullptr;
   bool named_ = false;  // what was spliced in takes the place of an expression, and of its column's name
   std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
+  std::set<int> plain_parameters_;                 // the client's that PostgreSQL is to read
+  // Whom sealed assignments are about; none: nobody is named; NULL: several, each by a row of VALUES.
+  std::vector<ValueSource> row_subject_;
   struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated
                        // with
     Origin origin;
@@ -430,6 +482,9 @@ class Analyzer {
   std::set<const pgq::SubLink*> conjuncts_;
   std::vector<const Scope*>* levels_seen_ = nullptr;  // while an aggregate is walked: the levels its columns belong to
 };
+
+// Whether nothing but these fields of `message` is set.
+bool HasOnly(const google::protobuf::Message& message, std::initializer_list<std::string_view> names);
 
 // Words of a dotted name, from a list of String nodes.
 std::vector<std::string> NameParts(const google::protobuf::RepeatedPtrField<pgq::Node>& names);

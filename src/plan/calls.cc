@@ -43,6 +43,8 @@ Status Analyzer::Call(const pgq::FuncCall& call, Level& level, Place place, bool
   const bool builtin = parts.size() == 1 || (parts.size() == 2 && parts.front() == "pg_catalog");
   bool done = false;
   seen_.insert(&call);
+  ECLUSE_TRY(const bool sounds, SoundsLike(call, level));
+  if (sounds) return {};
   if (builtin) ECLUSE_OK(SessionFunction(call, name, &done));
   if (done) return {};
   const bool listed = parts.size() == 2 && schema_.policy->functions.contains(parts[0] + "." + parts[1]);
@@ -112,6 +114,13 @@ Status Analyzer::AggregateCall(const pgq::FuncCall& call, Level& level, Place pl
 }
 
 Status Analyzer::AggregateArguments(const pgq::FuncCall& call, Level& level) {
+  if (NameParts(call.funcname()).back() == "count" && call.args_size() == 1 && !call.agg_distinct() &&
+      call.agg_order_size() == 0) {
+    if (const auto side = SealedOf(call.args(0), *level.scope); side && call.args(0).has_column_ref()) {
+      ECLUSE_TRY(const Column used, UseColumn(side->found, call.location()));
+      return call.has_agg_filter() ? Expression(call.agg_filter(), level, Place::select_list, true) : Status{};
+    }
+  }
   ECLUSE_OK(Each(call.args(), level, Place::select_list, true));
   for (const pgq::Node& sort : call.agg_order()) {
     ECLUSE_OK(Expression(sort.has_sort_by() ? sort.sort_by().node() : sort, level, Place::select_list, true));

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "plan/analyzer.h"
+#include "policy/masks.h"
+#include "policy/sealed_columns.h"
 
 namespace ecluse {
 
@@ -117,9 +119,28 @@ Result<std::shared_ptr<Plan>> Analyzer::CopyIn(const pgq::CopyStmt& statement, P
                     "Name the columns you write: COPY t (a, b) FROM STDIN.");
     }
     copy.columns.push_back(column.name);
-    copy.types.push_back(column.type);
+    copy.types.push_back(column.sealed ? oid::kBytea : column.type);
     copy.insert_prefix += (i > 0 ? ", " : "") + QuoteIdentifier(column.name);
     plan_->tables[0].fields[column.name] = column.mask;
+  }
+  copy.width = columns.size();
+  if (Seals(view, columns)) {
+    // Behind the client's columns stand the tokens, in the order of the columns they are of.
+    copy.insert_prefix += TokenNames(view, columns);
+    for (const int index : columns) {
+      const ViewColumn& column = view.columns[static_cast<size_t>(index)];
+      copy.cells.push_back(column.sealed ? CellOf(0, column) : -1);
+      if (column.sealed) copy.width += TokenColumns(column.name, column.sealed->search).size();
+    }
+    for (const int subject : view.subject) {
+      const auto at = std::ranges::find(columns, subject);
+      if (at == columns.end()) {
+        return Refuse(-1, "plan.sealed-subject",
+                      "columns that are sealed for a person are copied in beside the column that says for whom",
+                      "Name " + view.columns[static_cast<size_t>(subject)].name + " among the columns of COPY.");
+      }
+      copy.subject.push_back(static_cast<int>(at - columns.begin()));
+    }
   }
   copy.insert_prefix += ") VALUES ";
   copy.insert_suffix = " RETURNING \"__subject\" AS \"__ecluse_s1\"";

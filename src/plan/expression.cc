@@ -22,12 +22,17 @@ Status Analyzer::Expression(const pgq::Node& node, Level& level, Place place, bo
       return {};
     case pgq::Node::kParamRef:
       plan_->parameters = std::max(plan_->parameters, node.param_ref().number());
+      plain_parameters_.insert(node.param_ref().number());
       return {};
     case pgq::Node::kAExpr:
       return Operator(node.a_expr(), level, place, in_aggregate);
     case pgq::Node::kBoolExpr:
       return Each(node.bool_expr().args(), level, place, in_aggregate);
     case pgq::Node::kNullTest:
+      // Whether there is a value is not sealed.
+      if (const auto side = SealedOf(node.null_test().arg(), *level.scope);
+          side && node.null_test().arg().has_column_ref())
+        return UseTokens(*side, side->found.sql, level);
       return Expression(node.null_test().arg(), level, place, in_aggregate);
     case pgq::Node::kBooleanTest:
       return Expression(node.boolean_test().arg(), level, place, in_aggregate);
@@ -122,9 +127,13 @@ Status Analyzer::Column_(const pgq::ColumnRef& ref, Level& level, Place place, b
         "Group by the subject column inside the sub-select, or show the aggregate instead of filtering by it.");
   }
   if (column.pseudonym) {
-    return Refuse(ref.location(), "plan.pseudonym",
-                  "column \"" + column.name + "\" is shown to this role as a pseudonym and cannot be computed with",
-                  "Select it as it is, or join it with the same people's column in another table.");
+    return RefuseOpaque(column, ref.location(), "cannot be computed with",
+                        "Select it as it is, or join it with the same people's column in another table.");
+  }
+  if (column.sealed) {
+    return RefuseOpaque(column, ref.location(), "cannot be computed with",
+                        "Select it as it is, test it for NULL, or compare it with constants and parameters as its "
+                        "indexes allow.");
   }
   if (!in_aggregate && !found.outer && column.origin) level.bare.push_back({*column.origin, found.sql});
   return {};
@@ -138,6 +147,8 @@ Status Analyzer::Operator(const pgq::A_Expr& expr, Level& level, Place place, bo
                   "operator " + (name.empty() ? "" : name.back()) + " is not available here",
                   "Use PostgreSQL's built-in comparison, arithmetic, text, array, range and JSON operators.");
   }
+  ECLUSE_TRY(const bool sealed, SealedComparison(expr, level));
+  if (sealed) return {};
   const bool equality = name.back() == "=";
   if (expr.kind() == pgq::AEXPR_OP && equality && expr.has_lexpr()) {
     // Two pseudonyms of the same people may be joined: the answer is about people in the row.
@@ -182,6 +193,8 @@ Status Analyzer::Members(const pgq::SubLink& link, const Membership* pseudonym, 
   for (const Column& column : output.columns) {
     const bool same =
         pseudonym != nullptr && column.pseudonym && column.origin && SameSubject(pseudonym->origin, *column.origin);
+    if (column.sealed)
+      return RefuseOpaque(column, link.location(), "cannot be handed out by a sub-select", "Join the two tables on it.");
     if (same || (pseudonym == nullptr && !column.pseudonym)) continue;
     return Refuse(link.location(), "plan.pseudonym",
                   "a pseudonym can only be compared with the same people's pseudonym, and shown as it is",

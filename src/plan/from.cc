@@ -120,6 +120,8 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
       relation->columns.push_back({.name = column.name,
                                    .origin = Origin{node, relation->table_ref, static_cast<int>(i)},
                                    .pseudonym = column.mask.kind == Mask::Kind::pseudonym,
+                                   .sealed = column.sealed && column.sealed->stands,
+                                   .tokens = column.sealed ? QuoteIdentifier(alias) + "." : std::string(),
                                    .readable = column.readable,
                                    .type = column.type,
                                    .constants = {}});
@@ -177,6 +179,7 @@ Result<FromItem*> Analyzer::Derived(const Output& output, std::string alias, con
   relation->columns = output.columns;
   for (size_t i = 0; i < renamed.size() && i < relation->columns.size(); ++i) relation->columns[i].name = renamed[i];
   for (Column& column : relation->columns) {
+    column.tokens.clear();
     if (!column.origin) continue;
     const auto it = carried.find(column.origin->node);
     if (it == carried.end()) {
@@ -323,6 +326,9 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
     for (const auto& [subject, listed] : {std::pair{&l, &r}, std::pair{&r, &l}}) {
       if (!subject->origin || !IsSubject(*subject->origin)) continue;
       for (const ValueSource& constant : listed->constants) Ask(*subject->origin, {constant});
+    }
+    if (l.sealed || r.sealed) {
+      return RefuseOpaque(l.sealed ? l : r, -1, "cannot be joined by USING", "Write ON a.column = b.column.");
     }
     const bool subjects = l.origin && r.origin && IsSubject(*l.origin) && IsSubject(*r.origin);
     if ((l.pseudonym || r.pseudonym) && !(l.pseudonym && r.pseudonym && subjects)) {

@@ -53,6 +53,8 @@ Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select,
     if (output.columns[i].pseudonym) {
       return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
     }
+    if (output.columns[i].sealed)
+      return RefuseOpaque(output.columns[i], -1, "cannot be grouped by", "Group by another column.");
     if (stars && level.nodes.empty()) return {};  // which of them it is matters to nobody
     if (stars) return Refuse(-1, "plan.star", "GROUP BY names an output beside *", "Write the column's own name.");
     const pgq::ResTarget& target = select.target_list(static_cast<int>(i)).res_target();
@@ -65,6 +67,7 @@ Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select,
   if (key && key->column.pseudonym) {
     return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
   }
+  if (key && key->column.sealed) return RefuseOpaque(key->column, -1, "cannot be grouped by", "Group by another column.");
   if (key && key->column.origin && !key->outer)
     grouping.keys.insert({key->column.origin->node, key->column.origin->column});
   return Expression(*expression, level, Place::group, true);
@@ -113,8 +116,8 @@ Status Analyzer::Sort(const pgq::SelectStmt& select, Level& level, const Output&
 }
 
 Status Analyzer::SortKey(const pgq::Node& key, Level& level, const Output& output, Place place) {
-  const auto refuse = [&] {
-    return Refuse(-1, "plan.pseudonym", "rows cannot be sorted by what a pseudonym hides", "Sort by another column.");
+  const auto refuse = [&](const Column& column) {
+    return RefuseOpaque(column, -1, "cannot be sorted by", "Sort by another column, or in the application.");
   };
   const auto sorted = [&](const Column& column) {
     (column.own_aggregate ? level.sorts_own : level.sorts_on_aggregate) |= column.on_aggregate;
@@ -126,7 +129,7 @@ Status Analyzer::SortKey(const pgq::Node& key, Level& level, const Output& outpu
                        (place == Place::order ? "ORDER BY position " : "SELECT DISTINCT ON position ") +
                            std::to_string(position) + " is not in select list");
     }
-    if (position >= 1 && output.columns[position - 1].pseudonym) return refuse();
+    if (position >= 1 && output.columns[position - 1].opaque()) return refuse(output.columns[position - 1]);
     if (position >= 1) sorted(output.columns[position - 1]);
     return {};
   }
@@ -136,7 +139,7 @@ Status Analyzer::SortKey(const pgq::Node& key, Level& level, const Output& outpu
     bool found = false;
     for (const Column& column : output.columns) {
       if (column.name != *name) continue;
-      if (column.pseudonym) return refuse();
+      if (column.opaque()) return refuse(column);
       sorted(column);
       found = true;
     }

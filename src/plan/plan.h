@@ -70,6 +70,38 @@ struct Skip {
   ValueSource value;  // OFFSET: rows to charge and swallow
 };
 
+// A sealed column of one table reference: what its values are bound to.
+struct SealedCell {
+  int table_ref = 0;
+  std::string column;  // its declared name
+  ValueType type;      // as declared
+  Sealing search;      // the indexes beside it
+};
+
+// What a visible column of the result shows.
+struct SealedOutput {
+  int cell = -1;    // of Plan::cells: the column holds its envelopes; -1: it is not sealed
+  int hidden = -1;  // of Plan::hidden: for whom the row's value is sealed
+  Mask mask;        // that the gate applies
+};
+
+// A parameter of the gate's own, behind the client's: what PostgreSQL gets in place of a value of the client's.
+struct SealedParameter {
+  enum class Kind {
+    envelope,  // the value sealed, for `subject`
+    equality,
+    prefix,   // of the first `level` characters of the value
+    sound,
+    pattern,  // of a LIKE: of its prefix where that has `level` characters, else NULL; level 0: where it has no %
+  };
+  Kind kind = Kind::equality;
+  unsigned level = 0;
+  int cell = 0;
+  ValueSource value;  // with `array`: an array of tokens
+  std::vector<ValueSource> subject;
+  bool written = false;  // of a token: of what is stored, rounded and cut as the column's type does
+};
+
 // Lookups the statement costs beyond one for each arm: a list of n values costs n - 1 more.
 struct ListCost {
   int64_t fixed = 0;                  // lists written out in the statement
@@ -134,6 +166,13 @@ struct Plan {
   std::vector<Oid> parameter_types;  // as declared by the client or required by the plan; 0 where PostgreSQL decides
   int parameters = 0;                // highest parameter number used
 
+  std::vector<SealedCell> cells;
+  std::vector<SealedOutput> sealed;                // for each visible column; empty where none of them is sealed
+  std::vector<SealedParameter> sealed_parameters;  // they number client_parameters + 1 and above
+  int client_parameters = 0;                       // of a plan with sealed_parameters
+  // The client's parameters that only the gate reads, with the type the client is told; PostgreSQL gets NULL.
+  std::map<int, Oid> withheld;
+
   std::shared_ptr<const Plan> fallback;  // of a statistic: run instead where `spread` falls short
   int64_t min_subjects = 0;              // of a statistic
 
@@ -156,6 +195,9 @@ struct Plan {
     TableName table;                   // of copy_in
     std::vector<std::string> columns;  // of copy_in, in the order of the data
     std::vector<Oid> types;            // of these columns
+    std::vector<int> cells;            // of Plan::cells, for each column that is sealed; else -1. Empty: none is
+    size_t width = 0;                  // values of a row as it is inserted: the columns, and the tokens of sealed ones
+    std::vector<int> subject;          // which of the columns say whom the row is about, in the policy's order
     // Of copy_in: `INSERT INTO view (columns) VALUES ` and ` RETURNING …`, the rows' values between them.
     std::string insert_prefix, insert_suffix;
   };

@@ -66,6 +66,9 @@ size_t Plan::MemoryBytes() const {
   for (const std::string& line : lines) bytes += line.size() + sizeof line;
   for (const std::string& literal : literals) bytes += literal.size() + sizeof literal;
   bytes += (hidden.size() + pseudonym.size() + parameter_types.size()) * 16;
+  bytes += cells.size() * sizeof(SealedCell) + sealed.size() * sizeof(SealedOutput);
+  for (const SealedParameter& made : sealed_parameters)
+    bytes += sizeof made + made.value.constant.size() + made.subject.size() * 96;
   if (inner) bytes += inner->MemoryBytes();
   if (fallback) bytes += fallback->MemoryBytes();
   return bytes;

@@ -81,9 +81,9 @@ Result<Output> Analyzer::RecursiveCte(const pgq::SelectStmt& select, const pgq::
   for (size_t i = 0; i < first.columns.size(); ++i) {
     Column& column = first.columns[i];
     const Column& other = second.columns[i];
-    if (column.pseudonym || other.pseudonym) {
-      return Refuse(cte.location(), "plan.pseudonym", "a pseudonym cannot go through a recursive query",
-                    "Select it as it is.");
+    if (column.opaque() || other.opaque()) {
+      return RefuseOpaque(column.opaque() ? column : other, cte.location(), "cannot go through a recursive query",
+                          "Select it as it is.");
     }
     // What the second query hands to itself was looked at before this was known, and duplicates may be removed.
     if (column.on_aggregate || other.on_aggregate) {
@@ -243,9 +243,9 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   leaf.insert_at = clauses_.tokens()[clauses->list_end - 1].end;
   output.leaves.push_back(&leaf);
   if (distinct && !distinct_on) {
-    if (std::ranges::any_of(output.columns, &Column::pseudonym)) {
-      return Refuse(-1, "plan.pseudonym", "DISTINCT over a pseudonym would put rows in the order of what it hides",
-                    "Select it without DISTINCT.");
+    const auto opaque = std::ranges::find_if(output.columns, &Column::opaque);
+    if (opaque != output.columns.end()) {
+      return RefuseOpaque(*opaque, -1, "cannot be made distinct", "Select it without DISTINCT.");
     }
     if (grouped || level.windows) {
       return Refuse(-1, "plan.distinct", "DISTINCT over groups or windows cannot be counted",

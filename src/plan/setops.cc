@@ -43,6 +43,10 @@ Result<Output> Analyzer::SetOperation(const pgq::SelectStmt& select, Scope& scop
   for (size_t i = 0; i < output.columns.size(); ++i) {
     Column& column = output.columns[i];
     const Column& other = right.columns[i];
+    if (column.sealed || other.sealed) {
+      return RefuseOpaque(column.sealed ? column : other, -1, "cannot go through a UNION",
+                          "Send the queries one by one.");
+    }
     if (column.pseudonym || other.pseudonym) {
       const auto space = [&](const Column& c) {
         return c.origin ? plan_->tables[static_cast<size_t>(c.origin->table_ref)].space : std::string();

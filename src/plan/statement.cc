@@ -6,15 +6,14 @@
 
 namespace ecluse {
 
-namespace {
-
-// Whether nothing but these fields of `message` is set.
 bool HasOnly(const google::protobuf::Message& message, std::initializer_list<std::string_view> names) {
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   return std::ranges::all_of(fields,
                              [&](const auto* field) { return std::ranges::find(names, field->name()) != names.end(); });
 }
+
+namespace {
 
 // The call of `SELECT set_config(…)`, where there is nothing else.
 const pgq::FuncCall* LoneSetConfig(const pgq::SelectStmt& select) {
@@ -42,6 +41,12 @@ Analyzer::Analyzer(const PlanContext& context, std::string_view text, const std:
       plan_(std::make_shared<Plan>()),
       statistic_(statistic) {
   plan_->parameter_types.assign(declared.begin(), declared.end());
+  plan_->client_parameters = static_cast<int>(declared.size());
+  for (const Token& token : tokens) {
+    if (token.kind != Token::Kind::parameter) continue;
+    const int number = std::atoi(std::string(ecluse::TextOf(text, token).substr(1, 6)).c_str());
+    plan_->client_parameters = std::max(plan_->client_parameters, number);
+  }
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
@@ -64,6 +69,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Statement(const pgq::Node& node) {
   const bool whole =
       node.has_select_stmt() || node.has_insert_stmt() || node.has_update_stmt() || node.has_delete_stmt();
   if (whole && (made.kind == Plan::Kind::rows || made.kind == Plan::Kind::write)) ECLUSE_OK(AllSeen(node));
+  ECLUSE_OK(FinishSealed());
   made.guarded |= !made.tables.empty() || (made.inner && made.inner->guarded);
   made.read_only_catalog = system_ && !unsystem_;
   if (catalog_only_ && made.guarded) {
@@ -157,6 +163,7 @@ Status Analyzer::FinishRows(const Output& output) {
   plan_->arms = std::max(1, static_cast<int>(arms.size()));
   plan_->hidden.insert(plan_->hidden.end(), extra_.begin(), extra_.end());
   if (schema_.role->statistics) plan_->min_subjects = schema_.role->statistics->min_subjects;
+  ECLUSE_OK(FollowSealed(output));
   for (size_t i = 0; i < output.columns.size(); ++i) {
     if (!output.columns[i].pseudonym) continue;
     plan_->pseudonym.resize(output.columns.size(), -1);

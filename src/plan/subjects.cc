@@ -314,6 +314,32 @@ void Analyzer::AskKey(int table_ref, const std::vector<int>& key, const std::map
   resolve_exprs_.push_back(nullptr);
 }
 
+std::vector<ValueSource> Analyzer::SubjectNamed(const pgq::Node& condition, const Scope& scope,
+                                                const FromItem& target) {
+  const Relation& relation = *target.relations.front();
+  const GuardedView& view = *relation.view;
+  std::vector<const pgq::Node*> parts;
+  Flatten(condition, parts);
+  std::map<int, ValueSource> named;
+  for (const pgq::Node* part : parts) {
+    if (!part->has_a_expr() || part->a_expr().kind() != pgq::AEXPR_OP || !IsEquality(part->a_expr())) continue;
+    const pgq::A_Expr& expr = part->a_expr();
+    for (const auto& [column, value] :
+         {std::pair{&expr.lexpr(), &expr.rexpr()}, std::pair{&expr.rexpr(), &expr.lexpr()}}) {
+      const auto found = ColumnOf(*column, scope);
+      if (!found || !found->column.origin || found->column.origin->table_ref != relation.table_ref) continue;
+      auto constant = ValueOf(*value);
+      if (constant) constant = Fit(std::move(*constant), found->column.type);
+      if (constant && !constant->array) named[found->column.origin->column] = *constant;
+    }
+  }
+  std::vector<ValueSource> subject;
+  for (const int column : view.subject) {
+    if (named.contains(column)) subject.push_back(named[column]);
+  }
+  return subject.size() == view.subject.size() ? subject : std::vector<ValueSource>();
+}
+
 Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& condition, const Scope& scope) {
   std::vector<const pgq::Node*> parts;
   Flatten(condition, parts);

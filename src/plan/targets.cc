@@ -113,7 +113,7 @@ Status Analyzer::Target(const pgq::ResTarget& target, size_t last, Level& level,
   Column column;
   named_ = false;
   if (const auto found = ColumnOf(target.val(), *level.scope)) {
-    if (found->column.pseudonym && pseudonyms) {
+    if ((found->column.pseudonym && pseudonyms) || found->column.sealed) {
       ECLUSE_TRY(column, UseColumn(*found, target.location()));
       if (!found->outer && column.origin) level.bare.push_back({*column.origin, found->sql});
     } else {

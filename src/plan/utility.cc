@@ -331,6 +331,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Declare(const pgq::DeclareCursorStmt& st
   plan_->kind = Plan::Kind::declare;
   plan_->name = statement.portalname();
   plan_->parameters = plan_->inner->parameters;
+  plan_->parameter_types = plan_->inner->parameter_types;
   plan_->command_tag = "DECLARE CURSOR";
   plan_->sql = "DECLARE " + QuoteIdentifier(plan_->name) +
                ((statement.options() & kCursorBinary) != 0 ? " BINARY" : "") + " NO SCROLL CURSOR" +

@@ -4,6 +4,16 @@
 #include "plan/analyzer.h"
 
 namespace ecluse {
+namespace {
+
+// In place of a subject: several rows, each with its own.
+const ValueSource kSeveral = [] {
+  ValueSource several;
+  several.null = true;
+  return several;
+}();
+
+}  // namespace
 
 Result<FromItem*> Analyzer::WriteTarget(const pgq::RangeVar& range, std::string_view what) {
   writes_ = true;
@@ -58,7 +68,13 @@ Result<std::vector<int>> Analyzer::InsertColumns(const pgq::InsertStmt& insert, 
     const pgq::RangeVar& range = insert.relation();
     size_t end = clauses_.TokenAt(static_cast<size_t>(range.location())) + (range.schemaname().empty() ? 1 : 3);
     if (range.has_alias()) end += 2;
-    splices_.Insert(clauses_.tokens()[end - 1].end, sql + ")");
+    splices_.Insert(clauses_.tokens()[end - 1].end, sql + TokenNames(view, columns) + ")");
+  } else if (listed && Seals(view, columns)) {
+    const size_t first = clauses_.TokenAt(static_cast<size_t>(insert.cols(0).res_target().location()));
+    const size_t open = first == Clauses::npos ? Clauses::npos : clauses_.Enclosing(first);
+    const size_t close = open == Clauses::npos ? Clauses::npos : clauses_.Partner(open);
+    if (close == Clauses::npos) return Refuse(-1, "plan.sealed", "this column list cannot be rewritten", {});
+    splices_.Insert(clauses_.tokens()[close - 1].end, TokenNames(view, columns));
   }
   for (const int index : columns) {
     const ViewColumn& column = view.columns[static_cast<size_t>(index)];
@@ -76,11 +92,19 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
                               Level& level, bool conflict) {
   const Relation& relation = *target.relations.front();
   const GuardedView& view = *relation.view;
+  std::vector<ItemRanges> rows;
+  const bool seals = Seals(view, columns);
+  if (seals) {
+    ECLUSE_TRY(rows, RowsOfValues(values));
+  }
+  size_t number = 0;
   for (const pgq::Node& row : values.values_lists()) {
-    ECLUSE_OK(Expression(row, level, Place::values));
     std::map<int, ValueSource> named;
-    for (int i = 0; i < row.list().items_size() && static_cast<size_t>(i) < columns.size(); ++i) {
-      const int index = columns[static_cast<size_t>(i)];
+    for (int i = 0; i < row.list().items_size(); ++i) {
+      const int index = static_cast<size_t>(i) < columns.size() ? columns[static_cast<size_t>(i)] : -1;
+      if (index >= 0 && view.columns[static_cast<size_t>(index)].sealed) continue;
+      ECLUSE_OK(Expression(row.list().items(i), level, Place::values));
+      if (index < 0) continue;
       auto value = ValueOf(row.list().items(i));
       if (value) value = Fit(std::move(*value), view.columns[static_cast<size_t>(index)].type);
       if (value) named[index] = *value;
@@ -89,8 +113,13 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
     if (!view.subject.empty() && std::ranges::all_of(view.subject, has)) {
       std::vector<ValueSource> subject;
       for (const int column : view.subject) subject.push_back(named[column]);
+      row_subject_ = values.values_lists_size() == 1 ? subject : std::vector<ValueSource>(1, kSeveral);
+      if (seals) ECLUSE_OK(SealRow(row.list().items(), rows[number], target, columns, subject));
       Ask({target.nodes.front(), relation.table_ref, view.subject.front()}, std::move(subject));
+    } else if (seals) {
+      ECLUSE_OK(SealRow(row.list().items(), rows[number], target, columns, {}));
     }
+    ++number;
     if (!conflict) continue;
     // ON CONFLICT tells whether the key is taken: whoever holds it is asked for.
     for (const std::vector<int>& key : view.unique) {
@@ -102,6 +131,10 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
           return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});
         }
         AskKey(relation.table_ref, key, named);
+        continue;
+      }
+      if (view.columns[static_cast<size_t>(key.front())].sealed) {
+        if (std::ranges::find(columns, key.front()) != columns.end()) ECLUSE_OK(AskInserted(target, key.front()));
         continue;
       }
       if (!has(key.front())) {
@@ -117,7 +150,7 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
 }
 
 Status Analyzer::Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const FromItem& target,
-                             Level& level) {
+                             Level& level, bool conflict) {
   const Relation& relation = *target.relations.front();
   const GuardedView& view = *relation.view;
   for (const pgq::Node& node : list) {
@@ -137,6 +170,10 @@ Status Analyzer::Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>
     if (assignment.val().has_set_to_default()) {
       return Refuse(assignment.location(), "plan.default", "SET … = DEFAULT is not available: a view has no defaults",
                     "Write the value.");
+    }
+    if (column.sealed) {
+      ECLUSE_OK(SealAssignment(assignment, target, index, conflict));
+      continue;
     }
     const pgq::Node& value =
         assignment.val().has_multi_assign_ref() ? assignment.val().multi_assign_ref().source() : assignment.val();
@@ -177,7 +214,15 @@ Status Analyzer::OnConflict(const pgq::InsertStmt& insert, const FromItem& targe
   if (conflict.infer().has_where_clause()) {
     return Refuse(conflict.location(), "plan.on-conflict", "ON CONFLICT takes plain columns without WHERE", {});
   }
-  ECLUSE_OK(Assignments(conflict.target_list(), target, level));
+  ECLUSE_OK(SealConflict(conflict, *relation.view));
+  // The row that is there is about the same person where the whole subject is what conflicts.
+  const bool same = std::ranges::all_of(relation.view->subject, [&](int subject) {
+    return std::ranges::any_of(conflict.infer().index_elems(), [&](const pgq::Node& element) {
+      return element.index_elem().name() == relation.view->columns[static_cast<size_t>(subject)].name;
+    });
+  });
+  if (!same) row_subject_.clear();
+  ECLUSE_OK(Assignments(conflict.target_list(), target, level, true));
   if (conflict.has_where_clause()) ECLUSE_OK(Expression(conflict.where_clause(), level, Place::where));
   return {};
 }
@@ -202,9 +247,70 @@ Status Analyzer::FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>
   plan_->command_tag = std::move(tag);
   plan_->visible_columns = static_cast<int>(output.columns.size());
   plan_->hidden.push_back({HiddenColumn::Kind::subjects, 0, 0});
+  output.hidden.push_back({.table_ref = 0, .node = target.nodes.front()});
+  ECLUSE_OK(FollowSealed(output));
   plan_->arms = 1;
   plan_->swallow = returning.empty();
   return {};
+}
+
+// INSERT … SELECT of one row of constants, as some programs write it.
+Status Analyzer::InsertSelected(const pgq::SelectStmt& select, const FromItem& target,
+                                const std::vector<int>& columns) {
+  const GuardedView& view = *target.relations.front()->view;
+  const SelectClauses* clauses =
+      select.target_list_size() == 0
+          ? nullptr
+          : clauses_.OfTarget(static_cast<size_t>(select.target_list(0).res_target().location()));
+  const auto items = clauses == nullptr ? std::nullopt : SplitItems(clauses->list_begin, clauses->list_end);
+  if (!HasOnly(select, {"target_list", "limit_option", "op"}) || select.op() != pgq::SETOP_NONE || !items) {
+    return Refuse(-1, "plan.sealed", "INSERT … SELECT into sealed columns takes one row of constants and parameters",
+                  "Write VALUES.");
+  }
+  const Scope none;
+  Scope scope;
+  Level level;
+  level.scope = &scope;
+  google::protobuf::RepeatedPtrField<pgq::Node> row;
+  std::map<int, ValueSource> named;
+  for (int i = 0; i < select.target_list_size(); ++i) {
+    const pgq::Node& item = select.target_list(i).res_target().val();
+    *row.Add() = item;
+    const int index = static_cast<size_t>(i) < columns.size() ? columns[static_cast<size_t>(i)] : -1;
+    if (index >= 0 && view.columns[static_cast<size_t>(index)].sealed) continue;
+    ECLUSE_OK(Expression(item, level, Place::values));
+    auto value = index < 0 ? std::nullopt : ValueOf(item);
+    if (value) value = Fit(std::move(*value), view.columns[static_cast<size_t>(index)].type);
+    if (value) named[index] = *value;
+  }
+  std::vector<ValueSource> subject;
+  for (const int column : view.subject) {
+    if (named.contains(column)) subject.push_back(named[column]);
+  }
+  if (subject.size() != view.subject.size()) subject.clear();
+  ECLUSE_OK(SealRow(row, *items, target, columns, subject));
+  if (!subject.empty()) {
+    Ask({target.nodes.front(), target.relations.front()->table_ref, view.subject.front()}, std::move(subject));
+  }
+  return {};
+}
+
+// Whoever holds the unique sealed values of the row that was sealed last: ON CONFLICT tells whether there is one.
+Status Analyzer::AskInserted(const FromItem& target, int column) {
+  const GuardedView& view = *target.relations.front()->view;
+  const ViewColumn& own = view.columns[static_cast<size_t>(column)];
+  for (size_t i = plan_->sealed_parameters.size(); i-- > 0;) {
+    const SealedParameter& parameter = plan_->sealed_parameters[i];
+    if (parameter.kind != SealedParameter::Kind::equality ||
+        plan_->cells[static_cast<size_t>(parameter.cell)].column != own.name) {
+      continue;
+    }
+    SealedSide side;
+    side.found.column.origin = Origin{target.nodes.front(), target.relations.front()->table_ref, column};
+    AskTokens(side, "$" + std::to_string(plan_->client_parameters + static_cast<int>(i) + 1), false, nullptr);
+    return {};
+  }
+  return {};  // NULL conflicts with nothing
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
@@ -234,6 +340,14 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
       if (conflict)
         return Refuse(-1, "plan.on-conflict", "ON CONFLICT behind INSERT … SELECT is not available", "Use VALUES.");
       inserting_ = true;
+      if (Seals(*target->relations.front()->view, columns)) {
+        ECLUSE_OK(InsertSelected(select, *target, columns));
+        inserting_ = false;
+        Scope returned;
+        returned.items.push_back(target);
+        ECLUSE_OK(FinishWrite(insert.returning_list(), *target, returned, "INSERT"));
+        return plan_;
+      }
       ECLUSE_TRY(const Output output, Query(select, nullptr, Carry::hidden, false));
       inserting_ = false;
       if (output.guarded()) {
@@ -261,7 +375,8 @@ Result<std::shared_ptr<Plan>> Analyzer::Update(const pgq::UpdateStmt& update) {
   Level level;
   level.scope = &scope;
   level.nodes = target->nodes;
-  ECLUSE_OK(Assignments(update.target_list(), *target, level));
+  if (update.has_where_clause()) row_subject_ = SubjectNamed(update.where_clause(), scope, *target);
+  ECLUSE_OK(Assignments(update.target_list(), *target, level, false));
   if (update.has_where_clause()) {
     ECLUSE_OK(Expression(update.where_clause(), level, Place::where));
     ECLUSE_OK(Ties(update.where_clause(), scope));

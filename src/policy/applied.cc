@@ -42,6 +42,7 @@ SELECT 'table ' || w.nspname || '.' || w.relname,
        concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
                  a.attgenerated, l.collname, l.collisdeterministic, pg_get_expr(d.adbin, d.adrelid))
 FROM wanted w JOIN pg_attribute a ON a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.attname !~ '^__sealed_' AND a.attname !~ '^__bidx_'
 LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_attrdef d ON d.adrelid = w.oid AND d.adnum = a.attnum
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'constraint', c.conname, c.conrelid::regclass,
@@ -54,7 +55,7 @@ FROM parts w JOIN pg_index x ON x.indrelid = w.oid
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'trigger', g.tgenabled, pg_get_triggerdef(g.oid),
        p.prosecdef, p.prosrc)
-FROM parts w JOIN pg_trigger g ON g.tgrelid = w.oid AND NOT g.tgisinternal JOIN pg_proc p ON p.oid = g.tgfoid
+FROM parts w JOIN pg_trigger g ON g.tgrelid = w.oid AND NOT g.tgisinternal AND g.tgname <> '~ecluse_mark' JOIN pg_proc p ON p.oid = g.tgfoid
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'rule', pg_get_ruledef(r.oid))
 FROM parts w JOIN pg_rewrite r ON r.ev_class = w.oid

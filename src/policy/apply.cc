@@ -212,6 +212,28 @@ Status ApplyRun::Change(const std::string& sql, const std::string& shown) {
   return std::unexpected(std::move(error));
 }
 
+namespace {
+
+// Inside a transaction. What was not done stands in the report.
+Status ApplyPolicy(ApplyRun& run, std::shared_ptr<const Policy> policy, const std::set<std::string>& existing,
+                   KeyRing* keys, ApplyMode mode) {
+  ECLUSE_TRY(Catalog catalog, ReadCatalog(run.database, *policy));
+  ECLUSE_TRY(std::optional<RoleSchemas> schemas, Examine(run, policy, catalog));
+  if (!schemas) return {};
+  auto passwords = NewPasswords(*policy, keys, existing, run.report);
+  ECLUSE_OK(MakeEverything(run, *schemas, catalog, existing, passwords));
+  if (mode == ApplyMode::dry_run) return {};
+  // Kept before they are valid: after a crash between the two, the next apply finds them wrong and makes new ones.
+  for (const auto& [login, credentials] : passwords) {
+    if (keys == nullptr)
+      return Fail(sqlstate::kIo, "no keys to keep the logins' passwords with", "run `ecluse keys init`");
+    ECLUSE_OK(StoreLogin(policy->data_dir, *keys, credentials));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy, KeyRing* keys, ApplyMode mode) {
   ApplyReport report;
   ApplyRun run{owner, *policy, report};
@@ -225,22 +247,27 @@ Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy,
     ECLUSE_OK(ForgetLogins(*policy, existing));
     return report;
   }
-  ECLUSE_TRY(Catalog catalog, ReadCatalog(owner, *policy));
-  ECLUSE_TRY(std::optional<RoleSchemas> schemas, Examine(run, policy, catalog));
-  if (!schemas) return report;
-  auto passwords = NewPasswords(*policy, keys, existing, report);
-  ECLUSE_OK(MakeEverything(run, *schemas, catalog, existing, passwords));
-  if (mode == ApplyMode::dry_run) return report;
-  // Kept before they are valid: after a crash between the two, the next apply finds them wrong and makes new ones.
-  for (const auto& [login, credentials] : passwords) {
-    if (keys == nullptr)
-      return Fail(sqlstate::kIo, "no keys to keep the logins' passwords with", "run `ecluse keys init`");
-    ECLUSE_OK(StoreLogin(policy->data_dir, *keys, credentials));
-  }
+  ECLUSE_OK(ApplyPolicy(run, policy, existing, keys, mode));
+  if (!report.done() || mode == ApplyMode::dry_run) return report;
   ECLUSE_OK(transaction.Commit());
   std::set<std::string> gone = existing;
   for (const std::string& login : policy->Logins()) gone.erase(login);
   ECLUSE_OK(ForgetLogins(*policy, gone));
+  return report;
+}
+
+Result<ApplyReport> ApplyChanging(Database& owner, std::shared_ptr<const Policy> policy, KeyRing& keys,
+                                  const std::function<Status()>& change) {
+  ApplyReport report;
+  ApplyRun run{owner, *policy, report};
+  Transaction transaction(owner);
+  ECLUSE_OK(transaction.Begin());
+  ECLUSE_OK(Lock(owner, *policy));
+  ECLUSE_TRY(std::set<std::string> existing, ExistingLogins(owner, *policy));
+  for (const std::string& login : existing) ECLUSE_OK(DropObjects(run, login));
+  ECLUSE_OK(change());
+  ECLUSE_OK(ApplyPolicy(run, policy, existing, &keys, ApplyMode::apply));
+  if (report.done()) ECLUSE_OK(transaction.Commit());
   return report;
 }
 

@@ -56,36 +56,6 @@ Status AlterSettings(ApplyRun& run, const std::string& login) {
   return {};
 }
 
-// Everything in the schema; the gate made it, or it is refused.
-Status DropObjects(ApplyRun& run, const std::string& login) {
-  ECLUSE_TRY(Rows strange, run.database.Query(R"(
-    SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = $1 AND c.relkind NOT IN ('v', 'i', 'c') LIMIT 1)",
-                                              {login}));
-  if (strange.size() > 0) {
-    return Fail(sqlstate::kNotAllowed,
-                "the schema " + login + " holds " + strange.Text(0, 0) + ", which the gate did not make",
-                "move it to another schema; that one belongs to the gate");
-  }
-  ECLUSE_TRY(Rows functions, run.database.Query(R"(
-    SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE n.nspname = $1 ORDER BY 1)",
-                                                {login}));
-  std::string list;
-  for (int i = 0; i < functions.size(); ++i) list += (i == 0 ? "" : ", ") + functions.Text(i, 0);
-  if (!list.empty()) ECLUSE_OK(run.Change("DROP FUNCTION " + list));
-  ECLUSE_TRY(Rows views, run.database.Query(R"(
-    SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = $1 AND c.relkind = 'v' ORDER BY 1)",
-                                            {login}));
-  list.clear();
-  for (int i = 0; i < views.size(); ++i) {
-    list += (i == 0 ? "" : ", ") + QuoteName(login) + "." + QuoteName(views.At(i, 0));
-  }
-  if (!list.empty()) ECLUSE_OK(run.Change("DROP VIEW " + list));
-  return {};
-}
-
 // Privileges of one grantee on everything in this database; of PUBLIC where `login` is empty.
 Result<std::set<Privilege>> LivePrivileges(Database& database, const std::string& login) {
   ECLUSE_TRY(Rows rows, database.Query(R"(
@@ -126,6 +96,35 @@ Status RevokeFromOthers(ApplyRun& run, const std::string& login) {
 }
 
 }  // namespace
+
+Status DropObjects(ApplyRun& run, const std::string& login) {
+  ECLUSE_TRY(Rows strange, run.database.Query(R"(
+    SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relkind NOT IN ('v', 'i', 'c') LIMIT 1)",
+                                              {login}));
+  if (strange.size() > 0) {
+    return Fail(sqlstate::kNotAllowed,
+                "the schema " + login + " holds " + strange.Text(0, 0) + ", which the gate did not make",
+                "move it to another schema; that one belongs to the gate");
+  }
+  ECLUSE_TRY(Rows functions, run.database.Query(R"(
+    SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname = $1 ORDER BY 1)",
+                                                {login}));
+  std::string list;
+  for (int i = 0; i < functions.size(); ++i) list += (i == 0 ? "" : ", ") + functions.Text(i, 0);
+  if (!list.empty()) ECLUSE_OK(run.Change("DROP FUNCTION " + list));
+  ECLUSE_TRY(Rows views, run.database.Query(R"(
+    SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relkind = 'v' ORDER BY 1)",
+                                            {login}));
+  list.clear();
+  for (int i = 0; i < views.size(); ++i) {
+    list += (i == 0 ? "" : ", ") + QuoteName(login) + "." + QuoteName(views.At(i, 0));
+  }
+  if (!list.empty()) ECLUSE_OK(run.Change("DROP VIEW " + list));
+  return {};
+}
 
 Result<std::set<std::string>> ExistingLogins(Database& database, const Policy& policy) {
   ECLUSE_TRY(Rows rows, database.Query("SELECT rolname FROM pg_roles WHERE starts_with(rolname, $1)",

@@ -34,6 +34,8 @@ Status ApplyLogin(ApplyRun& run, const std::string& login, bool exists,
                   const std::optional<LoginCredentials>& password);
 // The role's schema and all that stands in it; made anew where `rebuild`.
 Status ApplyObjects(ApplyRun& run, const std::string& login, const std::vector<SqlObject>& objects, bool rebuild);
+// Drops everything in the login's schema; refuses where somebody else put something there.
+Status DropObjects(ApplyRun& run, const std::string& login);
 // Grants what is missing and revokes what is too much, of the login and of others on its schema.
 Status ApplyPrivileges(ApplyRun& run, const std::string& login, const std::set<Privilege>& wanted);
 // Takes the login, its schema and its privileges away.

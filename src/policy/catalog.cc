@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policy/sealed_columns.h"
+
 namespace ecluse {
 namespace {
 
@@ -178,9 +180,10 @@ Status ReadConstraints(Database& database, const Wanted& wanted, Catalog& catalo
   ECLUSE_TRY(Rows keys,
              database.Query(std::string(kWanted) + std::string(kReads) + std::string(kKeys), wanted.Parameters()));
   for (int i = 0; i < keys.size(); ++i) {
-    catalog.tables[NameAt(keys, i, 0)].keys.push_back({keys.Text(i, 2), keys.List(i, 6), keys.True(i, 3),
-                                                       keys.True(i, 4), keys.True(i, 5), keys.List(i, 7),
-                                                       keys.True(i, 8)});
+    CatalogKey key{keys.Text(i, 2), keys.List(i, 6), keys.True(i, 3), keys.True(i, 4),
+                   keys.True(i, 5), keys.List(i, 7), keys.True(i, 8)};
+    for (std::string& column : key.reads) column = OfEqualityColumn(column);
+    catalog.tables[NameAt(keys, i, 0)].keys.push_back(std::move(key));
   }
   ECLUSE_TRY(Rows foreign, database.Query(std::string(kWanted) + std::string(kForeignKeys), wanted.Parameters()));
   for (int i = 0; i < foreign.size(); ++i) {

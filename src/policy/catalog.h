@@ -38,7 +38,8 @@ struct CatalogKey {
   bool primary = false;
   bool unique = true;              // false: an exclusion constraint
   bool plain = true;               // neither partial nor over expressions
-  std::vector<std::string> reads;  // `columns`, and what expressions, predicates and generated columns read for it
+  // `columns`, and what expressions, predicates and generated columns read for it; of tokens the column they are of.
+  std::vector<std::string> reads;
   bool own = true;                 // false: of a partition alone, and so not of every row
 };
 

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "policy/compile_parts.h"
 #include "policy/masks.h"
+#include "policy/sealed_columns.h"
 #include "policy/shadow.h"
 
 namespace ecluse {
@@ -57,6 +58,42 @@ void CheckVia(Compiler& compiler, const PolicyTable& table, const CatalogTable& 
   }
 }
 
+// The policy and the database agree on what is sealed, as what, and by which indexes it is found.
+void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColumn& column, const CatalogTable& real,
+                 const CatalogColumn& own) {
+  const std::string what = table.name.Text() + "." + column.name;
+  const std::string command = "`ecluse seal --table " + table.name.Text() + " --owner postgres://owner@host/database`";
+  const bool sealed = own.type_schema == kSealedSchema;
+  if (!column.sealed) {
+    if (sealed) {
+      compiler.Problem(column.mark, what + " is sealed in the database and not in the policy; give it sealed: {} here, "
+                                           "or open it with `ecluse seal --undo`");
+    }
+    return;
+  }
+  if (!sealed) {
+    compiler.Problem(column.mark, what + " is sealed in the policy and stands in the database in clear; run " + command);
+    return;
+  }
+  const auto type = SealedType(own.type_element);
+  if (!type) {
+    compiler.Problem(column.mark, what + " has the type " + own.type_name +
+                                      ", which this version does not know; a newer one sealed it");
+    return;
+  }
+  if (const std::string misfit = SearchMisfit(*type, *column.sealed); !misfit.empty())
+    compiler.Problem(column.mark, what + " " + misfit);
+  for (const TokenColumn& index : TokenColumns(column.name, *column.sealed)) {
+    const CatalogColumn* tokens = real.Find(index.name);
+    if (tokens != nullptr && tokens->type == oid::kBytea) continue;
+    compiler.Problem(column.mark, what + " is searched by " + index.name + ", which is not beside it in the database; run " +
+                                      command);
+  }
+  if (type->oid == type_oid::kBool && column.sealed->equality) {
+    compiler.Warn(column.mark, what + " has two values, and an equality index shows which rows have the same");
+  }
+}
+
 void CheckTable(Compiler& compiler, const PolicyTable& table) {
   auto found = compiler.catalog.tables.find(table.name);
   if (found == compiler.catalog.tables.end()) {
@@ -76,6 +113,9 @@ void CheckTable(Compiler& compiler, const PolicyTable& table) {
     compiler.Problem(column.mark, table.name.Text() + " has no column " + column.name +
                                       " in the database; add it, or take it "
                                       "out of the policy");
+  }
+  for (const PolicyColumn& column : table.columns) {
+    if (const CatalogColumn* own = real.Find(column.name)) CheckSealed(compiler, table, column, real, *own);
   }
   if (table.retention && real.Find(table.retention->first) == nullptr) {
     compiler.Problem(table.mark, table.name.Text() + " has no column " + table.retention->first +
@@ -100,6 +140,21 @@ ViewColumn CompileColumn(Compiler& compiler, const Role& role, const PolicyTable
   // to be written.
   const bool write_only = mask.kind == Mask::Kind::hidden && (column.insertable || column.updatable);
   column.readable = !write_only;
+  if (const auto type = real.type_schema == kSealedSchema ? SealedType(real.type_element) : std::nullopt) {
+    column.type = type->oid;
+    column.type_name = TypeText(*type);
+    column.not_null = real.not_null && mask.kind == Mask::Kind::clear;
+    if (auto wrong = SealedMaskMisfit(real.name, *type, mask)) {
+      compiler.Problem(role.mark, "roles." + role.name + ".read." + table.name.Text() + ": " + *wrong);
+    }
+    const Sealing search = table.Find(real.name)->sealed.value_or(Sealing{});
+    const auto granted = role.search.find(table.name);
+    const bool searched = mask.kind == Mask::Kind::clear ||
+                          (granted != role.search.end() && granted->second.contains(real.name));
+    const bool stands = write_only || ShowsSealed(mask);
+    if (stands || searched) column.sealed = SealedColumn{*type, search, searched, stands};
+    return column;
+  }
   auto masked = MaskColumn(real, write_only ? Mask{Mask::Kind::clear, 0} : mask, role.hours.time_zone);
   if (!masked) {
     compiler.Problem(role.mark, "roles." + role.name + ".read." + table.name.Text() + ": " + masked.error());
@@ -122,7 +177,7 @@ ViewColumn CompileColumn(Compiler& compiler, const Role& role, const PolicyTable
 GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable& table, const CatalogTable& real) {
   GuardedView view;
   view.table = table.name;
-  view.view = ViewName(table.name);
+  view.view = ViewName(table);
   view.space = table.space;
   view.via = table.via.has_value();
   view.row_condition = role.rows.contains(table.name);
@@ -133,14 +188,18 @@ GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable&
   }
   for (const std::string& subject : table.subject_columns) view.subject.push_back(view.Find(subject));
   auto clear = [&](const std::string& name) {
-    const int at = view.Find(name);
-    return at >= 0 && view.columns[at].mask.kind == Mask::Kind::clear;
+    const std::string column = OfEqualityColumn(name);
+    const int at = view.Find(column);
+    if (at < 0) return false;
+    const auto& sealed = view.columns[at].sealed;
+    // Equal tokens are equal values; equal envelopes are nothing.
+    return sealed ? name != column && sealed->searched : view.columns[at].mask.kind == Mask::Kind::clear;
   };
   for (const CatalogKey& key : real.keys) {
     if (!key.own) continue;
     if (!key.unique || !key.plain || key.columns.empty() || !std::ranges::all_of(key.columns, clear)) continue;
     std::vector<int> columns;
-    for (const std::string& name : key.columns) columns.push_back(view.Find(name));
+    for (const std::string& name : key.columns) columns.push_back(view.Find(OfEqualityColumn(name)));
     if (key.primary) view.primary_key = columns;
     view.unique.push_back(std::move(columns));
   }
@@ -228,15 +287,19 @@ int GuardedView::Find(const std::string& column) const {
   return found == columns.end() ? -1 : static_cast<int>(found - columns.begin());
 }
 
-std::string ViewName(const TableName& table) {
-  std::string name = table.Text();
-  if (name.size() <= limits::kIdentifier) return name;
+std::string ViewName(const PolicyTable& table) {
+  const std::string text = table.name.Text();
+  std::string sealed;
+  for (const PolicyColumn& column : table.columns) sealed += column.sealed ? " " + column.name : "";
+  if (sealed.empty() && text.size() <= limits::kIdentifier) return text;
   uint8_t hash[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), hash);
+  const std::string whole = text + sealed;
+  SHA256(reinterpret_cast<const unsigned char*>(whole.data()), whole.size(), hash);
   constexpr size_t kHashDigits = 8;
-  size_t keep = limits::kIdentifier - kHashDigits - 1;
-  while (keep > 0 && (static_cast<unsigned char>(name[keep]) & 0xC0) == 0x80) --keep;  // whole characters only
-  return name.substr(0, keep) + "_" + HexEncode(hash).substr(0, kHashDigits);
+  size_t keep = std::min(text.size(), limits::kIdentifier - kHashDigits - 1);
+  while (keep < text.size() && keep > 0 && (static_cast<unsigned char>(text[keep]) & 0xC0) == 0x80)
+    --keep;  // whole characters only
+  return text.substr(0, keep) + "_" + HexEncode(hash).substr(0, kHashDigits);
 }
 
 std::expected<RoleSchemas, std::vector<PolicyProblem>> CompileRoles(std::shared_ptr<const Policy> policy,

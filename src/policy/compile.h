@@ -19,8 +19,9 @@ std::expected<RoleSchemas, std::vector<PolicyProblem>> CompileRoles(std::shared_
                                                                     const Catalog& catalog,
                                                                     std::vector<PolicyProblem>* warnings);
 
-// "schema.table" as the name of a view: whole where it has at most 63 bytes, else cut and ended by eight digits of its
-// hash, so that no two tables share one.
-std::string ViewName(const TableName& table);
+// "schema.table" as the name of a view: whole where it has at most 63 bytes, else cut and ended by eight digits of a
+// hash, so that no two tables share one. With sealed columns the hash is of their names too: a plan of before they were
+// sealed, or of after they were opened again, finds no view.
+std::string ViewName(const PolicyTable& table);
 
 }  // namespace ecluse

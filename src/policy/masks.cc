@@ -1,11 +1,12 @@
 #include "policy/masks.h"
 
 #include "policy/database.h"
+#include "policy/sealed_columns.h"
 
 namespace ecluse {
 namespace {
 
-bool IsText(Oid type) { return type == oid::kText || type == oid::kVarchar || type == oid::kBpchar; }
+bool IsString(Oid type) { return type == oid::kText || type == oid::kVarchar || type == oid::kBpchar; }
 
 // The constant a redacted column shows; empty where the type has none.
 std::string Constant(const CatalogColumn& column) {
@@ -98,6 +99,24 @@ std::string Truncated(const CatalogColumn& column, const std::string& unit, cons
 
 }  // namespace
 
+bool ShowsSealed(const Mask& mask) { return mask.kind != Mask::Kind::hidden && mask.kind != Mask::Kind::redacted; }
+
+std::optional<std::string> SealedMaskMisfit(const std::string& name, const ValueType& type, const Mask& mask) {
+  CatalogColumn declared;
+  declared.name = name;
+  declared.type = declared.base_type = type.oid;
+  declared.type_name = declared.base_type_name = TypeText(type);
+  auto masked = MaskColumn(declared, mask, "UTC");
+  return masked ? std::nullopt : std::optional(masked.error());
+}
+
+std::string SealedConstant(const ValueType& type, const Mask& mask) {
+  CatalogColumn declared;
+  declared.base_type = type.oid;
+  const std::string constant = mask.kind == Mask::Kind::redacted ? Constant(declared) : "NULL";
+  return "(" + constant + ")::" + TypeText(type);
+}
+
 std::expected<MaskedColumn, std::string> MaskColumn(const CatalogColumn& column, const Mask& mask,
                                                     const std::string& zone) {
   const std::string quoted = QuoteName(column.name);
@@ -121,10 +140,10 @@ std::expected<MaskedColumn, std::string> MaskColumn(const CatalogColumn& column,
       return base(constant);
     }
     case Mask::Kind::initial:
-      if (!IsText(column.base_type)) return misfit("text");
+      if (!IsString(column.base_type)) return misfit("text");
       return base("left(" + name + "::text, 1)");
     case Mask::Kind::last4:
-      if (!IsText(column.base_type)) return misfit("text");
+      if (!IsString(column.base_type)) return misfit("text");
       // A short value would be shown whole.
       return base("CASE WHEN length(" + name + "::text) >= 8 THEN right(" + name + "::text, 4) WHEN " + name +
                   " IS NOT NULL THEN '' END");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <string>
 
 #include "policy/catalog.h"
@@ -22,6 +23,13 @@ struct MaskedColumn {
   Oid type = 0;            // of the expression: the column's own, or what its domain is over
   std::string type_name;
 };
+
+// What is wrong with `mask` over a sealed column of that type; nothing where it fits.
+std::optional<std::string> SealedMaskMisfit(const std::string& name, const ValueType& type, const Mask& mask);
+// The role is shown something that depends on the value, so that its view has the sealed column itself.
+bool ShowsSealed(const Mask& mask);
+// What stands in the view in place of a sealed column of which nothing is shown.
+std::string SealedConstant(const ValueType& type, const Mask& mask);
 
 // The expression of `mask` over `column`, made of immutable functions only, so that no session setting moves what it
 // shows. `zone` is the time zone in which timestamps with time zone are cut to years and months. The error says why the

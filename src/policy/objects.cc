@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "policy/database.h"
+#include "policy/sealed_columns.h"
 #include "policy/shadow.h"
 
 namespace ecluse {
@@ -23,13 +24,22 @@ void AddView(std::set<Privilege>& wanted, const RoleSchema& schema, const Guarde
   auto add = [&](const std::string& column, const std::string& right) {
     wanted.insert({column.empty() ? "table" : "column", schema.login, view.view, column, right});
   };
-  const bool whole = std::ranges::all_of(view.columns, &ViewColumn::readable);
+  // Tokens may be written by a role that must not compare them.
+  const bool whole = std::ranges::all_of(view.columns, [](const ViewColumn& column) {
+    return column.readable && (!column.sealed || column.sealed->searched || !(column.insertable || column.updatable));
+  });
   if (whole) add("", "SELECT");
   if (!whole) add("__subject", "SELECT");
   for (const ViewColumn& column : view.columns) {
     if (!whole && column.readable) add(column.name, "SELECT");
     if (column.insertable) add(column.name, "INSERT");
     if (column.updatable) add(column.name, "UPDATE");
+    if (!column.sealed) continue;
+    for (const TokenColumn& index : TokenColumns(column.name, column.sealed->search)) {
+      if (!whole && column.sealed->searched) add(index.name, "SELECT");
+      if (column.insertable) add(index.name, "INSERT");
+      if (column.updatable) add(index.name, "UPDATE");
+    }
   }
   if (view.may_delete) add("", "DELETE");
 }

@@ -42,9 +42,18 @@ struct Mark {
   int column = 0;
 };
 
+// How a sealed column can be searched: the blind indexes beside it (docs/vault_format.md).
+struct Sealing {
+  bool equality = false;
+  unsigned prefix = 0;  // by its first 1 … prefix characters; 0: not
+  bool phonetic = false;
+  auto operator<=>(const Sealing&) const = default;
+};
+
 struct PolicyColumn {
   std::string name;
   std::string column_class;
+  std::optional<Sealing> sealed;
   Mark mark;
 };
 
@@ -60,6 +69,8 @@ struct PolicyTable {
   bool accepts_existence = false;
   std::optional<std::pair<std::string, std::chrono::seconds>> retention;
   Mark mark;
+
+  const PolicyColumn* Find(std::string_view column) const;  // null where there is none
 };
 
 struct Window {
@@ -103,6 +114,8 @@ struct Role {
   // column that the role's `read` does not name is `hidden`).
   std::map<TableName, std::map<std::string, Mask>> read;
   std::map<TableName, std::string> rows;  // SQL conditions
+  // Sealed columns that it may search without reading them clear.
+  std::map<TableName, std::set<std::string>> search;
   std::map<TableName, WriteRight> write;
   std::vector<Window> budgets;  // `failures` is always among them (20 an hour unless said otherwise)
   std::optional<Statistics> statistics;

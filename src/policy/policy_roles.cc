@@ -23,11 +23,6 @@ const PolicyTable* FindTable(PolicyReader& reader, const YamlNode& key, const st
   return nullptr;
 }
 
-const PolicyColumn* FindColumn(const PolicyTable& table, std::string_view name) {
-  auto found = std::ranges::find(table.columns, name, &PolicyColumn::name);
-  return found == table.columns.end() ? nullptr : &*found;
-}
-
 bool IsSubject(const PolicyTable& table, std::string_view column) {
   return std::ranges::find(table.subject_columns, column) != table.subject_columns.end();
 }
@@ -50,7 +45,7 @@ void ReadMasks(PolicyReader& reader, Role& role, const PolicyTable& table, const
   for (bool classes : {true, false}) {
     for (size_t i = 0; i < node.keys.size(); ++i) {
       const YamlNode& key = node.keys[i];
-      const bool is_column = FindColumn(table, key.text) != nullptr;
+      const bool is_column = table.Find(key.text) != nullptr;
       const bool is_class =
           std::ranges::find(table.columns, key.text, &PolicyColumn::column_class) != table.columns.end();
       if (!is_column && !is_class) {
@@ -152,7 +147,7 @@ std::set<std::string> ReadWrittenColumns(PolicyReader& reader, const Role& role,
                                          const YamlNode& node, const std::string& what, bool update) {
   std::set<std::string> columns;
   for (const YamlNode* word : reader.Words(node, what)) {
-    if (FindColumn(table, word->text) == nullptr) {
+    if (table.Find(word->text) == nullptr) {
       std::vector<std::string> known;
       for (const PolicyColumn& column : table.columns) known.push_back(column.name);
       reader.Problem(word->mark, what + " names `" + word->text + "`" + DidYouMean(word->text, known) +
@@ -217,7 +212,7 @@ std::map<TableName, std::set<std::string>> ReadStatisticColumns(PolicyReader& re
     const PolicyTable* table = FindReadTable(reader, role, node.keys[i], what);
     if (table == nullptr) continue;
     for (const YamlNode* word : reader.Words(node.items[i], what + "." + table->name.Text())) {
-      const PolicyColumn* column = FindColumn(*table, word->text);
+      const PolicyColumn* column = table->Find(word->text);
       if (column == nullptr) {
         reader.Problem(word->mark, what + " names `" + word->text + "`, which is not a column of " +
                                        table->name.Text() + "; name one of them");
@@ -303,6 +298,60 @@ void ReadRolePurposes(PolicyReader& reader, Role& role, const YamlNode* node, co
   }
 }
 
+// `schema.table.column`: sealed columns of tables that the role reads.
+void ReadSearch(PolicyReader& reader, Role& role, const YamlNode& node, const std::string& what) {
+  for (const YamlNode* word : reader.Words(node, what)) {
+    const size_t dot = word->text.rfind('.');
+    const auto problem = [&](const std::string& why) {
+      reader.Problem(word->mark, what + " names `" + word->text + "`, " + why);
+    };
+    if (dot == std::string::npos || word->text.find('.') == dot) {
+      problem("which is no column; name one as schema.table.column");
+      continue;
+    }
+    const TableName name{word->text.substr(0, word->text.find('.')),
+                         word->text.substr(word->text.find('.') + 1, dot - word->text.find('.') - 1)};
+    const auto table = reader.policy.tables.find(name);
+    const PolicyColumn* column =
+        table == reader.policy.tables.end() ? nullptr : table->second.Find(word->text.substr(dot + 1));
+    if (column == nullptr || !role.read.contains(name)) {
+      problem("which is not a column of a table that the role reads; name one of `read`");
+    } else if (!column->sealed || *column->sealed == Sealing{}) {
+      problem("which is not sealed with a search of its own; leave it out");
+    } else if (role.read.at(name).at(column->name).kind == Mask::Kind::clear) {
+      problem("which the role reads clear, and may search; leave it out");
+    } else {
+      role.search[name].insert(column->name);
+      reader.Warn(word->mark, what + " lets the role search " + word->text + ", which it reads " +
+                                  role.read.at(name).at(column->name).Text() +
+                                  ": it can find out by trying what the mask hides");
+    }
+  }
+}
+
+void CheckSealed(PolicyReader& reader, const Role& role, Mark mark, const std::string& what) {
+  for (const auto& [name, masks] : role.read) {
+    const PolicyTable& table = reader.policy.tables.at(name);
+    for (const PolicyColumn& column : table.columns) {
+      if (!column.sealed) continue;
+      if (masks.at(column.name).kind == Mask::Kind::pseudonym) {
+        reader.Problem(mark, what + ".read." + name.Text() + " reads " + column.name +
+                                 " under a pseudonym, and it is sealed; read it clear, masked or hidden");
+      }
+    }
+  }
+  if (!role.statistics) return;
+  for (const auto* columns : {&role.statistics->by, &role.statistics->of}) {
+    for (const auto& [name, named] : *columns) {
+      for (const std::string& column : named) {
+        if (!reader.policy.tables.at(name).Find(column)->sealed) continue;
+        reader.Problem(mark, what + ".statistics names " + name.Text() + "." + column +
+                                 ", which is sealed: the database cannot count by it; leave it out");
+      }
+    }
+  }
+}
+
 void ReadRole(PolicyReader& reader, const YamlNode& key, const YamlNode& node) {
   if (!IsName(key.text, true)) {
     reader.Problem(key.mark,
@@ -326,11 +375,10 @@ void ReadRole(PolicyReader& reader, const YamlNode& key, const YamlNode& node) {
   if (const YamlNode* value = fields.Get("read")) ReadRead(reader, role, *value, what + ".read");
   if (const YamlNode* value = fields.Get("rows")) ReadRows(reader, role, *value, what + ".rows");
   if (const YamlNode* value = fields.Get("write")) ReadWrite(reader, role, *value, what + ".write");
-  if (const YamlNode* value = fields.Get("search"); value != nullptr && !value->items.empty()) {
-    reader.NotInThisVersion(*value, "search in sealed columns (`search`)");
-  }
+  if (const YamlNode* value = fields.Get("search")) ReadSearch(reader, role, *value, what + ".search");
   ReadBudgets(reader, role, fields.Get("budgets"), what + ".budgets");
   if (const YamlNode* value = fields.Get("statistics")) ReadStatistics(reader, role, *value, what + ".statistics");
+  CheckSealed(reader, role, key.mark, what);
   if (const YamlNode* value = fields.Get("session")) ReadSession(reader, role, *value, what + ".session");
   role.hours = {"UTC", {Hours::Span{}}};
   if (const YamlNode* value = fields.Get("hours")) {

@@ -1,5 +1,6 @@
 // Purposes, tables, open tables, functions: what a policy says about the register itself.
 #include <algorithm>
+#include <charconv>
 
 #include "base/limits.h"
 #include "policy/policy_reader.h"
@@ -32,6 +33,48 @@ void ReadSubject(PolicyReader& reader, PolicyTable& table, const YamlNode& node,
   if (auto text = reader.Text(node, what + ".subject")) table.subject_columns.push_back(*text);
 }
 
+// The index that `text` names, added to `sealing`; false where it names none.
+bool ReadSearch(std::string_view text, Sealing* sealing) {
+  if (text == "equality") return sealing->equality = true;
+  if (text == "phonetic") return sealing->phonetic = true;
+  if (!text.starts_with("prefix(") || !text.ends_with(")")) return false;
+  text = text.substr(7, text.size() - 8);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), sealing->prefix);
+  return error == std::errc() && end == text.data() + text.size() && sealing->prefix >= 1 &&
+         sealing->prefix <= limits::kPrefixCharacters;
+}
+
+std::optional<Sealing> ReadSealing(PolicyReader& reader, const YamlNode& key, const YamlNode& node,
+                                   const std::string& what) {
+  Sealing sealing;
+  if (key.text.size() > limits::kSealedColumnName) {
+    reader.Problem(key.mark, what + " is sealed; the name of a sealed column has at most " +
+                                 std::to_string(limits::kSealedColumnName) +
+                                 " bytes, because its indexes are named after it");
+  }
+  PolicyFields fields(reader, node, what + ".sealed", {"search", "accept_leakage"});
+  if (!fields.ok()) return sealing;
+  bool accepted = false;
+  if (const YamlNode* value = fields.Get("accept_leakage"))
+    accepted = reader.Bool(*value, what + ".sealed.accept_leakage").value_or(false);
+  const YamlNode* search = fields.Get("search");
+  if (search == nullptr) return sealing;
+  for (const YamlNode* word : reader.Words(*search, what + ".sealed.search")) {
+    if (word->text.starts_with("range")) {
+      reader.NotInThisVersion(*word, "search between bounds (`range`)");
+    } else if (!ReadSearch(word->text, &sealing)) {
+      reader.Problem(word->mark, what + ".sealed.search names `" + word->text +
+                                     "`; allowed: equality, phonetic, and prefix(n) with n from 1 to " +
+                                     std::to_string(limits::kPrefixCharacters));
+    } else if (word->text != "equality" && !accepted) {
+      reader.Problem(word->mark, what + ".sealed.search names `" + word->text +
+                                     "`, which shows whoever holds the database more than equal values "
+                                     "(docs/threat_model.md); say accept_leakage: true beside it");
+    }
+  }
+  return sealing;
+}
+
 void ReadColumn(PolicyReader& reader, PolicyTable& table, const YamlNode& key, const YamlNode& node,
                 const std::string& what) {
   if (key.text.size() > limits::kIdentifier || key.text.starts_with("__")) {
@@ -40,10 +83,9 @@ void ReadColumn(PolicyReader& reader, PolicyTable& table, const YamlNode& key, c
                        "`; names are at most 63 bytes and do not begin with __, which the gate keeps for itself");
     return;
   }
-  PolicyFields fields(reader, node, what + "." + key.text, {"class", "sealed", "search"});
-  if (const YamlNode* value = fields.Get("sealed")) reader.NotInThisVersion(*value, "sealed columns (`sealed`)");
-  if (const YamlNode* value = fields.Get("search"))
-    reader.NotInThisVersion(*value, "search in sealed columns (`search`)");
+  PolicyFields fields(reader, node, what + "." + key.text, {"class", "sealed"});
+  std::optional<Sealing> sealed;
+  if (const YamlNode* value = fields.Get("sealed")) sealed = ReadSealing(reader, key, *value, what + "." + key.text);
   const YamlNode* value = fields.Need("class", "class: identity");
   if (value == nullptr) return;
   auto name = reader.Text(*value, what + "." + key.text + ".class");
@@ -52,7 +94,7 @@ void ReadColumn(PolicyReader& reader, PolicyTable& table, const YamlNode& key, c
     reader.Problem(value->mark, "a class named `" + *name + "`; lower-case letters, digits, _ and - are allowed");
     return;
   }
-  table.columns.push_back({key.text, *name, key.mark});
+  table.columns.push_back({key.text, *name, sealed, key.mark});
 }
 
 void ReadRetention(PolicyReader& reader, PolicyTable& table, const YamlNode& node, const std::string& what) {
@@ -78,6 +120,21 @@ void CheckNames(PolicyReader& reader, const PolicyTable& table, Mark subject_mar
     if (HasColumn(table, subject)) continue;
     reader.Problem(subject_mark, what + ".subject is `" + subject + "`, which is not among its columns; add it, as " +
                                      subject + ": {class: key}");
+  }
+  for (const PolicyColumn& column : table.columns) {
+    if (!column.sealed) continue;
+    const bool subject = std::ranges::find(table.subject_columns, column.name) != table.subject_columns.end();
+    if (subject || column.name == table.via_key) {
+      reader.Problem(column.mark, what + " seals " + column.name +
+                                      ", which says whom a row is about; seal the columns that tell of them");
+    }
+    if (table.via) {
+      reader.Problem(column.mark, what + " seals " + column.name + " in a table whose rows go by " + table.via->Text() +
+                                      ": a value is sealed for one person, whose id stands in its own row");
+    }
+    if (table.retention && table.retention->first == column.name) {
+      reader.Problem(column.mark, what + " seals " + column.name + ", by which its rows are kept; name another column");
+    }
   }
 }
 
@@ -147,6 +204,10 @@ void CheckVia(PolicyReader& reader, PolicyTable& table) {
     reader.Problem(table.mark, what + ".key is `" + table.via_key + "`, which is not a column of " + side->name.Text() +
                                    "; both tables need it in `columns`");
   }
+  if (const PolicyColumn* key = other.Find(table.via_key); key != nullptr && key->sealed) {
+    reader.Problem(key->mark, "tables." + other.name.Text() + " seals " + table.via_key + ", by which the rows of " +
+                                  table.name.Text() + " find their people; seal the columns that tell of them");
+  }
   if (table.space.empty()) table.space = other.space;
   if (table.space != other.space) {
     reader.Problem(table.mark, "tables." + table.name.Text() + ".space is `" + table.space +
@@ -156,6 +217,11 @@ void CheckVia(PolicyReader& reader, PolicyTable& table) {
 }
 
 }  // namespace
+
+const PolicyColumn* PolicyTable::Find(std::string_view column) const {
+  auto found = std::ranges::find(columns, column, &PolicyColumn::name);
+  return found == columns.end() ? nullptr : &*found;
+}
 
 bool IsName(std::string_view text, bool underscore) {
   if (text.empty() || text.size() > 40 || text[0] < 'a' || text[0] > 'z') return false;

@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "policy/policy.h"
+#include "vault/value_form.h"
 
 namespace ecluse {
 
@@ -22,6 +24,14 @@ inline constexpr char kSubjectSeparator = '\x1f';
 // Separates the columns of a composite subject inside one id.
 inline constexpr char kSubjectColumnSeparator = '\x1e';
 
+// A sealed column in a role's view. Where it stands there the gate opens its envelopes and applies the column's mask.
+struct SealedColumn {
+  ValueType type;         // as declared
+  Sealing search;         // the indexes beside it
+  bool searched = false;  // this role may search by them
+  bool stands = false;    // the view has the envelopes; else what its mask shows of any value
+};
+
 struct ViewColumn {
   std::string name;
   Oid type = 0;           // of the column in the role's view, which is the column's own declared type
@@ -31,10 +41,12 @@ struct ViewColumn {
   bool insertable = false;
   bool updatable = false;
   bool not_null = false;
+  // Of a sealed column that the role is shown something of, searches or writes; `type` is what it was declared as.
+  std::optional<SealedColumn> sealed;
 };
 
 // A guarded table as a role sees it: `"<role schema>"."<schema>.<table>"`, whose columns are the policy's in the
-// table's order, and last the hidden `__subject text`: the id of the person the row is about, or for a `via` table all
+// table's order, then the tokens of sealed columns that it may search or write, and last the hidden `__subject text`: the id of the person the row is about, or for a `via` table all
 // of theirs joined by kSubjectSeparator; never NULL, never empty.
 struct GuardedView {
   TableName table;

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "policy/database.h"
 #include "policy/masks.h"
+#include "policy/sealed_columns.h"
 
 namespace ecluse {
 namespace {
@@ -54,6 +55,15 @@ std::string ViaRows(const Role& role, const PolicyTable& table, const std::strin
 
 }  // namespace
 
+std::vector<std::string> HiddenTokens(const GuardedView& view) {
+  std::vector<std::string> names;
+  for (const ViewColumn& column : view.columns) {
+    if (!column.sealed || !(column.sealed->searched || column.insertable || column.updatable)) continue;
+    for (TokenColumn& index : TokenColumns(column.name, column.sealed->search)) names.push_back(std::move(index.name));
+  }
+  return names;
+}
+
 SqlObject GuardedViewSql(const RoleSchema& schema, const GuardedView& view, const Catalog& catalog) {
   const Policy& policy = *schema.policy;
   const PolicyTable& table = policy.tables.at(view.table);
@@ -63,11 +73,19 @@ SqlObject GuardedViewSql(const RoleSchema& schema, const GuardedView& view, cons
   for (const ViewColumn& column : view.columns) {
     const CatalogColumn* declared = real.Find(column.name);
     CHECK(declared != nullptr);
+    if (declared->type_schema == kSealedSchema) {
+      const auto type = SealedType(declared->type_element);
+      CHECK(type.has_value());
+      columns += "  " + (column.sealed && column.sealed->stands ? QuoteName(column.name) : SealedConstant(*type, column.mask)) + " AS " +
+                 QuoteName(column.name) + ",\n";
+      continue;
+    }
     auto masked =
         MaskColumn(*declared, column.readable ? column.mask : Mask{Mask::Kind::clear, 0}, schema.role->hours.time_zone);
     CHECK(masked.has_value());  // compiled before
     columns += "  " + masked->expression + " AS " + QuoteName(column.name) + ",\n";
   }
+  for (const std::string& tokens : HiddenTokens(view)) columns += "  " + QuoteName(tokens) + ",\n";
   std::vector<std::string> conditions;
   if (auto rows = schema.role->rows.find(view.table); rows != schema.role->rows.end()) {
     conditions.push_back("(" + rows->second + "\n)");  // a comment at its end must not swallow the parenthesis

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "deliver/copy_rows.h"
 #include "execute/run.h"
+#include "seal/parameters.h"
 #include "server/errors.h"
 #include "server/refusals.h"
 #include "server/session.h"
@@ -12,6 +13,12 @@
 namespace ecluse {
 
 using boost::asio::awaitable;
+
+namespace {
+
+constexpr uint32_t kBytea = 17;
+
+}  // namespace
 
 awaitable<Status> Session::RunCopyOut(std::shared_ptr<Portal> portal) {
   auto query = std::make_shared<Portal>();
@@ -34,7 +41,7 @@ awaitable<bool> Session::InsertBatch(std::shared_ptr<Portal> portal, std::vector
     for (size_t c = 0; c < rows[r].size(); ++c) {
       if (c > 0) sql += ',';
       values.push_back(rows[r][c]);
-      types.push_back(copy.types[c]);
+      types.push_back(c < copy.types.size() ? copy.types[c] : kBytea);  // behind them: tokens
       sql += fmt::format("${}", values.size());
     }
     sql += ')';
@@ -103,8 +110,15 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   if (!co_await FlushClient()) co_return Status();
   CopyReader reader(copy, copy.columns.size());
   std::vector<CopyValues> rows;
-  const size_t batch = std::min(limits::kReleaseBatchRows, limits::kParameters / copy.columns.size());
+  const size_t batch = std::min(limits::kReleaseBatchRows, limits::kParameters / copy.width);
+  size_t sealed = 0;  // of `rows`, from the first on
   int64_t stored = 0;
+  const auto take_sealed = [&](Status taken) -> Status {
+    ECLUSE_OK(taken);
+    for (; !copy.cells.empty() && sealed < rows.size(); ++sealed)
+      ECLUSE_OK(SealCopyRow(plan, services_.keys, caller_->policy->register_name, &rows[sealed]));
+    return {};
+  };
   Status status;
   bool done = false;
   while (!done) {
@@ -116,14 +130,15 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
       // In pieces: rows of a few bytes take many times as much once they are read.
       const std::string data(frame->payload);
       for (size_t at = 0; at < data.size() && status; at += limits::kReleaseBatchBytes) {
-        status = reader.Take(std::string_view(data).substr(at, limits::kReleaseBatchBytes), &rows);
+        status = take_sealed(reader.Take(std::string_view(data).substr(at, limits::kReleaseBatchBytes), &rows));
         while (status && rows.size() >= batch) {
           if (!co_await InsertRows(portal, &rows, batch)) co_return Status();
+          sealed -= std::min(sealed, batch);
           stored += static_cast<int64_t>(batch);
         }
       }
     } else if (frame->type == 'c') {
-      status = reader.Finish(&rows);
+      status = take_sealed(reader.Finish(&rows));
       done = true;
     } else if (frame->type == 'f') {
       std::string_view reason;
@@ -137,6 +152,7 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
     while (rows.size() >= batch || (done && !rows.empty())) {
       size_t take = std::min(batch, rows.size());
       if (!co_await InsertRows(portal, &rows, take)) co_return Status();
+      sealed -= std::min(sealed, take);
       stored += static_cast<int64_t>(take);
     }
   }

@@ -17,6 +17,7 @@
 #include "ledger/json.h"
 #include "ledger/origin.h"
 #include "policy/applied.h"
+#include "seal/cell.h"
 #include "server/account_log.h"
 #include "server/cancel.h"
 #include "server/control_socket.h"
@@ -137,7 +138,8 @@ Status Gate::Impl::Open() {
   if (beginning)
     return Fail(sqlstate::kIo, "a new ledger was begun and not finished", "run `ecluse ledger new` again, as before",
                 "ledger.new", policy->data_dir + "/beginning");
-  ECLUSE_TRY(keys, KeyRing::Open(policy->root, policy->data_dir));
+  const std::string compartments[] = {std::string(kMainCompartment)};
+  ECLUSE_TRY(keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments));
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(policy, *keys));
   LedgerOptions ledger_options;
   ledger_options.data_dir = policy->data_dir;

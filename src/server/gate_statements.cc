@@ -325,6 +325,7 @@ awaitable<Status> Session::RunFetch(std::shared_ptr<Portal> portal, bool simple)
   }
   std::vector<int16_t> formats;
   Status ready = co_await EnsureUpstream();
+  if (ready && fetch->delivery) SetSealedForms(*cursor.inner, fetch->formats, fetch->delivery.get());
   if (ready && fetch->delivery && !cursor.bind.empty()) {
     std::string bind = cursor.bind;
     ready = co_await ResolvePeople(cursor.inner, &bind, fetch->delivery.get());

@@ -1,5 +1,6 @@
 // What PostgreSQL's answers mean for the client and for the session: columns that are shown, settings, cursors, the end
 // of a batch.
+#include "base/bytes.h"
 #include "base/limits.h"
 #include "deliver/copy_rows.h"
 #include "execute/run.h"
@@ -18,6 +19,40 @@ bool HasOwnColumns(pg::FieldReader fields) {
   return false;
 }
 
+// The parameters as the client knows them: its own, and of those that are sealed the columns' types.
+bool WriteParameters(std::string& out, std::string_view payload, const Plan& plan) {
+  const auto clients = static_cast<size_t>(plan.client_parameters);
+  if (payload.size() < 2 + 4 * clients || LoadU16(payload.data()) < clients) return false;
+  std::vector<uint32_t> types;
+  for (size_t i = 0; i < clients; ++i) {
+    const auto withheld = plan.withheld.find(static_cast<int>(i) + 1);
+    types.push_back(withheld != plan.withheld.end() ? withheld->second : LoadU32(payload.data() + 2 + 4 * i));
+  }
+  pg::WriteParameterDescription(out, types);
+  return true;
+}
+
+// pg_type.typlen.
+int16_t SizeOf(const ValueType& type) {
+  switch (type.oid) {
+    case type_oid::kBool:
+      return 1;
+    case type_oid::kInt2:
+      return 2;
+    case type_oid::kInt4:
+    case type_oid::kDate:
+      return 4;
+    case type_oid::kInt8:
+    case type_oid::kTimestamp:
+    case type_oid::kTimestamptz:
+      return 8;
+    case type_oid::kUuid:
+      return 16;
+    default:
+      return -1;
+  }
+}
+
 }  // namespace
 
 // RowDescription and ParameterDescription, cut to what is the client's.
@@ -26,7 +61,12 @@ bool Session::Describe(const pg::Frame& frame, Reply& reply) {
   const Plan& shape = Shape(portal ? *portal->plan : *reply.plan);
   bool statement = reply.kind == Reply::Kind::statement_described;
   if (frame.type == 't') {
-    if (!portal) client_->out().append(frame.whole);
+    if (portal) return true;
+    if (shape.sealed_parameters.empty()) {
+      client_->out().append(frame.whole);
+    } else {
+      return WriteParameters(client_->out(), frame.payload, shape);
+    }
     return true;
   }
   if (frame.type == 'n') {
@@ -52,11 +92,14 @@ bool Session::Describe(const pg::Frame& frame, Reply& reply) {
   int columns = shape.visible_columns < 0 ? static_cast<int>(fields.size()) : shape.visible_columns;
   for (int i = 0; i < columns && fields.Next(&field); ++i) {
     // A portal described through its statement has the formats of its Bind.
-    if (statement && portal && !portal->formats.empty()) {
-      size_t n = static_cast<size_t>(i);
-      field.format = portal->formats.size() == 1  ? portal->formats[0]
-                     : n < portal->formats.size() ? portal->formats[n]
-                                                  : 0;
+    if (statement && portal && !portal->formats.empty()) field.format = FormatOf(portal->formats, static_cast<size_t>(i));
+    if (!shape.sealed.empty() && shape.sealed[static_cast<size_t>(i)].cell >= 0) {
+      // As it was declared: what PostgreSQL says of it is what it holds.
+      const ValueType& type = shape.cells[static_cast<size_t>(shape.sealed[static_cast<size_t>(i)].cell)].type;
+      field.type = type.oid;
+      field.type_size = SizeOf(type);
+      field.modifier = type.modifier;
+      field.format = portal ? FormatOf(portal->formats, static_cast<size_t>(i)) : 0;
     }
     forms.push_back({field.type, field.format == 1});
     // A view's oid and column numbers are nothing the client could look up.

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "deliver/copy_rows.h"
 #include "execute/run.h"
+#include "seal/parameters.h"
 #include "server/errors.h"
 #include "server/refusals.h"
 #include "server/session.h"
@@ -32,6 +33,19 @@ std::vector<std::string> LiteralsOf(const Plan& plan, const BoundValues& values)
     literals.push_back(std::move(text));
   }
   return literals;
+}
+
+// How PostgreSQL would print times now, by what it has told of its DateStyle ("ISO, DMY") and TimeZone.
+TimeStyle StyleOf(const std::map<std::string, std::string, std::less<>>& parameters) {
+  TimeStyle style;
+  if (const auto zone = parameters.find("TimeZone"); zone != parameters.end()) style.zone = zone->second;
+  const auto date = parameters.find("DateStyle");
+  if (date == parameters.end()) return style;
+  if (date->second.starts_with("SQL")) style.style = TimeStyle::Style::sql;
+  if (date->second.starts_with("Postgres")) style.style = TimeStyle::Style::postgres;
+  if (date->second.starts_with("German")) style.style = TimeStyle::Style::german;
+  style.day_first = date->second.ends_with("DMY");
+  return style;
 }
 
 }  // namespace
@@ -76,6 +90,26 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
   return portal->delivery->Begin();
 }
 
+// From here on the portal has the parameters that PostgreSQL gets: none of them holds a value of a sealed column.
+Status Session::SealPortal(Portal* portal, pg::BindMessage* message) {
+  const Plan& plan = portal->plan->kind == Plan::Kind::declare ? *portal->plan->inner : *portal->plan;
+  if (plan.sealed_parameters.empty()) return {};
+  ECLUSE_TRY(portal->bind, SealParameters(plan, *message, services_.keys, caller_->policy->register_name));
+  CHECK(pg::ReadBind(portal->bind, message));
+  return {};
+}
+
+// How the client wants what is opened for it.
+void Session::SetSealedForms(const Plan& plan, const std::vector<int16_t>& asked, Delivery* delivery) const {
+  if (plan.sealed.empty()) return;
+  SealedForms forms;
+  forms.register_name = caller_->policy->register_name;
+  forms.zone = caller_->role->hours.time_zone;
+  forms.style = StyleOf(upstream_->parameters());
+  for (size_t i = 0; i < plan.sealed.size(); ++i) forms.binary.push_back(FormatOf(asked, i) == 1);
+  delivery->SetSealedForms(std::move(forms));
+}
+
 // Admits and binds. An Error is the gate's refusal; nothing of the statement has run.
 awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show) {
   const Plan& plan = *portal->plan;
@@ -85,6 +119,7 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   }
   if (plan.guarded || (plan.kind == Plan::Kind::declare && plan.inner->guarded)) {
     ECLUSE_CO_OK(AdmitPortal(portal.get(), message));
+    ECLUSE_CO_OK(SealPortal(portal.get(), &message));
   } else {
     Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, portal->plan, 0);
     if (!admitted) co_return std::unexpected(std::move(admitted).error());
@@ -98,6 +133,7 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
                    "Close it first, or give the new one another name.", "protocol.portal");
   }
   ECLUSE_CO_OK(co_await EnsureUpstream());
+  if (portal->delivery) SetSealedForms(plan, portal->formats, portal->delivery.get());
   portal->upstream_name = NextPortalName();
   if (!plan.resolve.empty()) {
     co_await Drain(true);
@@ -248,6 +284,7 @@ awaitable<void> Session::RunFallback(std::shared_ptr<Portal> portal) {
   counted->bind = portal->bind;
   counted->delivery = std::move(portal->delivery);
   counted->copy = portal->copy;
+  SetSealedForms(*counted->plan, portal->formats, counted->delivery.get());
   pg::BindMessage message;
   CHECK(pg::ReadBind(portal->bind, &message));
   std::vector<int16_t> formats;

@@ -46,6 +46,8 @@ KeyId DayId(int64_t day) {
 }
 int64_t DayOf(const KeyId& id) { return LoadU32(reinterpret_cast<const char*>(id.data())); }
 
+Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder);
+
 class FileKeyRing final : public KeyRing {
  public:
   FileKeyRing(FileSystem& files, std::string folder, Ring ring)
@@ -86,6 +88,7 @@ class FileKeyRing final : public KeyRing {
 
   Result<Secret> SigningSeed() override {
     if (!ring_.ledger) {
+      ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
       const std::string path = folder_ + "/ring";
       ECLUSE_TRY(std::string content, ReadWholeFile(files_, path, limits::kRingBytes));
       const KeyId id = RandomKeyId();
@@ -206,6 +209,51 @@ class FileKeyRing final : public KeyRing {
   std::function<void(const KeyInfo&)> made_;
 };
 
+// What is made once must not be made twice: the second would be in the place of the first.
+Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder) {
+  ECLUSE_TRY(std::unique_ptr<File> lock, files.Open(folder + "/lock", OpenMode::lock));
+  ECLUSE_TRY(const bool alone, lock->TryLock());
+  if (!alone)
+    return Unavailable("another command is making keys in the data folder", "try again in a moment", folder);
+  return lock;
+}
+
+Result<Ring> ReadRing(FileSystem& files, RootKey& root, const std::string& path) {
+  ECLUSE_TRY(const std::string content, ReadWholeFile(files, path, limits::kRingBytes));
+  return ParseRing(root, content, path);
+}
+
+bool Lacks(const Ring& ring, std::span<const std::string> compartments) {
+  return std::ranges::any_of(compartments, [&](const std::string& name) { return !ring.compartments.contains(name); });
+}
+
+// Makes the ring, and the compartments it lacks. Under its lock.
+Status CompleteRing(FileSystem& files, RootKey& root, const std::string& data_dir, const std::string& path,
+                    std::span<const std::string> compartments) {
+  std::string content;
+  ECLUSE_TRY(auto present, files.Find(path));
+  if (present) {
+    ECLUSE_TRY(content, ReadWholeFile(files, path, limits::kRingBytes));
+  } else {
+    ECLUSE_TRY(auto days, files.List(data_dir + "/keys/days"));
+    ECLUSE_TRY(auto ledger, files.Find(data_dir + "/ledger"));
+    if (!days.empty() || ledger)
+      return Unavailable("the gate's key ring is missing, and there is a ledger that only it opens",
+                         "restore <data_dir>/keys from a copy made with the gate stopped", path);
+    ECLUSE_TRY(content, MakeRing(root));
+  }
+  ECLUSE_TRY(const Ring ring, ParseRing(root, content, path));
+  for (const std::string& name : compartments) {
+    if (ring.compartments.contains(name)) continue;
+    ECLUSE_TRY(const std::string lines, MakeCompartment(root, name));
+    content += lines;
+  }
+  if (content.size() > limits::kRingBytes)
+    return Unavailable("the gate's key ring has no room for more compartments", "name fewer in the policy");
+  ECLUSE_OK(ReplaceFile(files, path, content));
+  return present ? Status() : files.SyncDirectory(data_dir);
+}
+
 bool Inside(const std::string& path, const std::string& folder) {
   std::error_code ignored;
   auto file = std::filesystem::weakly_canonical(path, ignored);
@@ -244,32 +292,16 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
   ECLUSE_OK(PreparePrivateFolder(files, folder + "/days"));
   std::string path = folder + "/ring";
   ECLUSE_TRY(auto present, files.Find(path));
-  if (!present) {
-    ECLUSE_TRY(auto days, files.List(folder + "/days"));
-    ECLUSE_TRY(auto ledger, files.Find(data_dir + "/ledger"));
-    if (!days.empty() || ledger)
-      return Unavailable("the gate's key ring is missing, and there is a ledger that only it opens",
-                         "restore <data_dir>/keys from a copy made with the gate stopped", path);
-    ECLUSE_TRY(const std::string ring, MakeRing(*root));
-    ECLUSE_OK(ReplaceFile(files, path, ring));
-    ECLUSE_OK(files.SyncDirectory(data_dir));
+  std::optional<Ring> ring;
+  if (present) {
+    ECLUSE_TRY(ring, ReadRing(files, *root, path));
   }
-  ECLUSE_TRY(std::string content, ReadWholeFile(files, path, limits::kRingBytes));
-  ECLUSE_TRY(Ring ring, ParseRing(*root, content, path));
-  std::string more;
-  for (const std::string& name : compartments) {
-    if (ring.compartments.contains(name)) continue;
-    ECLUSE_TRY(const std::string lines, MakeCompartment(*root, name));
-    more += lines;
+  if (!ring || Lacks(*ring, compartments)) {
+    ECLUSE_TRY(const auto lock, LockRing(files, folder));
+    ECLUSE_OK(CompleteRing(files, *root, data_dir, path, compartments));
+    ECLUSE_TRY(ring, ReadRing(files, *root, path));
   }
-  if (!more.empty()) {
-    content += more;
-    ECLUSE_TRY(ring, ParseRing(*root, content, path));
-    if (content.size() > limits::kRingBytes)
-      return Unavailable("the gate's key ring has no room for more compartments", "name fewer in the policy");
-    ECLUSE_OK(ReplaceFile(files, path, content));
-  }
-  return std::make_unique<FileKeyRing>(files, folder, std::move(ring));
+  return std::make_unique<FileKeyRing>(files, folder, *std::move(ring));
 }
 
 }  // namespace ecluse

@@ -55,8 +55,8 @@ class KeyRing {
   // Opens the root and the wrapped keys under `<data_dir>/keys`, which are made on first use. Refuses what OpenRoot()
   // refuses, a root that lies inside `data_dir`, and one that is not the root the keys were wrapped under. The root is
   // closed again before this returns. `files` outlives the ring; null: the real ones.
-  // Keys of `compartments` that the ring does not hold yet are made and durable then: only for whoever holds the
-  // ledger's lock.
+  // Keys of `compartments` that the ring does not hold yet are made and durable then. Who makes a key holds the lock of
+  // the ring; 58030 where another does.
   static Result<std::unique_ptr<KeyRing>> Open(const RootSource& root, const std::string& data_dir,
                                                FileSystem* files = nullptr,
                                                std::span<const std::string> compartments = {});

@@ -1,4 +1,4 @@
-#include "deliver/values.h"
+#include "execute/values.h"
 
 #include <fmt/format.h>
 
@@ -196,7 +196,7 @@ Result<MaybeId> CanonicalBinary(Oid type, std::string_view bytes) {
 
 std::unexpected<Error> BadArray() { return CannotRead("a malformed array"); }
 
-Result<std::vector<std::string>> TextArray(std::string_view text) {
+Result<std::vector<std::string>> TextArray(std::string_view text, bool* nulls) {
   text = TrimSpace(text);
   // An array may begin with its bounds: `[2:4]={…}`.
   if (text.starts_with('[')) {
@@ -212,6 +212,7 @@ Result<std::vector<std::string>> TextArray(std::string_view text) {
   auto finish = [&] {
     std::string_view trimmed = quoted ? std::string_view(word) : TrimSpace(word);
     bool null = !quoted && trimmed.size() == 4 && strncasecmp(trimmed.data(), "null", 4) == 0;
+    *nulls |= null;
     if (any && !null && (quoted || !trimmed.empty())) out.emplace_back(trimmed);
     word.clear();
     quoted = any = false;
@@ -244,7 +245,7 @@ Result<std::vector<std::string>> TextArray(std::string_view text) {
 }
 
 // array_send: int32 dimensions, flags, element oid; for each dimension size and lower bound; then length and bytes.
-Result<std::vector<std::string>> BinaryArray(std::string_view bytes, Oid* element_type) {
+Result<std::vector<std::string>> BinaryArray(std::string_view bytes, Oid* element_type, bool* nulls) {
   if (bytes.size() < 12) return BadArray();
   uint32_t dimensions = LoadU32(bytes.data());
   *element_type = LoadU32(bytes.data() + 8);
@@ -260,7 +261,10 @@ Result<std::vector<std::string>> BinaryArray(std::string_view bytes, Oid* elemen
     if (bytes.size() < 4) return BadArray();
     uint32_t size = LoadU32(bytes.data());
     bytes.remove_prefix(4);
-    if (size == UINT32_MAX) continue;
+    if (size == UINT32_MAX) {
+      *nulls = true;
+      continue;
+    }
     if (size > bytes.size()) return BadArray();
     out.emplace_back(bytes.substr(0, size));
     bytes.remove_prefix(size);
@@ -320,8 +324,10 @@ Result<std::optional<std::string>> CanonicalId(Oid type, std::string_view bytes,
   return binary ? CanonicalBinary(type, bytes) : CanonicalText(type, bytes);
 }
 
-Result<std::vector<std::string>> ArrayElements(std::string_view bytes, bool binary, Oid* element_type) {
-  return binary ? BinaryArray(bytes, element_type) : TextArray(bytes);
+Result<std::vector<std::string>> ArrayElements(std::string_view bytes, bool binary, Oid* element_type, bool* nulls) {
+  bool any = false;
+  if (nulls == nullptr) nulls = &any;
+  return binary ? BinaryArray(bytes, element_type, nulls) : TextArray(bytes, nulls);
 }
 
 Result<std::vector<NamedPerson>> ReadAsked(const Plan& plan, const BoundValues& values) {

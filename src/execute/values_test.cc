@@ -1,4 +1,4 @@
-#include "deliver/values.h"
+#include "execute/values.h"
 
 #include <gtest/gtest.h>
 

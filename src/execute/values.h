@@ -29,7 +29,9 @@ Result<std::optional<std::string>> CanonicalId(Oid type, std::string_view bytes,
 
 // The elements of an array in PostgreSQL's text form (`{1,2,"a b"}`) or binary form; NULL elements are left out. Nested
 // arrays are flattened. `element_type` receives the type a binary array says its elements have, else stays as it is.
-Result<std::vector<std::string>> ArrayElements(std::string_view bytes, bool binary, Oid* element_type);
+// `nulls` (may be null) becomes true where some were left out.
+Result<std::vector<std::string>> ArrayElements(std::string_view bytes, bool binary, Oid* element_type,
+                                               bool* nulls = nullptr);
 
 // The people named by plan.asked, at most limits::kAskedValues.
 Result<std::vector<NamedPerson>> ReadAsked(const Plan& plan, const BoundValues& values);

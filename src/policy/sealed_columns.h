@@ -1,0 +1,43 @@
+// How a sealed column stands in the database: its type says what is sealed in it, and hidden columns beside it hold the
+// tokens it is found by (docs/decisions/sealed-columns.md).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policy/policy.h"
+#include "vault/value_form.h"
+
+namespace ecluse {
+
+// The owner's schema of domains over bytea, each named as the type that is sealed under it: ecluse_sealed."varchar(40)".
+inline constexpr std::string_view kSealedSchema = "ecluse_sealed";
+
+// What a domain of that name seals; nullopt where it is not the one spelling of a type that may be sealed.
+std::optional<ValueType> SealedType(std::string_view domain);
+// The domain's name. The type may be sealed.
+std::string SealedDomain(const ValueType& type);
+// The type as format_type() writes it.
+std::string TypeText(const ValueType& type);
+
+// A hidden column of tokens.
+struct TokenColumn {
+  enum class Kind { equality, prefix, sound };
+  std::string name;  // __bidx_nir, __bidx_family_name_p3, __bidx_family_name_s
+  Kind kind = Kind::equality;
+  unsigned level = 0;  // of prefix: how many characters
+};
+// Those of a sealed column, in a fixed order.
+std::vector<TokenColumn> TokenColumns(const std::string& column, const Sealing& sealing);
+std::string EqualityColumn(const std::string& column);
+std::string PrefixColumn(const std::string& column, unsigned characters);
+std::string SoundColumn(const std::string& column);
+// The column whose equality index `name` is, or `name` itself where it is none.
+std::string OfEqualityColumn(const std::string& name);
+
+// What is wrong with such an index over such a type; empty where nothing is.
+std::string SearchMisfit(const ValueType& type, const Sealing& sealing);
+
+}  // namespace ecluse

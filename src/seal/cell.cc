@@ -1,0 +1,80 @@
+#include "seal/cell.h"
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "vault/folding.h"
+#include "vault/value_form.h"
+#include "vault/xaes.h"
+
+namespace ecluse {
+namespace {
+
+std::string Text(const BlindToken& token) { return {reinterpret_cast<const char*>(token.data()), token.size()}; }
+
+// Equal numbers have one spelling for the index: zeros that end a fraction are left out.
+std::string_view Trimmed(std::string_view number) {
+  if (!number.contains('.')) return number;
+  while (number.ends_with('0')) number.remove_suffix(1);
+  if (number.ends_with('.')) number.remove_suffix(1);
+  return number;
+}
+
+}  // namespace
+
+Result<const CompartmentKeys*> SealingKeys(const KeyRing& keys) {
+  const CompartmentKeys* compartment = keys.Compartment(kMainCompartment);
+  if (compartment != nullptr && compartment->complete()) return compartment;
+  return Fail(sqlstate::kIo, "the keys of sealed columns are not there, so nothing of them is opened or written",
+              "Ask whoever runs the gate: its keys are made where it starts (docs/operations.md).", "seal.keys");
+}
+
+std::unexpected<Error> NoSubject() {
+  return Fail("23502", "a sealed column is written for a person, and the row names none",
+              "Give the subject column a value.", "seal.subject");
+}
+
+Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueType& type, TokenColumn::Kind kind,
+                                           unsigned level, std::string_view canonical) {
+  if (!IsText(type.oid)) {
+    return Text(index.Equality(type.oid == type_oid::kNumeric ? Trimmed(canonical) : canonical));
+  }
+  if (canonical.size() > limits::kSearchedText) return std::nullopt;
+  if (kind == TokenColumn::Kind::sound) {
+    ECLUSE_TRY(const std::string sound, SoundOf(canonical));
+    return Text(index.Sound(sound));
+  }
+  ECLUSE_TRY(const std::string folded, Fold(canonical));
+  if (kind == TokenColumn::Kind::equality) return Text(index.Equality(folded));
+  const auto token = index.Prefix(folded, level);
+  return token ? std::optional(Text(*token)) : std::nullopt;
+}
+
+Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, const ValueType& stored, Oid given,
+                               std::string_view bytes, bool binary) {
+  // Read as what it was given as; stored as what the column holds.
+  ECLUSE_TRY(std::string canonical, CanonicalValue({given, -1}, bytes, binary));
+  ECLUSE_TRY(canonical, CanonicalValue(stored, canonical, stored.oid == type_oid::kBytea));
+  return SealValue(keys.current().key, keys.current().id, cell, canonical);
+}
+
+Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std::string_view envelope) {
+  const auto refuse = [&](std::string why) {
+    return Fail(sqlstate::kIo, fmt::format("a value of the sealed column \"{}\" does not open", cell.column),
+                "Nothing of the answer is released. Whoever runs the gate finds in its log which table it is, and what "
+                "to do.",
+                "seal.open",
+                fmt::format("{}.{}: {}; a value that was written or moved around the gate has to be restored",
+                            cell.table, cell.column, why));
+  };
+  const auto key_id = EnvelopeKeyId(envelope);
+  if (!key_id) return refuse("it is no envelope of a version that is known here");
+  const Xaes* key = keys.Find(*key_id);
+  if (key == nullptr) return refuse("its key " + HexEncode(*key_id) + " is not in this ring");
+  auto opened = OpenValue(*key, cell, envelope);
+  if (!opened) return refuse("it was altered, or sealed for another person, column or register");
+  return *std::move(opened);
+}
+
+}  // namespace ecluse

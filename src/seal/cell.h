@@ -1,0 +1,38 @@
+// One value of a sealed column: its envelope, its tokens, and back; for statements and for whole tables. Pure: no I/O.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "policy/role_schema.h"
+#include "policy/sealed_columns.h"
+#include "vault/keys.h"
+#include "vault/sealed_value.h"
+
+namespace ecluse {
+
+// The compartment of tables that name none.
+inline constexpr std::string_view kMainCompartment = "main";
+
+// Its keys; 58030 where the ring holds none.
+Result<const CompartmentKeys*> SealingKeys(const KeyRing& keys);
+
+// Refuses a value that is written for nobody.
+std::unexpected<Error> NoSubject();
+
+// The token of a canonical value; none where that index has none of it (a text with fewer letters than the prefix, or
+// one too long to be indexed).
+Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueType& type, TokenColumn::Kind kind,
+                                           unsigned level, std::string_view canonical);
+
+// The envelope of a value as it was given, of type `given`, as PostgreSQL would store it in a column of type `stored`.
+Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, const ValueType& stored, Oid given,
+                               std::string_view bytes, bool binary);
+
+// What the envelope holds, in canonical form. 58030 where it does not open: it was altered, belongs to another person,
+// column or register, or its key is not there. The error names the column and the key, and nothing of the value.
+Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std::string_view envelope);
+
+}  // namespace ecluse

@@ -1,0 +1,236 @@
+#include "seal/parameters.h"
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/limits.h"
+#include "execute/values.h"
+#include "policy/sealed_columns.h"
+#include "seal/cell.h"
+#include "vault/folding.h"
+
+namespace ecluse {
+namespace {
+
+using Kind = SealedParameter::Kind;
+
+constexpr Oid kByteaElement = 17;
+
+// array_send of bytea[]: what of the elements is there.
+std::string BinaryArray(const std::vector<std::optional<std::string>>& elements) {
+  std::string out;
+  AppendU32(out, elements.empty() ? 0 : 1);
+  AppendU32(out, 1);  // may hold NULL
+  AppendU32(out, kByteaElement);
+  if (elements.empty()) return out;
+  AppendU32(out, static_cast<uint32_t>(elements.size()));
+  AppendU32(out, 1);
+  for (const auto& element : elements) {
+    AppendU32(out, element ? static_cast<uint32_t>(element->size()) : UINT32_MAX);
+    if (element) out += *element;
+  }
+  return out;
+}
+
+// The names that a cell is bound to.
+struct Place {
+  Place(const Plan& plan, const SealedCell& cell, std::string_view id)
+      : table(plan.tables[static_cast<size_t>(cell.table_ref)].table.Text()),
+        subject(plan.tables[static_cast<size_t>(cell.table_ref)].space + ":" + std::string(id)) {}
+  Cell Of(std::string_view register_name, const SealedCell& cell) const {
+    return {register_name, table, cell.column, subject};
+  }
+  std::string table, subject;
+};
+
+// One value as it was given.
+struct Given {
+  std::optional<std::string_view> bytes;
+  bool binary = false;
+};
+
+class Maker {
+ public:
+  Maker(const Plan& plan, const BoundValues& values, const CompartmentKeys& keys, std::string_view register_name)
+      : plan_(plan), values_(values), keys_(keys), register_(register_name) {}
+
+  Result<std::optional<std::string>> Make(const SealedParameter& parameter) const {
+    const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
+    const Given given = Value(parameter.value);
+    if (!given.bytes) return std::nullopt;
+    if (parameter.kind == Kind::envelope) return Envelope(parameter, cell, given);
+    if (parameter.kind == Kind::pattern) return Pattern(parameter, cell, *given.bytes);
+    if (parameter.value.array) return Array(parameter, cell, given);
+    ECLUSE_TRY(std::string text, Searched(parameter.value.type, *given.bytes, given.binary));
+    if (parameter.written) {
+      ECLUSE_TRY(text, CanonicalValue(cell.type, text, cell.type.oid == type_oid::kBytea));
+    }
+    return Token(parameter, cell, text);
+  }
+
+ private:
+  Given Value(const ValueSource& source) const {
+    if (source.null) return {};
+    if (source.kind == ValueSource::Kind::constant) return {source.constant, false};
+    const BoundValue& value = values_[static_cast<size_t>(source.parameter - 1)];
+    return {value.bytes, value.binary};
+  }
+
+  // What is looked for is not measured by the column: a longer text is one that nobody has.
+  static Result<std::string> Searched(Oid type, std::string_view bytes, bool binary) {
+    return CanonicalValue({type, -1}, bytes, binary);
+  }
+
+  Result<std::optional<std::string>> Token(const SealedParameter& parameter, const SealedCell& cell,
+                                           std::string_view canonical) const {
+    const TokenColumn::Kind kind = parameter.kind == Kind::equality ? TokenColumn::Kind::equality
+                                   : parameter.kind == Kind::prefix ? TokenColumn::Kind::prefix
+                                                                    : TokenColumn::Kind::sound;
+    return TokenOf(Index(cell), cell.type, kind, parameter.level, canonical);
+  }
+
+  BlindIndex Index(const SealedCell& cell) const { return {keys_.search, register_, cell.column}; }
+
+  Result<std::optional<std::string>> Array(const SealedParameter& parameter, const SealedCell& cell,
+                                           const Given& given) const {
+    Oid type = parameter.value.type;
+    bool null = false;
+    ECLUSE_TRY(const auto elements, ArrayElements(*given.bytes, given.binary, &type, &null));
+    if (elements.size() > limits::kAskedValues)
+      return Fail(sqlstate::kTooComplex, fmt::format("a statement searches for at most {} values", limits::kAskedValues),
+                  "Split the list over several statements.", "seal.values");
+    std::vector<std::optional<std::string>> tokens;
+    for (const std::string& element : elements) {
+      ECLUSE_TRY(const std::string text, Searched(type, element, given.binary));
+      ECLUSE_TRY(tokens.emplace_back(), Token(parameter, cell, text));
+    }
+    if (null) tokens.emplace_back();
+    return BinaryArray(tokens);
+  }
+
+  // Of a LIKE whose pattern came as a parameter: every index has a parameter of its own, and one of them a token.
+  Result<std::optional<std::string>> Pattern(const SealedParameter& parameter, const SealedCell& cell,
+                                             std::string_view pattern) const {
+    const bool open = pattern.ends_with('%');
+    while (pattern.ends_with('%')) pattern.remove_suffix(1);
+    ECLUSE_TRY(const std::string folded, Fold(pattern));
+    ECLUSE_TRY(const std::string longer, Fold(std::string(pattern) + "x"));
+    const auto count = static_cast<size_t>(
+        std::ranges::count_if(folded, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+    if (pattern.find_first_of("%_\\") != std::string_view::npos || longer != folded + "x" ||
+        (open && (count == 0 || count > cell.search.prefix)) || (!open && !cell.search.equality)) {
+      return Fail(sqlstate::kNotSupported,
+                  fmt::format("column \"{}\" is sealed and found by its first 1 to {} letters", cell.column,
+                              cell.search.prefix),
+                  "Give a pattern of so many letters and one % behind them.", "seal.pattern");
+    }
+    if (parameter.level != (open ? count : 0)) return std::nullopt;
+    const SealedParameter asked{open ? Kind::prefix : Kind::equality, parameter.level, parameter.cell, {}, {}, false};
+    return Token(asked, cell, pattern);
+  }
+
+  Result<std::optional<std::string>> Envelope(const SealedParameter& parameter, const SealedCell& cell,
+                                              const Given& given) const {
+    std::string id;
+    for (size_t i = 0; i < parameter.subject.size(); ++i) {
+      const ValueSource& source = parameter.subject[i];
+      const Given part = Value(source);
+      Oid type = source.type;
+      const auto index = static_cast<size_t>(source.parameter - 1);
+      if (source.kind == ValueSource::Kind::parameter && index < plan_.parameter_types.size() &&
+          plan_.parameter_types[index] != 0) {
+        type = plan_.parameter_types[index];
+      }
+      std::optional<std::string> text;
+      if (part.bytes) {
+        ECLUSE_TRY(text, CanonicalId(type, *part.bytes, part.binary));
+      }
+      if (!text) return NoSubject();
+      id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *text;
+    }
+    const Place place(plan_, cell, id);
+    return EnvelopeOf(keys_, place.Of(register_, cell), cell.type, parameter.value.type, *given.bytes, given.binary);
+  }
+
+  const Plan& plan_;
+  const BoundValues& values_;
+  const CompartmentKeys& keys_;
+  std::string_view register_;
+};
+
+}  // namespace
+
+Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& message, const KeyRing& keys,
+                                   std::string_view register_name) {
+  const BoundValues values = ValuesOf(message);
+  const auto clients = static_cast<size_t>(plan.client_parameters);
+  if (values.size() != clients) {
+    return Fail(sqlstate::kProtocolViolation,
+                fmt::format("bind message supplies {} parameters, but the statement requires {}", values.size(), clients),
+                "Bind one value for each parameter.", "seal.parameter-count");
+  }
+  ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
+  const Maker maker(plan, values, *compartment, register_name);
+  std::vector<int16_t> formats;
+  std::vector<std::optional<std::string>> made;
+  made.reserve(plan.sealed_parameters.size());
+  for (const SealedParameter& parameter : plan.sealed_parameters) {
+    ECLUSE_TRY(made.emplace_back(), maker.Make(parameter));
+  }
+  std::vector<pg::Values::Value> all;
+  for (size_t i = 0; i < clients; ++i) {
+    const bool withheld = plan.withheld.contains(static_cast<int>(i) + 1);
+    formats.push_back(!withheld && values[i].binary ? 1 : 0);
+    all.push_back(withheld ? std::nullopt : values[i].bytes);
+  }
+  for (const auto& value : made) {
+    formats.push_back(1);
+    all.push_back(value ? pg::Values::Value(*value) : std::nullopt);
+  }
+  std::string out;
+  pg::WriteBind(out, {}, {}, formats, all, {});
+  return out.substr(5);
+}
+
+Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view register_name,
+                   std::vector<std::optional<std::string>>* row) {
+  const Plan::Copy& copy = *plan.copy;
+  ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
+  std::string id;
+  for (size_t i = 0; i < copy.subject.size(); ++i) {
+    const auto at = static_cast<size_t>(copy.subject[i]);
+    std::optional<std::string> text;
+    if (at < row->size() && (*row)[at]) {
+      ECLUSE_TRY(text, CanonicalId(copy.types[at], *(*row)[at], false));
+    }
+    if (!text) return NoSubject();
+    id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *text;
+  }
+  std::vector<std::optional<std::string>> tokens;
+  for (size_t i = 0; i < copy.cells.size() && i < row->size(); ++i) {
+    if (copy.cells[i] < 0) continue;
+    const SealedCell& cell = plan.cells[static_cast<size_t>(copy.cells[i])];
+    auto& value = (*row)[i];
+    const BlindIndex index(compartment->search, register_name, cell.column);
+    std::optional<std::string> canonical;
+    if (value) {
+      ECLUSE_TRY(canonical, CanonicalValue(cell.type, *value, false));
+      ECLUSE_TRY(const std::string envelope,
+                 EnvelopeOf(*compartment, Place(plan, cell, id).Of(register_name, cell), cell.type, cell.type.oid,
+                            *value, false));
+      value = "\\x" + HexEncode(AsBytes(envelope));
+    }
+    for (const TokenColumn& column : TokenColumns(cell.column, cell.search)) {
+      std::optional<std::string> token;
+      if (canonical) {
+        ECLUSE_TRY(token, TokenOf(index, cell.type, column.kind, column.level, *canonical));
+      }
+      tokens.push_back(token ? std::optional("\\x" + HexEncode(AsBytes(*token))) : std::nullopt);
+    }
+  }
+  row->insert(row->end(), std::make_move_iterator(tokens.begin()), std::make_move_iterator(tokens.end()));
+  return {};
+}
+
+}  // namespace ecluse

@@ -1,0 +1,27 @@
+// On the way in: what a statement's values become before PostgreSQL gets them. Pure: no I/O.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "execute/run.h"
+#include "pgwire/codec.h"
+#include "plan/plan.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+// The payload of a Bind with the parameters of `message`, the withheld ones as NULL, and behind them those that the
+// plan makes of them: envelopes, tokens. Refuses (08P01) a Bind with another number of parameters than the client's,
+// what is no value of its column's type (22P02 and its kind), and where the keys are not there (58030).
+Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& message, const KeyRing& keys,
+                                   std::string_view register_name);
+
+// One row of COPY: in place of its sealed columns their envelopes, and behind all of them the tokens (Plan::Copy).
+Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view register_name,
+                   std::vector<std::optional<std::string>>* row);
+
+}  // namespace ecluse

@@ -1,0 +1,563 @@
+#include "seal/seal_tables.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "execute/values.h"
+#include "policy/apply.h"
+#include "policy/applied.h"
+#include "policy/catalog.h"
+#include "policy/compile.h"
+#include "policy/sealed_columns.h"
+#include "seal/cell.h"
+
+namespace ecluse {
+namespace {
+
+constexpr std::string_view kTrigger = "~ecluse_mark";  // behind all others: by name is the order in which they fire
+
+// One column on its way.
+struct Moving {
+  std::string name;
+  ValueType type;
+  Sealing search;
+  std::string sealed() const { return "__sealed_" + name; }
+};
+
+struct MovingTable {
+  TableName name;
+  const PolicyTable* policy = nullptr;
+  std::vector<Moving> columns;
+  std::vector<std::pair<std::string, std::string>> key;  // of the primary key: name and type
+  std::vector<Oid> subject_types;
+  // Unique keys over sealed columns, and what takes their place: statements for the change.
+  std::vector<std::string> dropped;
+  uint64_t rows = 0;  // about so many
+
+  std::string Sql() const { return QuoteTable(name); }
+  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName("mark " + name.Text()); }
+  // Rows with a clear value and no envelope.
+  std::string Unsealed(const std::string& alias) const {
+    std::string out;
+    for (const Moving& column : columns) {
+      out += (out.empty() ? "" : " OR ") + alias + "." + QuoteName(column.name) + " IS NOT NULL AND " + alias + "." +
+             QuoteName(column.sealed()) + " IS NULL";
+    }
+    return "(" + out + ")";
+  }
+};
+
+struct Index {
+  std::string name, create;  // without CREATE
+};
+
+std::unexpected<Error> Cannot(std::string what, std::string hint) {
+  return Fail(sqlstate::kNotSupported, std::move(what), std::move(hint), "seal.table");
+}
+
+std::string Short(std::string name) {
+  if (name.size() <= limits::kIdentifier) return name;
+  return name.substr(0, limits::kIdentifier - 9) + "_" + fmt::format("{:08x}", std::hash<std::string>{}(name) & 0xffffffffU);
+}
+
+// ---- what is to be done ----
+
+Status CheckColumn(const CatalogTable& real, const MovingTable& table, const CatalogColumn& column) {
+  const std::string what = table.name.Text() + "." + column.name;
+  if (column.type_kind == 'd')
+    return Cannot(what + " has the domain type " + column.type_name, "give it the type it is over: ALTER TABLE … TYPE");
+  if (!MayBeSealed(column.type))
+    return Cannot(what + " is " + column.type_name + ", which cannot be sealed",
+                  "text, varchar, dates, timestamps, numbers, boolean, bytea, jsonb and uuid can");
+  if (column.generated || column.identity_always)
+    return Cannot(what + " is computed by PostgreSQL", "seal the columns it is computed from, and drop it");
+  for (const CatalogCheck& check : real.checks) {
+    if (std::ranges::find(check.columns, column.name) != check.columns.end())
+      return Cannot(what + " is read by the " + check.name, "drop that first: it cannot read what is sealed");
+  }
+  for (const auto* keys : {&real.foreign_keys, &real.referencing}) {
+    for (const CatalogForeignKey& key : *keys) {
+      const auto& columns = key.from == real.name ? key.from_columns : key.to_columns;
+      if (std::ranges::find(columns, column.name) != columns.end())
+        return Cannot(what + " is part of the foreign key " + key.name, "refer to a column that is not sealed");
+    }
+  }
+  return {};
+}
+
+Status CheckKeys(const CatalogTable& real, const Moving& column, const std::string& what) {
+  for (const CatalogKey& key : real.keys) {
+    if (std::ranges::find(key.reads, column.name) == key.reads.end()) continue;
+    if (key.primary) return Cannot(what + " is part of the primary key", "seal columns that tell of a row, not what names it");
+    if (!key.plain || !key.unique || !key.own)
+      return Cannot(what + " is part of the index or constraint " + key.name, "drop it first: it cannot read what is sealed");
+    if (!column.search.equality)
+      return Cannot(what + " is unique by " + key.name, "give it search: [equality], by which sealed values are compared");
+  }
+  return {};
+}
+
+Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog) {
+  std::vector<MovingTable> tables;
+  for (const auto& [name, policy] : options.policy->tables) {
+    const auto real = catalog.tables.find(name);
+    if (real == catalog.tables.end()) continue;
+    MovingTable table;
+    table.name = name;
+    table.policy = &policy;
+    for (const PolicyColumn& column : policy.columns) {
+      const CatalogColumn* own = real->second.Find(column.name);
+      if (!column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
+      ECLUSE_OK(CheckColumn(real->second, table, *own));
+      Moving moving{column.name, {own->type, -1}, *column.sealed};
+      ECLUSE_OK(CheckKeys(real->second, moving, name.Text() + "." + column.name));
+      if (const std::string misfit = SearchMisfit(moving.type, moving.search); !misfit.empty())
+        return Cannot(name.Text() + "." + column.name + " " + misfit, "correct `search` in the policy");
+      table.columns.push_back(std::move(moving));
+    }
+    if (table.columns.empty()) continue;
+    if (!options.tables.empty() && std::ranges::find(options.tables, name) == options.tables.end())
+      return Cannot("the policy seals columns of " + name.Text() + " too, and is applied as a whole",
+                    "name it as well (--table " + name.Text() + "), or take `sealed` out there for now");
+    if (real->second.kind != 'r')
+      return Cannot(name.Text() + " is partitioned or foreign, which this version does not seal", "seal its source");
+    tables.push_back(std::move(table));
+  }
+  for (const TableName& named : options.tables) {
+    if (std::ranges::find(tables, named, &MovingTable::name) != tables.end()) continue;
+    if (!options.policy->tables.contains(named))
+      return Cannot(named.Text() + " is not among the policy's tables", "name one of them");
+  }
+  for (MovingTable& table : tables) {
+    const CatalogTable& real = catalog.tables.at(table.name);
+    for (Moving& column : table.columns) {
+      ECLUSE_TRY(const Rows rows,
+                 owner.Query("SELECT atttypmod, atthasdef, (SELECT reltuples::int8 FROM pg_class WHERE oid = attrelid) "
+                             "FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
+                             {table.Sql(), column.name}));
+      if (rows.True(0, 1))
+        return Cannot(table.name.Text() + "." + column.name + " has a default, which cannot be sealed",
+                      "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT");
+      column.type.modifier = std::atoi(rows.Text(0, 0).c_str());
+      table.rows = static_cast<uint64_t>(std::max<int64_t>(std::atoll(rows.Text(0, 2).c_str()), 0));
+    }
+    for (const CatalogKey& key : real.keys) {
+      if (!key.primary) continue;
+      for (const std::string& name : key.columns) table.key.emplace_back(name, real.Find(name)->type_name);
+    }
+    if (table.key.empty())
+      return Cannot(table.name.Text() + " has no primary key, by which its rows could be sealed one after the other",
+                    "give it one: ALTER TABLE … ADD PRIMARY KEY");
+    for (const std::string& subject : table.policy->subject_columns)
+      table.subject_types.push_back(real.Find(subject)->base_type);
+    ECLUSE_TRY(const Rows views,
+               owner.Query("SELECT DISTINCT n.nspname || '.' || v.relname FROM pg_depend d JOIN pg_rewrite r ON r.oid = "
+                           "d.objid AND d.classid = 'pg_rewrite'::regclass JOIN pg_class v ON v.oid = r.ev_class JOIN "
+                           "pg_namespace n ON n.oid = v.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND "
+                           "a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = "
+                           "$1::regclass AND a.attname = ANY ($2::text[]) AND n.nspname <> ALL ($3::text[])",
+                           {table.Sql(), TextArray([&] {
+                              std::vector<std::string> names;
+                              for (const Moving& column : table.columns) names.push_back(column.name);
+                              return names;
+                            }()),
+                            TextArray(options.policy->Logins())}));
+    if (views.size() > 0)
+      return Cannot("the view " + views.Text(0, 0) + " reads what is to be sealed in " + table.name.Text(),
+                    "drop it: it would show nothing but envelopes");
+  }
+  return tables;
+}
+
+// What speaks against the policy once all is sealed, said before the work begins.
+Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vector<MovingTable>& tables) {
+  for (const MovingTable& table : tables) {
+    CatalogTable& real = catalog.tables.at(table.name);
+    for (const Moving& column : table.columns) {
+      auto own = std::ranges::find(real.columns, column.name, &CatalogColumn::name);
+      own->type_schema = kSealedSchema;
+      own->type_element = SealedDomain(column.type);
+      own->base_type = type_oid::kBytea;
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) {
+        if (real.Find(tokens.name) != nullptr) continue;
+        CatalogColumn added;
+        added.name = tokens.name;
+        added.type = added.base_type = type_oid::kBytea;
+        real.columns.push_back(std::move(added));
+      }
+    }
+  }
+  auto schemas = CompileRoles(options.policy, catalog, nullptr);
+  if (schemas) return {};
+  std::string why;
+  for (const PolicyProblem& problem : schemas.error()) {
+    if (!problem.warning) why += "\n" + ProblemText(options.policy->file, problem);
+  }
+  return Cannot("the policy could not be applied once the tables are sealed" + why, "correct it first; nothing was changed");
+}
+
+// ---- preparation ----
+
+std::string TriggerBody(const MovingTable& table) {
+  std::string changed, cleared, all;
+  for (const Moving& column : table.columns) {
+    std::string clear = "NEW." + QuoteName(column.sealed()) + " := NULL; ";
+    for (const TokenColumn& tokens : TokenColumns(column.name, column.search))
+      clear += "NEW." + QuoteName(tokens.name) + " := NULL; ";
+    all += clear;
+    std::string differs = "NEW." + QuoteName(column.name) + " IS DISTINCT FROM OLD." + QuoteName(column.name);
+    for (const std::string& subject : table.policy->subject_columns)
+      differs += " OR NEW." + QuoteName(subject) + " IS DISTINCT FROM OLD." + QuoteName(subject);
+    changed += "IF " + differs + " THEN " + clear + "END IF; ";
+  }
+  return "BEGIN IF TG_OP = 'INSERT' THEN " + all + "ELSE " + changed + "END IF; RETURN NEW; END";
+}
+
+Status Prepare(Database& owner, const MovingTable& table) {
+  ECLUSE_OK(owner.Run("BEGIN; SET LOCAL lock_timeout TO '10s'"));
+  const auto run = [&](const std::string& sql) -> Status {
+    auto done = owner.Query(sql);
+    if (!done) return std::unexpected(std::move(done).error());
+    return {};
+  };
+  const auto all = [&]() -> Status {
+    ECLUSE_OK(run("CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
+    std::string columns;
+    const auto add = [&](const std::string& name, const std::string& type) {
+      columns += (columns.empty() ? "" : ", ") + ("ADD COLUMN IF NOT EXISTS " + QuoteName(name)) + " " + type;
+    };
+    for (const Moving& column : table.columns) {
+      const std::string domain = SealedDomain(column.type);
+      const std::string type = QuoteName(kSealedSchema) + "." + QuoteName(domain);
+      ECLUSE_TRY(const Rows known, owner.Query("SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
+                                               "WHERE n.nspname = $1 AND t.typname = $2",
+                                               {std::string(kSealedSchema), domain}));
+      if (known.size() == 0) {
+        ECLUSE_OK(run("CREATE DOMAIN " + type +
+                      " AS bytea CHECK (octet_length(VALUE) >= 49 AND get_byte(VALUE, 0) = 1)"));
+      }
+      add(column.sealed(), type);
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) add(tokens.name, "bytea");
+    }
+    ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + columns));
+    ECLUSE_OK(run("CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
+                  QuoteText(TriggerBody(table))));
+    return run("CREATE OR REPLACE TRIGGER " + QuoteName(kTrigger) + " BEFORE INSERT OR UPDATE ON " + table.Sql() +
+               " FOR EACH ROW EXECUTE FUNCTION " + table.Marker() + "()");
+  };
+  if (Status done = all(); !done) {
+    (void)owner.Run("ROLLBACK");
+    return done;
+  }
+  return owner.Run("COMMIT");
+}
+
+// ---- rows ----
+
+// A bytea[] as text; nullopt is NULL.
+std::string ByteaArray(const std::vector<std::optional<std::string>>& values) {
+  std::string out = "{";
+  for (const auto& value : values) {
+    if (out.size() > 1) out += ',';
+    out += value ? "\"\\\\x" + HexEncode(AsBytes(*value)) + "\"" : "NULL";
+  }
+  return out + "}";
+}
+
+class Sealer {
+ public:
+  Sealer(Database& owner, const MovingTable& table, const CompartmentKeys& keys, const SealOptions& options)
+      : owner_(owner), table_(table), keys_(keys), options_(options) {
+    for (const Moving& column : table.columns)
+      indexes_.emplace_back(keys.search, options.policy->register_name, column.name);
+  }
+
+  // All rows without envelopes, from the first on; `done` counts those that were sealed.
+  Status Pass(uint64_t* done, bool locked) {
+    std::vector<std::string> last;
+    uint64_t here = 0;
+    while (true) {
+      ECLUSE_TRY(const Rows rows, Read(last));
+      if (rows.size() == 0) return {};
+      ECLUSE_TRY(const uint64_t sealed, Seal(rows));
+      *done += sealed;
+      here += sealed;
+      if (options_.progress && !locked) options_.progress("sealing " + table_.name.Text(), here, table_.rows);
+      last.clear();
+      for (size_t i = 0; i < table_.key.size(); ++i) last.push_back(rows.Text(rows.size() - 1, static_cast<int>(i)));
+    }
+  }
+
+ private:
+  // key columns, ctid, xmin, subject columns, clear values
+  Result<Rows> Read(const std::vector<std::string>& last) {
+    std::string select, order, after;
+    std::vector<std::optional<std::string>> parameters;
+    for (size_t i = 0; i < table_.key.size(); ++i) {
+      const auto& [name, type] = table_.key[i];
+      select += "t." + QuoteName(name) + "::text, ";
+      order += (i > 0 ? ", t." : "t.") + QuoteName(name);
+      if (last.empty()) continue;
+      parameters.emplace_back(last[i]);
+      after += (i > 0 ? ", $" : "$") + std::to_string(i + 1) + "::" + type;
+    }
+    select += "t.ctid::text, t.xmin::text";
+    for (const std::string& subject : table_.policy->subject_columns) select += ", t." + QuoteName(subject) + "::text";
+    for (const Moving& column : table_.columns) select += ", t." + QuoteName(column.name) + "::text";
+    return owner_.Query("SELECT " + select + " FROM " + table_.Sql() + " AS t WHERE " + table_.Unsealed("t") +
+                            (last.empty() ? "" : " AND (" + order + ") > (" + after + ")") + " ORDER BY " + order +
+                            " LIMIT " + std::to_string(options_.batch),
+                        parameters);
+  }
+
+  Result<std::string> SubjectOf(const Rows& rows, int row) const {
+    const int first = static_cast<int>(table_.key.size()) + 2;
+    std::string id;
+    for (size_t i = 0; i < table_.subject_types.size(); ++i) {
+      ECLUSE_TRY(const auto part,
+                 CanonicalId(table_.subject_types[i], rows.At(row, first + static_cast<int>(i)), false));
+      if (!part) return Cannot("a row of " + table_.name.Text() + " is about nobody", "give its subject column a value");
+      id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *part;
+    }
+    return table_.policy->space + ":" + id;
+  }
+
+  Result<uint64_t> Seal(const Rows& rows) {
+    const int first = static_cast<int>(table_.key.size() + 2 + table_.subject_types.size());
+    std::string ctids = "{", xmins = "{";
+    std::vector<std::vector<std::optional<std::string>>> made;  // of each column: envelopes, then each of its tokens
+    for (const Moving& column : table_.columns)
+      made.resize(made.size() + 1 + TokenColumns(column.name, column.search).size());
+    for (int row = 0; row < rows.size(); ++row) {
+      const int at = static_cast<int>(table_.key.size());
+      ctids += (row > 0 ? ",\"" : "\"") + rows.Text(row, at) + "\"";
+      xmins += (row > 0 ? "," : "") + rows.Text(row, at + 1);
+      ECLUSE_TRY(const std::string subject, SubjectOf(rows, row));
+      size_t out = 0;
+      for (size_t c = 0; c < table_.columns.size(); ++c) {
+        const Moving& column = table_.columns[c];
+        const int value = first + static_cast<int>(c);
+        const auto tokens = TokenColumns(column.name, column.search);
+        if (rows.Null(row, value)) {
+          for (size_t i = 0; i <= tokens.size(); ++i) made[out++].emplace_back();
+          continue;
+        }
+        const std::string table = table_.name.Text();
+        const Cell cell{options_.policy->register_name, table, column.name, subject};
+        ECLUSE_TRY(const std::string canonical, CanonicalValue(column.type, rows.At(row, value), false));
+        std::string envelope = SealValue(keys_.current().key, keys_.current().id, cell, canonical);
+        ECLUSE_TRY(const std::string again, OpenCell(keys_, cell, envelope));
+        if (again != canonical) return Cannot("a value does not come back as it was sealed", "report this");
+        made[out++].emplace_back(std::move(envelope));
+        for (const TokenColumn& token : tokens) {
+          ECLUSE_TRY(made[out].emplace_back(), TokenOf(indexes_[c], column.type, token.kind, token.level, canonical));
+          ++out;
+        }
+      }
+    }
+    return Write(ctids + "}", xmins + "}", made);
+  }
+
+  // Rows whose version is still the one that was read: a value that has changed is sealed by a later pass.
+  Result<uint64_t> Write(std::string ctids, std::string xmins,
+                         const std::vector<std::vector<std::optional<std::string>>>& made) {
+    std::string set, names, arrays;
+    std::vector<std::optional<std::string>> parameters{std::move(ctids), std::move(xmins)};
+    size_t number = 0;
+    const auto add = [&](const std::string& column) {
+      const std::string n = std::to_string(++number);
+      set += (set.empty() ? "" : ", ") + QuoteName(column) + " = v.c" + n;
+      names += ", c" + n;
+      arrays += ", $" + std::to_string(number + 2) + "::bytea[]";
+      parameters.emplace_back(ByteaArray(made[number - 1]));
+    };
+    for (const Moving& column : table_.columns) {
+      add(column.sealed());
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) add(tokens.name);
+    }
+    ECLUSE_TRY(const Rows done,
+               owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set +
+                                " FROM unnest($1::tid[], $2::xid[]" + arrays + ") AS v(place, version" + names +
+                                ") WHERE t.ctid = v.place AND t.xmin = v.version RETURNING 1) SELECT count(*) FROM done",
+                            parameters));
+    return static_cast<uint64_t>(std::atoll(done.Text(0, 0).c_str()));
+  }
+
+  Database& owner_;
+  const MovingTable& table_;
+  const CompartmentKeys& keys_;
+  const SealOptions& options_;
+  std::vector<BlindIndex> indexes_;
+};
+
+// ---- indexes ----
+
+// One for each token column; unique ones in place of unique keys over sealed columns.
+std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real) {
+  std::vector<Index> indexes;
+  const auto moving = [&](const std::string& name) {
+    return std::ranges::find(table.columns, name, &Moving::name) != table.columns.end();
+  };
+  for (const CatalogKey& key : real.keys) {
+    if (!std::ranges::any_of(key.columns, moving)) continue;
+    std::string columns;
+    for (const std::string& name : key.columns)
+      columns += (columns.empty() ? "" : ", ") + QuoteName(moving(name) ? EqualityColumn(name) : name);
+    const std::string name = Short("__bidx_" + key.name);
+    indexes.push_back({name, "UNIQUE INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + columns + ")"});
+  }
+  for (const Moving& column : table.columns) {
+    for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) {
+      const std::string name = Short(table.name.name + "_" + tokens.name);
+      indexes.push_back({name, "INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" +
+                                   QuoteName(tokens.name) + ")"});
+    }
+  }
+  return indexes;
+}
+
+Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable& real, const SealOptions& options) {
+  for (const Index& index : IndexesOf(table, real)) {
+    const std::string named = QuoteName(table.name.schema) + "." + QuoteName(index.name);
+    ECLUSE_TRY(const Rows there, owner.Query("SELECT x.indisvalid FROM pg_index x WHERE x.indexrelid = to_regclass($1)",
+                                             {named}));
+    if (there.size() > 0 && there.True(0, 0)) continue;
+    // What an interrupted run left is of no use.
+    if (there.size() > 0) ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + named));
+    if (options.progress) options.progress("making the index " + index.name, 0, 0);
+    auto made = owner.Query("CREATE " + index.create);
+    if (made) continue;
+    (void)owner.Run("DROP INDEX CONCURRENTLY IF EXISTS " + named);
+    if (made.error().sqlstate == "23505") {
+      return Cannot("values of " + table.name.Text() + " that a unique key tells apart are the same to the index " +
+                        index.name + ", which knows no case and no accents",
+                    "correct one of them, or seal that column without the key (drop it)");
+    }
+    return std::unexpected(std::move(made).error());
+  }
+  return {};
+}
+
+// ---- the change ----
+
+Result<uint64_t> CountUnsealed(Database& owner, const MovingTable& table) {
+  ECLUSE_TRY(const Rows rows, owner.Query("SELECT count(*) FROM " + table.Sql() + " AS t WHERE " + table.Unsealed("t")));
+  return static_cast<uint64_t>(std::atoll(rows.Text(0, 0).c_str()));
+}
+
+Status Change(Database& owner, const MovingTable& table) {
+  const auto run = [&](const std::string& sql) -> Status {
+    auto done = owner.Query(sql);
+    if (!done) return std::unexpected(std::move(done).error());
+    return {};
+  };
+  ECLUSE_OK(run("DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
+  ECLUSE_OK(run("DROP FUNCTION IF EXISTS " + table.Marker() + "()"));
+  // Whatever indexes the clear column goes: over envelopes it would find nothing.
+  std::vector<std::string> names;
+  for (const Moving& column : table.columns) names.push_back(column.name);
+  ECLUSE_TRY(const Rows constraints,
+             owner.Query("SELECT c.conname FROM pg_constraint c WHERE c.conrelid = $1::regclass AND c.contype = 'u' AND "
+                         "EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) "
+                         "AND a.attname = ANY ($2::text[]))",
+                         {table.Sql(), TextArray(names)}));
+  for (int i = 0; i < constraints.size(); ++i)
+    ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
+  ECLUSE_TRY(const Rows indexes,
+             owner.Query("SELECT n.nspname, c.relname FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN "
+                         "pg_namespace n ON n.oid = c.relnamespace WHERE x.indrelid = $1::regclass AND EXISTS (SELECT "
+                         "FROM pg_attribute a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND "
+                         "a.attname = ANY ($2::text[]))",
+                         {table.Sql(), TextArray(names)}));
+  for (int i = 0; i < indexes.size(); ++i)
+    ECLUSE_OK(run("DROP INDEX " + QuoteTable({indexes.Text(i, 0), indexes.Text(i, 1)})));
+  std::string types, gone;
+  for (const Moving& column : table.columns) {
+    types += (types.empty() ? "" : ", ") + ("ALTER COLUMN " + QuoteName(column.name)) + " TYPE " +
+             QuoteName(kSealedSchema) + "." + QuoteName(SealedDomain(column.type)) + " USING " +
+             QuoteName(column.sealed());
+    gone += (gone.empty() ? "" : ", ") + ("DROP COLUMN " + QuoteName(column.sealed()));
+  }
+  // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
+  ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + types));
+  return run("ALTER TABLE " + table.Sql() + " " + gone);
+}
+
+std::vector<std::string> StillToDo(bool statistics) {
+  std::vector<std::string> out = {
+      "old WAL still holds clear values: CHECKPOINT, and remove or overwrite archived WAL once newer base backups exist",
+      "backups and dumps made before hold clear values: destroy them when they are no longer needed",
+      "replicas: see that they have replayed the change",
+      "PostgreSQL's own log may hold statements with clear values: remove the files of before",
+      "the disk may hold blocks of files that were deleted: where that matters, move the cluster to a new, encrypted one"};
+  if (!statistics)
+    out.insert(out.begin(), "old statistics still hold clear values: VACUUM FULL pg_catalog.pg_statistic, as the "
+                            "database's owner");
+  return out;
+}
+
+}  // namespace
+
+Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions& options) {
+  ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
+  ECLUSE_OK(owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
+                      "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET lock_timeout TO '10s'"));
+  ECLUSE_TRY(const Rows alone, owner.Query("SELECT pg_try_advisory_lock($1)",
+                                           {std::to_string(GateLockKey(*options.policy) ^ 2)}));
+  if (!alone.True(0, 0)) return Cannot("another `ecluse seal` works on this register", "wait for it, or stop it");
+  ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *options.policy));
+  ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, options, catalog));
+  ECLUSE_OK(CheckPolicy(options, catalog, tables));
+  SealReport report;
+  for (const MovingTable& table : tables) {
+    for (const Moving& column : table.columns) report.columns.push_back(table.name.Text() + "." + column.name);
+    ECLUSE_OK(Prepare(owner, table));
+  }
+  if (tables.empty()) return report;
+  for (const MovingTable& table : tables) {
+    ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
+    ECLUSE_OK(MakeIndexes(owner, table, catalog.tables.at(table.name), options));
+  }
+  const auto change = [&]() -> Status {
+    for (const MovingTable& table : tables)
+      ECLUSE_OK(owner.Run("LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
+    for (const MovingTable& table : tables) {
+      if (options.progress) options.progress("writing " + table.name.Text() + " anew", 0, 0);
+      // What came in since, now that nobody else writes.
+      ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, true));
+      ECLUSE_TRY(const uint64_t left, CountUnsealed(owner, table));
+      if (left > 0)
+        return Cannot(fmt::format("{} rows of {} are not sealed", left, table.name.Text()), "run `ecluse seal` again");
+      ECLUSE_OK(Change(owner, table));
+    }
+    return {};
+  };
+  // Until shortly before the change, so that little is left to seal under the lock.
+  for (const MovingTable& table : tables) ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
+  auto changed = ApplyChanging(owner, options.policy, keys, change);
+  if (!changed && changed.error().sqlstate == "55P03") {
+    return Cannot("statements or open transactions have used the tables for 10 seconds, so they were not changed",
+                  "the rows are sealed; run `ecluse seal` again when less is going on, or end long transactions");
+  }
+  ECLUSE_TRY(const ApplyReport applied, std::move(changed));
+  if (!applied.done()) {
+    std::string why;
+    for (const PolicyProblem& problem : applied.problems) why += "\n" + ProblemText(options.policy->file, problem);
+    for (const std::string& refusal : applied.refusals) why += "\ndatabase: " + refusal;
+    return Cannot("the rows are sealed, and the policy cannot be applied" + why,
+                  "nothing has changed for the register; mend that, and run `ecluse seal` again");
+  }
+  for (const MovingTable& table : tables) (void)owner.Run("ANALYZE " + table.Sql());
+  const bool statistics = owner.Run("VACUUM FULL pg_catalog.pg_statistic").has_value();
+  report.still_to_do = StillToDo(statistics);
+  return report;
+}
+
+}  // namespace ecluse

@@ -1,0 +1,41 @@
+// Moving tables of a live register in: what stands in clear is sealed while the register is in use.
+//
+// For each table: columns for envelopes and tokens are added, and a trigger that takes a row's envelopes away when its
+// clear values change; rows without envelopes are sealed in batches, by their place and version, so that a value that
+// changed meanwhile is not overwritten; indexes are made beside; and in one transaction, under an exclusive lock, the
+// clear columns become the sealed ones (the table is written anew, so that nothing clear is left in it) and the policy
+// is applied. Whatever is there when it is interrupted, the next run goes on from.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/database.h"
+#include "policy/policy.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+struct SealOptions {
+  std::shared_ptr<const Policy> policy;
+  std::vector<TableName> tables;  // those to seal; empty: all that the policy seals and the database does not
+  int64_t batch = 1'000;          // rows at a time
+  // What it is at: rows sealed in this run, of about so many (0: not known).
+  std::function<void(const std::string& what, uint64_t done, uint64_t all)> progress;
+};
+
+struct SealReport {
+  std::vector<std::string> columns;      // sealed now: taj.person.nir
+  uint64_t rows = 0;                     // that this run sealed
+  std::vector<std::string> still_to_do;  // by the operator: clear values outside the tables
+};
+
+// Refuses, with what to do: tables without a primary key, of partitions, or whose columns are keys, generated, or read
+// by constraints, views and expressions; a value that is none of its type; a lock that is not to be had.
+Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions& options);
+
+}  // namespace ecluse

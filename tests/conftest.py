@@ -95,6 +95,19 @@ def twin(make_gate, register_b):
     return make_gate("exterior", twin="b")
 
 
+@pytest.fixture(scope="session")
+def sealed_twins(make_gate):
+    """The same two, with most of what is hidden or masked sealed in the database."""
+    return make_gate("interiorsealed", sealed=True), make_gate("exteriorsealed", twin="b", sealed=True)
+
+
+@pytest.fixture(scope="session", params=["clear", "sealed"])
+def twins(request):
+    if request.param == "sealed":
+        return request.getfixturevalue("sealed_twins")
+    return request.getfixturevalue("gate"), request.getfixturevalue("twin")
+
+
 def pytest_sessionstart(session):
     if not os.path.exists(BINARY) and not session.config.option.collectonly:
         if os.environ.get("ECLUSE_TESTS_WITHOUT_GATE"):

@@ -26,7 +26,8 @@ def test_the_list_is_long_enough():
 
 @pytest.mark.parametrize("protocol", ["simple", "extended"])
 @pytest.mark.parametrize("script", CASES)
-def test_leak(gate, twin, register_a, register_b, script, protocol):
+def test_leak(twins, register_a, register_b, script, protocol):
+    gate, twin = twins
     extended = protocol == "extended"
     here = leakage.run(gate.wire, script, extended)
     there = leakage.run(twin.wire, script, extended)
@@ -67,7 +68,8 @@ def test_the_register_is_untouched(gate, templates, postgres):
     assert sums(gate.database) == sums(templates["a"])
 
 
-def test_a_case_that_only_hidden_rows_speak_of(gate, twin, postgres):
+def test_a_case_that_only_hidden_rows_speak_of(twins, postgres):
+    gate, twin = twins
     """A row found by way of another table: that it has people behind a row condition only, or none at all, is the same."""
     hidden = "INSERT INTO taj.involvement VALUES (2000000, 1001, 900, 'suspect', 'closed_without_action', now(), NULL)"
     try:

@@ -14,13 +14,22 @@ namespace {
 constexpr Oid kUnknown = 705;
 
 // Of pg_type.dat: the array type of each type that may be sealed.
-Oid ArrayOf(Oid element) {
+const std::map<Oid, Oid>& Arrays() {
   static const std::map<Oid, Oid> arrays{
       {oid::kBool, 1000},      {oid::kBytea, 1001},       {oid::kInt8, 1016},    {oid::kInt2, 1005}, {oid::kInt4, 1007},
       {oid::kText, 1009},      {oid::kVarchar, 1015},     {oid::kDate, 1182},    {oid::kUuid, 2951}, {oid::kJsonb, 3807},
-      {oid::kTimestamp, 1115}, {oid::kTimestamptz, 1185}, {oid::kNumeric, 1231}, {kUnknown, 0}};
-  const auto it = arrays.find(element);
-  return it == arrays.end() ? 0 : it->second;
+      {oid::kTimestamp, 1115}, {oid::kTimestamptz, 1185}, {oid::kNumeric, 1231}};
+  return arrays;
+}
+
+Oid ArrayOf(Oid element) {
+  const auto it = Arrays().find(element);
+  return it == Arrays().end() ? 0 : it->second;
+}
+
+Oid ElementOf(Oid array) {
+  const auto it = std::ranges::find(Arrays(), array, &std::pair<const Oid, Oid>::second);
+  return it == Arrays().end() ? 0 : it->first;
 }
 
 Oid NamedType(const pgq::TypeName& name) {
@@ -687,18 +696,16 @@ Status Analyzer::FinishSealed() {
     const auto index = static_cast<size_t>(value.parameter - 1);
     const Oid declared = index < plan_->parameter_types.size() ? plan_->parameter_types[index] : 0;
     const auto [known, added] = plan_->withheld.emplace(value.parameter, type);
-    const bool fits = declared == 0 || declared == kUnknown || declared == type ||
-                      (value.array ? IsText(value.type) && (declared == ArrayOf(oid::kText) || declared == ArrayOf(oid::kVarchar))
-                                   : Same(declared, type));
-    if (plain_parameters_.contains(value.parameter) || known->second != type || !fits) {
-      return Refuse(-1, "plan.sealed-parameter",
-                    "parameter $" + std::to_string(value.parameter) +
-                        (plain_parameters_.contains(value.parameter)
-                             ? " is used for a sealed column and for something else"
-                             : " is used for sealed columns of another type"),
-                    "Give each use a parameter of its own, and leave its type to the column.");
-    }
-    return {};
+    const bool fits = declared == 0 || declared == kUnknown ||
+                      (value.array ? Same(ElementOf(declared), value.type) : Same(declared, type));
+    const bool plain = plain_parameters_.contains(value.parameter);
+    if (!plain && known->second == type && fits) return {};
+    return Refuse(-1, "plan.sealed-parameter",
+                  "parameter $" + std::to_string(value.parameter) +
+                      (plain                   ? " is used for a sealed column and for something else"
+                       : known->second != type ? " is used for sealed columns of two types"
+                                               : " has another type than the sealed column it is used for"),
+                  "Give each use a parameter of its own, and leave its type to the column.");
   };
   for (SealedParameter& parameter : plan_->sealed_parameters) {
     ECLUSE_OK(withhold(parameter.value));

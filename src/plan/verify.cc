@@ -9,18 +9,19 @@
 #include "plan/allow.h"
 #include "plan/known_nodes.h"
 #include "plan/parse.h"
+#include "plan/verify_parts.h"
 
 namespace ecluse {
-namespace {
-
-namespace pgq = pg_query;
-using google::protobuf::FieldDescriptor;
-using google::protobuf::Message;
 
 std::unexpected<Error> Disagree(std::string what) {
   return Fail(sqlstate::kNotSupported, "this statement cannot be rewritten safely", "Write it in simpler parts.",
               "plan.verify", "the verifier does not approve: " + std::move(what));
 }
+
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
 
 std::vector<std::string> Words(const google::protobuf::RepeatedPtrField<pgq::Node>& names) {
   std::vector<std::string> words;
@@ -43,6 +44,7 @@ class Verifier {
     ECLUSE_TRY(const pgq::ParseResult tree, ParseTree(sql));
     if (tree.stmts_size() != 1) return Disagree("not one statement");
     ECLUSE_OK(Walk(tree));
+    ECLUSE_OK(VerifySealed(schema_, plan_, tree, inserted_));
     const pgq::Node& statement = tree.stmts(0).stmt();
     top_ = &statement.select_stmt();
     if (guarded_ > 0 && !plan_.guarded) return Disagree("a guarded view in an unguarded plan");

@@ -1,0 +1,203 @@
+// The second reading of what was rewritten for sealed columns: by names alone, without the analyzer's scopes. A clear
+// value of the client's stands nowhere where a sealed column, or its tokens, would meet it.
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "plan/verify_parts.h"
+
+namespace ecluse {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+std::string LastName(const pgq::ColumnRef& ref) {
+  return ref.fields().empty() || !ref.fields().rbegin()->has_string() ? std::string()
+                                                                     : ref.fields().rbegin()->string().sval();
+}
+
+bool IsTokens(const pgq::Node& node) {
+  return node.has_column_ref() && LastName(node.column_ref()).starts_with("__bidx_");
+}
+
+bool IsNull(const pgq::Node& node) { return node.has_a_const() && node.a_const().isnull(); }
+
+class SealedVerifier {
+ public:
+  SealedVerifier(const RoleSchema& schema, const Plan& plan, std::span<const InsertedRange> inserted)
+      : schema_(schema), plan_(plan), inserted_(inserted) {}
+
+  Status Run(const pgq::ParseResult& tree) {
+    Gather(tree);
+    ECLUSE_OK(Walk(tree));
+    const pgq::Node& statement = tree.stmts(0).stmt();
+    if (statement.has_insert_stmt()) return Insert(statement.insert_stmt());
+    if (statement.has_update_stmt()) {
+      const GuardedView* view = ViewOf(statement.update_stmt().relation());
+      return view == nullptr ? Status() : Assignments(statement.update_stmt().target_list(), *view, false);
+    }
+    return {};
+  }
+
+ private:
+  const GuardedView* ViewOf(const pgq::RangeVar& range) const {
+    if (range.schemaname() != schema_.login) return nullptr;
+    for (const auto& [name, view] : schema_.guarded) {
+      if (view.view == range.relname()) return &view;
+    }
+    return nullptr;
+  }
+
+  template <typename Visit>
+  static Status Children(const Message& message, const Visit& visit) {
+    const auto* reflection = message.GetReflection();
+    std::vector<const FieldDescriptor*> fields;
+    reflection->ListFields(message, &fields);
+    for (const FieldDescriptor* field : fields) {
+      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+      const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
+      for (int i = 0; i < count; ++i) {
+        ECLUSE_OK(visit(*field, field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
+                                                     : reflection->GetMessage(message, field)));
+      }
+    }
+    return {};
+  }
+
+  // The names of sealed columns that the statement's views have, less those that stand for something else as well.
+  void Gather(const Message& message) {
+    if (message.GetDescriptor()->name() == "RangeVar") {
+      const auto& range = static_cast<const pgq::RangeVar&>(message);
+      if (const GuardedView* view = ViewOf(range)) {
+        for (const ViewColumn& column : view->columns)
+          (column.sealed && column.sealed->stands ? sealed_ : plain_).insert(column.name);
+      } else if (const auto open = schema_.open.find({range.schemaname(), range.relname()});
+                 open != schema_.open.end()) {
+        for (const OpenColumn& column : open->second.columns) plain_.insert(column.name);
+      }
+      return;
+    }
+    (void)Children(message, [&](const FieldDescriptor&, const Message& child) -> Status {
+      Gather(child);
+      return {};
+    });
+  }
+
+  bool Own(const pgq::Node& node) const {
+    return node.has_param_ref() && node.param_ref().number() > plan_.client_parameters &&
+           node.param_ref().number() <= plan_.client_parameters + static_cast<int>(plan_.sealed_parameters.size()) &&
+           Inserted(node.param_ref().location());
+  }
+
+  bool Inserted(int location) const {
+    return std::ranges::any_of(inserted_, [&](const InsertedRange& range) {
+      return location >= 0 && static_cast<size_t>(location) >= range.begin && static_cast<size_t>(location) < range.end;
+    });
+  }
+
+  // What may stand beside tokens: parameters of the gate's own, NULL, other tokens, and lists of these.
+  bool BesideTokens(const pgq::Node& node) const {
+    if (node.has_type_cast()) return BesideTokens(node.type_cast().arg());
+    const auto all = [&](const auto& nodes) {
+      return std::ranges::all_of(nodes, [&](const pgq::Node& item) { return BesideTokens(item); });
+    };
+    if (node.has_list()) return all(node.list().items());
+    if (node.has_a_array_expr()) return all(node.a_array_expr().elements());
+    return Own(node) || IsNull(node) || IsTokens(node);
+  }
+
+  bool Sealed(const pgq::Node& node) const {
+    if (!node.has_column_ref()) return false;
+    const std::string name = LastName(node.column_ref());
+    return sealed_.contains(name) && !plain_.contains(name);
+  }
+
+  Status Walk(const Message& message) {
+    const std::string& kind = message.GetDescriptor()->name();
+    if (kind == "ParamRef") {
+      const auto& parameter = static_cast<const pgq::ParamRef&>(message);
+      if (plan_.withheld.contains(parameter.number())) return Disagree("a parameter that only the gate reads");
+      if (parameter.number() > plan_.client_parameters && !plan_.sealed_parameters.empty() &&
+          !Inserted(parameter.location())) {
+        return Disagree("a parameter of the gate's in the client's text");
+      }
+    } else if (kind == "A_Expr") {
+      const auto& expr = static_cast<const pgq::A_Expr&>(message);
+      if ((IsTokens(expr.lexpr()) && !BesideTokens(expr.rexpr())) ||
+          (IsTokens(expr.rexpr()) && !BesideTokens(expr.lexpr()))) {
+        return Disagree("tokens beside something else");
+      }
+    }
+    return Children(message, [&](const FieldDescriptor& field, const Message& child) -> Status {
+      if (child.GetDescriptor()->name() == "Node" && Sealed(static_cast<const pgq::Node&>(child)) &&
+          !MayStand(kind, field.name(), message, static_cast<const pgq::Node&>(child))) {
+        return Disagree("a sealed column in " + kind);
+      }
+      return Walk(child);
+    });
+  }
+
+  // Handed on as it is, tested for NULL, counted, or named by the gate itself.
+  bool MayStand(const std::string& kind, const std::string& field, const Message& parent, const pgq::Node& node) const {
+    if (kind == "ResTarget" || kind == "NullTest") return true;
+    if (kind == "FuncCall") {
+      const auto& call = static_cast<const pgq::FuncCall&>(parent);
+      return call.funcname().rbegin()->string().sval() == "count" && !call.agg_distinct() && call.args_size() == 1 &&
+             field == "args";
+    }
+    return kind == "SelectStmt" && field == "group_clause" && Inserted(node.column_ref().location());
+  }
+
+  Status Insert(const pgq::InsertStmt& insert) {
+    const GuardedView* view = ViewOf(insert.relation());
+    if (view == nullptr) return {};
+    const pgq::SelectStmt& select = insert.select_stmt().select_stmt();
+    for (int i = 0; i < insert.cols_size(); ++i) {
+      const std::string& name = insert.cols(i).res_target().name();
+      if (!Seals(*view, name)) continue;
+      for (const pgq::Node& row : select.values_lists()) {
+        if (i >= row.list().items_size() || !Written(row.list().items(i))) return Disagree("a clear value for " + name);
+      }
+      if (select.values_lists_size() == 0 &&
+          (select.op() != pgq::SETOP_NONE || select.from_clause_size() > 0 || i >= select.target_list_size() ||
+           !Written(select.target_list(i).res_target().val()))) {
+        return Disagree("a clear value for " + name);
+      }
+    }
+    return Assignments(insert.on_conflict_clause().target_list(), *view, true);
+  }
+
+  Status Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const GuardedView& view,
+                     bool conflict) const {
+    for (const pgq::Node& node : list) {
+      const pgq::ResTarget& target = node.res_target();
+      if (!Seals(view, target.name()) || Written(target.val())) continue;
+      const auto& fields = target.val().column_ref().fields();
+      const bool excluded = conflict && fields.size() == 2 && fields.Get(0).string().sval() == "excluded" &&
+                            fields.Get(1).string().sval() == target.name();
+      if (!excluded) return Disagree("a clear value for " + target.name());
+    }
+    return {};
+  }
+
+  bool Seals(const GuardedView& view, const std::string& column) const {
+    const int at = view.Find(column);
+    return column.starts_with("__bidx_") || (at >= 0 && view.columns[static_cast<size_t>(at)].sealed.has_value());
+  }
+  bool Written(const pgq::Node& node) const { return Own(node) || IsNull(node); }
+
+  const RoleSchema& schema_;
+  const Plan& plan_;
+  std::span<const InsertedRange> inserted_;
+  std::set<std::string> sealed_, plain_;
+};
+
+}  // namespace
+
+Status VerifySealed(const RoleSchema& schema, const Plan& plan, const pgq::ParseResult& tree,
+                    std::span<const InsertedRange> inserted) {
+  return SealedVerifier(schema, plan, inserted).Run(tree);
+}
+
+}  // namespace ecluse

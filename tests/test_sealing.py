@@ -1,0 +1,278 @@
+"""Moving a register in: `ecluse seal` beside a gate in use, killed at every step, and nothing clear left behind."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import psycopg
+import pytest
+
+from harness.gate import BINARY, ENDLESS, Gate
+from harness.postgres import Postgres
+
+ROLES = f"""
+  registrar:
+    purposes: [judicial-inquiry]
+    read:
+      taj.person: {{key: clear, identity: clear, identifier: clear, assessment: clear, contact: clear, body: clear, biometric: clear}}
+      sia.address: {{key: clear, contact: clear}}
+    write:
+      taj.person:
+        insert: [person_id, nir, family_name, given_name, birth_date, birth_place, sex, risk, note, phone, height, photo]
+        update: [nir, family_name, given_name, birth_date, birth_place, sex, risk, note, phone, height, photo]
+    budgets: {ENDLESS}
+"""
+ACCOUNTS = {"registrar": "registrar"}
+ALL = "person_id, nir, family_name, given_name, birth_date, birth_place, sex, risk, note, phone, height, photo"
+
+
+def in_database(gate, sql, *values):
+    with gate.postgres.admin(gate.database) as c:
+        return c.execute(sql, values).fetchall()
+
+
+def types(gate, table="taj.person"):
+    return dict(in_database(gate, "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s::regclass "
+                                  "AND attnum > 0 AND NOT attisdropped", table))
+
+
+def test_a_register_in_use_is_sealed(make_gate, register_a):
+    gate = make_gate("inuse", accounts=ACCOUNTS, roles=ROLES)
+    with gate.postgres.owner(gate.database) as c:
+        c.execute("INSERT INTO taj.person SELECT i, 'x' || i, 'Many', 'One', '1990-01-01', 'Lille', 'F', i % 100, 'n', NULL, 170, NULL, '\\x00' "
+                  "FROM generate_series(100000, 130000) i")
+    written, errors, done = {}, [], threading.Event()
+
+    def work():
+        number = 500000
+        c = gate.psycopg("registrar")
+        while not done.is_set():
+            number += 1
+            try:
+                c.execute(f"INSERT INTO taj.person ({ALL}) VALUES (%s, %s, 'Neuf', 'É', '1950-05-05', 'Lyon', 'M', 3, NULL, NULL, NULL, NULL)", (number, f"w{number}"))
+                written[number] = (f"w{number}", "Neuf")
+                old = 100000 + (number * 7919) % 30000
+                c.execute("UPDATE taj.person SET family_name = %s WHERE person_id = %s", (f"Moved{number}", old))
+                written[old] = (f"x{old}", f"Moved{number}")
+                assert c.execute("SELECT nir FROM taj.person WHERE person_id = %s", (old,)).fetchone() == (f"x{old}",)
+            except psycopg.Error as e:
+                errors.append((e.sqlstate, str(e)))
+                if c.closed or c.broken:
+                    c = gate.psycopg("registrar")
+        c.close()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    gate.wait_for(lambda: len(written) > 100)
+    gate.write_policy(sealed=True)
+    before = len(written)
+    said = gate.seal()
+    gate.wait_for(lambda: "policy" in gate.log_text() and len(written) > before + 50)
+    gate.wait_for(lambda: len(written) > before + 200, 20)
+    done.set()
+    worker.join()
+    assert "sealed taj.person.nir" in said.stdout and "Still to do" in said.stdout
+    assert before > 100 and types(gate)["nir"] == "ecluse_sealed.text" and types(gate)["birth_date"] == "ecluse_sealed.date"
+    assert not [n for n in types(gate) if n.startswith("__sealed")]
+    # Between the change and the new policy a statement may find nothing to stand on; none was answered otherwise.
+    assert {state for state, _ in errors} <= {"42P01", "0A000", "26000", "55P03", "57014", "XX000", "42501"}, errors[:5]
+    with gate.psycopg("registrar") as c:
+        for number, (nir, name) in written.items():
+            assert c.execute("SELECT nir, family_name FROM taj.person WHERE person_id = %s", (number,)).fetchone() == (nir, name)
+        assert c.execute("SELECT person_id FROM taj.person WHERE nir = 'X100005'").fetchall() == [(100005,)]
+        got = {r[0]: r for r in c.execute(f"SELECT {ALL} FROM taj.person WHERE person_id < 100000").fetchall()}
+        assert got == {p["person_id"]: tuple(p[k.strip()] for k in ALL.split(",")) for p in register_a["taj.person"]}
+    assert gate.seal().stdout.startswith("nothing to seal")
+
+
+class Cut:
+    """Stands between `ecluse seal` and PostgreSQL, and kills it at its statement number `at` (None: never)."""
+
+    def __init__(self, postgres, at):
+        self.at, self.count, self.process = at, 0, None
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(8)
+        self.port = self.listener.getsockname()[1]
+        self.server = (postgres.host, postgres.port)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.server)
+            threading.Thread(target=self.pump, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, False), daemon=True).start()
+
+    def pump(self, source, sink, counts):
+        try:
+            while data := source.recv(1 << 20):
+                if counts and data[:1] in b"QP":
+                    self.count += 1
+                    if self.count == self.at:
+                        self.process.kill()
+                        break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for s in (source, sink):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def run(self, gate):
+        url = gate.postgres.owner_url(gate.database).replace(f":{gate.postgres.port}/", f":{self.port}/")
+        self.process = subprocess.Popen([BINARY, "seal", "--owner", url, "--config", gate.config], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, cwd=gate.folder)
+        out, err = self.process.communicate(timeout=120)
+        self.listener.close()
+        return self.process.returncode, out, err
+
+
+def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, register_a):
+    gate = make_gate("killed", accounts=ACCOUNTS, roles=ROLES, serve=False)
+    gate.write_policy(sealed=True)
+    fresh = gate.database
+    people = in_database(gate, "SELECT person_id, nir, family_name, birth_date, photo FROM taj.person ORDER BY 1")
+
+    def renew():
+        with postgres.admin("postgres") as c:
+            c.execute(f"DROP DATABASE {fresh} WITH (FORCE)")
+            for role in [r[0] for r in c.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ecluse\\_killed\\_%'")]:
+                c.execute(f'DROP ROLE "{role}"')
+        postgres.create_database(fresh, templates["a"])
+
+    renew()
+    everything = Cut(postgres, None)
+    status, out, err = everything.run(gate)
+    assert status == 0, err
+    total = everything.count
+    assert total > 60
+    # Every statement of its own work, and some of the many that apply the policy.
+    points = list(range(1, 46)) + list(range(46, total + 1, max(1, (total - 46) // 25)))
+    for at in points:
+        renew()
+        status, out, err = Cut(postgres, at).run(gate)
+        assert status in (-signal.SIGKILL, 0), (at, err)
+        kind = types(gate)["nir"]
+        if kind == "text":  # still the register that it was, as far as anybody else sees
+            assert in_database(gate, "SELECT person_id, nir, family_name, birth_date, photo FROM taj.person ORDER BY 1") == people, at
+        again = gate.seal()
+        assert ("sealed taj.person.nir" in again.stdout) == (kind == "text"), (at, again.stdout)
+        assert types(gate)["nir"] == "ecluse_sealed.text" and not [n for n in types(gate) if n.startswith("__sealed")], at
+        assert in_database(gate, "SELECT count(nir), count(family_name), count(photo), count(\"__bidx_nir\") FROM taj.person") == [(len(people),) * 4], at
+        assert in_database(gate, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)], at
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        assert c.execute("SELECT person_id, nir, family_name, birth_date, photo FROM taj.person ORDER BY 1").fetchall() == people
+
+
+@pytest.mark.parametrize("sql, words", [
+    ("ALTER TABLE sia.address DROP CONSTRAINT address_pkey", "primary key"),
+    ("ALTER TABLE taj.person ADD CHECK (length(nir) > 2)", "check"),
+    ("CREATE INDEX ON taj.person (upper(nir))", "index"),
+    ("CREATE UNIQUE INDEX ON taj.person (photo)", "equality"),
+    ("CREATE VIEW closed.names AS SELECT nir FROM taj.person", "closed.names"),
+    ("ALTER TABLE taj.person ALTER COLUMN note SET DEFAULT 'x'", "default"),
+    ("ALTER TABLE taj.person DROP COLUMN height; ALTER TABLE taj.person ADD COLUMN height int GENERATED ALWAYS AS (risk) STORED", "generated column"),
+    ("ALTER TABLE taj.person ALTER COLUMN note TYPE char(60)", "cannot be sealed"),
+    ("CREATE DOMAIN ref.word AS text; ALTER TABLE taj.person ALTER COLUMN note TYPE ref.word", "domain"),
+    ("UPDATE taj.person SET family_name = 'ZOÉ' WHERE person_id = 1001; UPDATE taj.person SET family_name = 'zoe' WHERE person_id = 1004; "
+     "DELETE FROM taj.involvement; DELETE FROM taj.person WHERE person_id > 1004; ALTER TABLE taj.person ADD UNIQUE (family_name)", "no accents"),
+])
+def test_what_cannot_be_sealed_is_left_as_it_is(make_gate, postgres, templates, request, sql, words):
+    name = "unfit" + str(abs(hash(sql)) % 10**8)
+    gate = make_gate(name, accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    with postgres.admin(gate.database) as c:
+        c.execute(sql)
+    said = gate.seal(check=False)
+    assert said.returncode == 2 and words in said.stderr, said.stderr
+    assert types(gate)["nir"] == "text" and types(gate)["family_name"] == "text"
+
+
+def test_a_lock_that_is_not_to_be_had(make_gate, postgres):
+    gate = make_gate("locked", accounts=ACCOUNTS, roles=ROLES, serve=False)
+    gate.write_policy(sealed=True)
+    with postgres.admin(gate.database) as c:
+        c.autocommit = False
+        c.execute("SELECT count(*) FROM sia.address")  # and stays open
+        said = gate.seal(check=False)
+    assert said.returncode == 2 and "lock" in said.stderr.lower() and types(gate)["nir"] == "text"
+    assert gate.seal().returncode == 0
+
+
+def test_policy_and_database_must_agree(make_gate, postgres):
+    gate = make_gate("agree", accounts=ACCOUNTS, roles=ROLES, serve=False)
+    gate.write_policy(sealed=True)
+    said = gate.apply(check=False)
+    assert said.returncode == 1 and "ecluse seal --table taj.person" in said.stderr
+    named = gate.seal("--table", "taj.person", check=False)
+    assert named.returncode == 2 and "sia.address" in named.stderr
+    assert gate.seal("--table", "taj.person", "--table", "sia.address").returncode == 0
+    gate.write_policy(sealed=False)
+    said = gate.apply(check=False)
+    assert said.returncode == 1 and "is sealed in the database and not in the policy" in said.stderr
+
+
+def test_nothing_clear_is_left(tmp_path_factory, register_a):
+    """Every file of a cluster, after the documented clean-up, and a dump."""
+    folder = tmp_path_factory.mktemp("stolen")
+    os.chmod(folder, 0o755)
+    for parent in folder.parents:
+        if str(parent).startswith("/tmp/"):
+            os.chmod(parent, 0o755)
+    server = Postgres(folder)
+    running = True
+    try:
+        server.create_owner()
+        server.create_database("stolen")
+        with server.owner("stolen") as c:
+            register_a.load(c)
+        gate = Gate(os.path.join(folder, "gate"), server, "stolen", "stolen", accounts=ACCOUNTS, roles=ROLES, sealed=True)
+        words = {p["nir"] for p in register_a["taj.person"]} | {p["phone"] for p in register_a["taj.person"] if p["phone"]}
+        words |= {p["note"] for p in register_a["taj.person"] if p["note"]} | {a["street"] for a in register_a["sia.address"]}
+        words |= {p["photo"].decode() for p in register_a["taj.person"]}
+        words = {w.encode() for w in words}
+        assert len(words) > 1000
+        with server.admin("stolen") as c:
+            c.execute("CHECKPOINT")
+        assert clear_in(server.data, words), "the search would find nothing"
+        gate.command("keys", "init")
+        gate.seal()
+        with server.admin("stolen") as c:  # what `ecluse seal` says is still to do
+            c.execute("VACUUM FULL pg_catalog.pg_statistic")
+            c.execute("CHECKPOINT")
+        dump = subprocess.run(["pg_dump", "-d", server.owner_url("stolen")], capture_output=True, check=True).stdout
+        assert b"ecluse_sealed" in dump and not [w for w in words if w in dump]
+        gate.add_account("registrar", "registrar")
+        gate.serve()
+        with gate.psycopg("registrar") as c:
+            for p in register_a["taj.person"][:200]:
+                assert c.execute("SELECT note FROM taj.person WHERE nir = %s AND family_name = %s", (p["nir"], p["family_name"])).fetchall() == [(p["note"],)]
+        gate.stop()
+        server.stop("fast")
+        running = False
+        server._run("pg_resetwal", "-D", server.data)
+        assert clear_in(server.data, words) == {}
+    finally:
+        if running:
+            server.stop()
+
+
+def clear_in(folder, words):
+    """By file the words that stand in it."""
+    any_word, found = re.compile(b"|".join(map(re.escape, words))), {}
+    for parent, _, names in os.walk(folder):
+        for name in filter(lambda n: os.path.isfile(os.path.join(parent, n)), names):
+            with open(os.path.join(parent, name), "rb") as f:
+                content = f.read()
+            if there := set(any_word.findall(content)):
+                found[os.path.join(parent, name)] = there
+    return found

@@ -129,6 +129,42 @@ def test_beginnings(sealed, clear, register_a, prefix):
     assert ids(clear.execute("SELECT person_id FROM taj.person WHERE family_name LIKE %s", (prefix + "%",)).fetchall()) == wanted
 
 
+@pytest.mark.parametrize("low, high", [("1960-02-29", "1960-03-01"), ("1940-01-01", "2006-01-01"), ("1970-05-05", "1970-05-05"), ("1990-01-01", "1980-01-01"),
+                                       ("0001-01-01", "9999-12-31"), ("-infinity", "1950-01-01"), ("2000-01-01", "infinity")])
+def test_between_bounds(sealed, clear, register_a, low, high):
+    def day(text):
+        import datetime
+        return datetime.date.min if text == "-infinity" else datetime.date.max if text == "infinity" else datetime.date.fromisoformat(text)
+    tests = {"birth_date >= {0} AND birth_date < {1}": lambda d: day(low) <= d < day(high), "birth_date BETWEEN {0} AND {1}": lambda d: day(low) <= d <= day(high),
+             "birth_date > {0} AND {1} >= birth_date": lambda d: day(low) < d <= day(high), "birth_date NOT BETWEEN {0} AND {1}": lambda d: not day(low) <= d <= day(high),
+             "NOT ({0} <= birth_date)": lambda d: d < day(low), "birth_date <= {1} OR birth_date < {0}": lambda d: d <= day(high) or d < day(low)}
+    for condition, holds in tests.items():
+        wanted = sorted(p["person_id"] for p in register_a["taj.person"] if holds(p["birth_date"]))
+        query = f"SELECT person_id FROM taj.person WHERE ({condition}) AND person_id < 800000"
+        assert ids(clear.execute(query.format(f"'{low}'", f"'{high}'::date")).fetchall()) == wanted, condition
+        values = [v for _, v in sorted((condition.index(mark), v) for mark, v in (("{0}", low), ("{1}", high)) if mark in condition)]
+        assert ids(clear.execute(query.format("%s", "%s"), values).fetchall()) == wanted, condition
+
+
+def test_bounds_on_steps(sealed, clear, register_a):
+    def tall(holds):
+        return sorted(p["person_id"] for p in register_a["taj.person"] if p["height"] is not None and holds(p["height"]))
+    for condition, holds in {"height >= 170": lambda h: h >= 170, "height < 170": lambda h: h < 170, "height <= 169": lambda h: h <= 169,
+                             "NOT height >= 160": lambda h: h < 160, "height BETWEEN 150 AND 169": lambda h: 150 <= h <= 169,
+                             "height > -32768": lambda h: True, "height <= 32767": lambda h: True, "height >= 40000": lambda h: False}.items():
+        if "32768" in condition or "32767" in condition:
+            continue  # not on a step of 10
+        assert ids(clear.execute(f"SELECT person_id FROM taj.person WHERE {condition} AND person_id < 800000").fetchall()) == tall(holds), condition
+    for value in (None,):
+        assert clear.execute("SELECT person_id FROM taj.person WHERE height >= %s", (value,)).fetchall() == []
+        assert clear.execute("SELECT person_id FROM taj.person WHERE NOT height < %s", (value,)).fetchall() == []
+    with sealed.wire("registrar") as w:
+        assert w.extended("SELECT person_id FROM taj.person WHERE height BETWEEN $1 AND $2", [None, "169"]).errors[0]["C"] == "0A000"
+        assert w.extended("SELECT person_id FROM taj.person WHERE height > $1", ["165"]).errors[0]["C"] == "0A000"
+        said = w.query(f"INSERT INTO taj.person (person_id, {NAMES}) VALUES ({next(NEXT)}, {VALUES.format('year')})".replace("1999-12-31", "20000-01-01"))
+        assert said.errors[0]["C"] == "22008"
+
+
 def test_a_like_without_a_wildcard_is_equality(sealed, clear, register_a):
     assert ids(clear.execute("SELECT person_id FROM taj.person WHERE family_name LIKE 'Martin'").fetchall()) == by(register_a, family_name="Martin")
     assert ids(clear.execute("SELECT person_id FROM taj.person WHERE family_name LIKE %s", ("Martin",)).fetchall()) == by(register_a, family_name="Martin")
@@ -208,7 +244,11 @@ def test_dates_in_the_style_of_the_session(sealed, clear, register_a):
 
 @pytest.mark.parametrize("sql", [
     "SELECT nir || 'x' FROM taj.person", "SELECT upper(nir) FROM taj.person", "SELECT length(nir) FROM taj.person",
-    "SELECT person_id FROM taj.person WHERE nir < 'x'", "SELECT person_id FROM taj.person WHERE birth_date BETWEEN '2000-01-01' AND '2001-01-01'",
+    "SELECT person_id FROM taj.person WHERE nir < 'x'", "SELECT person_id FROM taj.person WHERE risk BETWEEN 1 AND 5",
+    "SELECT person_id FROM taj.person WHERE height > 165", "SELECT person_id FROM taj.person WHERE height BETWEEN 160 AND 165",
+    "SELECT person_id FROM taj.person WHERE birth_date > birth_date", "SELECT person_id FROM taj.person WHERE birth_date > now()",
+    "SELECT person_id FROM taj.person WHERE birth_date > '2000-01-01'::timestamp", "SELECT person_id FROM taj.person WHERE height = 160",
+    "SELECT person_id FROM taj.person WHERE birth_date BETWEEN SYMMETRIC '2000-01-01' AND '1990-01-01'",
     "SELECT person_id FROM taj.person ORDER BY nir", "SELECT nir FROM taj.person ORDER BY 1", "SELECT nir AS n FROM taj.person ORDER BY n",
     "SELECT DISTINCT nir FROM taj.person", "SELECT DISTINCT ON (nir) person_id FROM taj.person", "SELECT nir, count(*) FROM taj.person GROUP BY nir",
     "SELECT count(*) FROM taj.person GROUP BY family_name", "SELECT min(nir) FROM taj.person", "SELECT count(DISTINCT nir) FROM taj.person",

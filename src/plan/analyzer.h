@@ -378,6 +378,7 @@ class Analyzer {
   Result<bool> SealedComparison(const pgq::A_Expr& expr, Level& level);
   Status SealedEquals(const pgq::A_Expr& expr, const SealedSide& column, const pgq::Node& value, Level& level);
   Status SealedLike(const pgq::A_Expr& expr, const SealedSide& column, Level& level);
+  Status SealedRange(const pgq::A_Expr& expr, const SealedSide& column, bool column_left, Level& level);
   Status SealedJoin(const pgq::A_Expr& expr, const SealedSide& left, const SealedSide& right, Level& level);
   Result<bool> SoundsLike(const pgq::FuncCall& call, Level& level);
   void AskTokens(const SealedSide& column, const std::string& parameter, bool array, const pgq::A_Expr* expr);

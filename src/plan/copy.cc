@@ -130,7 +130,7 @@ Result<std::shared_ptr<Plan>> Analyzer::CopyIn(const pgq::CopyStmt& statement, P
     for (const int index : columns) {
       const ViewColumn& column = view.columns[static_cast<size_t>(index)];
       copy.cells.push_back(column.sealed ? CellOf(0, column) : -1);
-      if (column.sealed) copy.width += TokenColumns(column.name, column.sealed->search).size();
+      if (column.sealed) copy.width += TokenColumns(column.name, column.sealed->type, column.sealed->search).size();
     }
     for (const int subject : view.subject) {
       const auto at = std::ranges::find(columns, subject);

@@ -92,14 +92,19 @@ struct SealedParameter {
     equality,
     prefix,   // of the first `level` characters of the value
     sound,
+    block,    // those of 2^`level` steps that are between `value` and `upper`
     pattern,  // of a LIKE: of its prefix where that has `level` characters, else NULL; level 0: where it has no %
   };
   Kind kind = Kind::equality;
   unsigned level = 0;
   int cell = 0;
   ValueSource value;  // with `array`: an array of tokens
-  std::vector<ValueSource> subject;
+  std::vector<ValueSource> subject{};
   bool written = false;  // of a token: of what is stored, rounded and cut as the column's type does
+  // Of a search for blocks: which bounds there are, and whether they are themselves between.
+  enum class Bound { none, open, closed };
+  Bound low = Bound::none, high = Bound::none;
+  ValueSource upper{};
 };
 
 // Lookups the statement costs beyond one for each arm: a list of n values costs n - 1 more.

@@ -82,8 +82,8 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
     return;
   }
   if (const std::string misfit = SearchMisfit(*type, *column.sealed); !misfit.empty())
-    compiler.Problem(column.mark, what + " " + misfit);
-  for (const TokenColumn& index : TokenColumns(column.name, *column.sealed)) {
+    return compiler.Problem(column.mark, what + " " + misfit);
+  for (const TokenColumn& index : TokenColumns(column.name, *type, *column.sealed)) {
     const CatalogColumn* tokens = real.Find(index.name);
     if (tokens != nullptr && tokens->type == oid::kBytea) continue;
     compiler.Problem(column.mark, what + " is searched by " + index.name + ", which is not beside it in the database; run " +

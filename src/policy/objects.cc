@@ -35,7 +35,7 @@ void AddView(std::set<Privilege>& wanted, const RoleSchema& schema, const Guarde
     if (column.insertable) add(column.name, "INSERT");
     if (column.updatable) add(column.name, "UPDATE");
     if (!column.sealed) continue;
-    for (const TokenColumn& index : TokenColumns(column.name, column.sealed->search)) {
+    for (const TokenColumn& index : TokenColumns(column.name, column.sealed->type, column.sealed->search)) {
       if (!whole && column.sealed->searched) add(index.name, "SELECT");
       if (column.insertable) add(index.name, "INSERT");
       if (column.updatable) add(index.name, "UPDATE");

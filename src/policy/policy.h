@@ -47,6 +47,8 @@ struct Sealing {
   bool equality = false;
   unsigned prefix = 0;  // by its first 1 … prefix characters; 0: not
   bool phonetic = false;
+  int64_t range = 0;           // between bounds that stand on multiples of it; 0: not
+  bool range_of_time = false;  // `range` is in seconds, else a number
   auto operator<=>(const Sealing&) const = default;
 };
 

@@ -37,6 +37,14 @@ void ReadSubject(PolicyReader& reader, PolicyTable& table, const YamlNode& node,
 bool ReadSearch(std::string_view text, Sealing* sealing) {
   if (text == "equality") return sealing->equality = true;
   if (text == "phonetic") return sealing->phonetic = true;
+  if (text.starts_with("range(") && text.ends_with(")")) {
+    text = text.substr(6, text.size() - 7);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), sealing->range);
+    if (error == std::errc() && end == text.data() + text.size()) return sealing->range >= 1;
+    const auto time = ParseDuration(text);
+    sealing->range = time ? time->count() : 0;
+    return sealing->range_of_time = time.has_value();
+  }
   if (!text.starts_with("prefix(") || !text.ends_with(")")) return false;
   text = text.substr(7, text.size() - 8);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), sealing->prefix);
@@ -60,12 +68,11 @@ std::optional<Sealing> ReadSealing(PolicyReader& reader, const YamlNode& key, co
   const YamlNode* search = fields.Get("search");
   if (search == nullptr) return sealing;
   for (const YamlNode* word : reader.Words(*search, what + ".sealed.search")) {
-    if (word->text.starts_with("range")) {
-      reader.NotInThisVersion(*word, "search between bounds (`range`)");
-    } else if (!ReadSearch(word->text, &sealing)) {
+    if (!ReadSearch(word->text, &sealing)) {
       reader.Problem(word->mark, what + ".sealed.search names `" + word->text +
-                                     "`; allowed: equality, phonetic, and prefix(n) with n from 1 to " +
-                                     std::to_string(limits::kPrefixCharacters));
+                                     "`; allowed: equality, phonetic, prefix(n) with n from 1 to " +
+                                     std::to_string(limits::kPrefixCharacters) +
+                                     ", and range(step) with a number, or for dates and times a duration, as range(1d)");
     } else if (word->text != "equality" && !accepted) {
       reader.Problem(word->mark, what + ".sealed.search names `" + word->text +
                                      "`, which shows whoever holds the database more than equal values "

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/bytes.h"
 #include "base/check.h"
 
 namespace ecluse {
@@ -30,6 +31,13 @@ constexpr SealedName kNames[] = {
     {type_oid::kBytea, "bytea", "bytea", "", Measure::none},
     {type_oid::kJsonb, "jsonb", "jsonb", "", Measure::none},
     {type_oid::kUuid, "uuid", "uuid", "", Measure::none}};
+
+constexpr int64_t kDaySeconds = 86'400;
+constexpr int64_t kFirstDay = -730'119, kLastDay = 2'921'939;  // 0001-01-01 and 9999-12-31, from 2000-01-01
+constexpr int64_t kHighestBlocks = 256;                       // of the highest level
+
+// Rounded down.
+int64_t StepOf(int64_t value, int64_t size) { return value / size - (value % size < 0 ? 1 : 0); }
 
 constexpr int32_t kHeader = 4;  // VARHDRSZ, which lengths and scales are stored with
 
@@ -111,12 +119,95 @@ std::string OfEqualityColumn(const std::string& name) {
   return name.starts_with(kToken) ? name.substr(kToken.size()) : name;
 }
 
-std::vector<TokenColumn> TokenColumns(const std::string& column, const Sealing& sealing) {
+std::string BlockColumn(const std::string& column, unsigned level) {
+  return std::string(kToken) + column + "_r" + std::to_string(level);
+}
+
+std::optional<RangeSteps> StepsOf(const ValueType& type, const Sealing& sealing) {
+  if (sealing.range == 0) return std::nullopt;
+  RangeSteps steps;
+  int64_t least = INT64_MIN, most = INT64_MAX;
+  switch (type.oid) {
+    case type_oid::kDate:
+      steps.size = sealing.range / kDaySeconds;
+      least = kFirstDay;
+      most = kLastDay;
+      break;
+    case type_oid::kTimestamp:
+    case type_oid::kTimestamptz:
+      steps.size = sealing.range * 1'000'000;
+      least = kFirstDay * kDaySeconds * 1'000'000;
+      most = (kLastDay + 1) * kDaySeconds * 1'000'000 - 1;
+      break;
+    case type_oid::kInt2:
+      steps.size = sealing.range;
+      least = INT16_MIN;
+      most = INT16_MAX;
+      break;
+    case type_oid::kInt4:
+      steps.size = sealing.range;
+      least = INT32_MIN;
+      most = INT32_MAX;
+      break;
+    default:
+      steps.size = sealing.range;
+  }
+  if (steps.size < 1) return std::nullopt;
+  steps.discrete = type.oid != type_oid::kNumeric;
+  steps.first = StepOf(least, steps.size);
+  steps.last = StepOf(most, steps.size);
+  // Of the widest types the two outermost steps are those of infinity as well.
+  if (least > INT64_MIN) --steps.first, ++steps.last;
+  const auto blocks = [&] {
+    const unsigned high = steps.levels - 1;
+    return static_cast<__int128_t>(steps.last >> high) - (steps.first >> high) + 1;
+  };
+  while (blocks() > kHighestBlocks) ++steps.levels;
+  return steps;
+}
+
+std::optional<StepPlace> PlaceOf(const ValueType& type, const RangeSteps& steps, std::string_view canonical,
+                                 bool* below) {
+  *below = canonical.starts_with('-');
+  const bool time = type.oid == type_oid::kDate || type.oid == type_oid::kTimestamp || type.oid == type_oid::kTimestamptz;
+  if (canonical == "infinity" || canonical == "Infinity") return StepPlace{steps.last, true, true};
+  if (canonical == "-infinity" || canonical == "-Infinity") return StepPlace{steps.first, true, true};
+  int64_t value = 0;
+  bool whole = true;
+  if (time) {
+    const auto sent = ValueForm(type, canonical, true, {});
+    if (!sent) return std::nullopt;
+    value = type.oid == type_oid::kDate ? static_cast<int32_t>(LoadU32(sent->data()))
+                                        : static_cast<int64_t>(LoadU64(sent->data()));
+    *below = value < 0;
+  } else {
+    const std::string_view digits = canonical.substr(0, canonical.find('.'));
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+    whole = digits.size() == canonical.size() ||
+            canonical.substr(digits.size() + 1).find_first_not_of('0') == std::string_view::npos;
+    if (!whole && canonical.starts_with('-')) {
+      if (value == INT64_MIN) return std::nullopt;
+      --value;  // rounded down
+    }
+  }
+  StepPlace place;
+  place.step = StepOf(value, steps.size);
+  if (time && (place.step <= steps.first || place.step >= steps.last)) return std::nullopt;
+  place.first = whole && value % steps.size == 0;
+  place.last = steps.discrete && value != INT64_MAX && (value + 1) % steps.size == 0;
+  return place;
+}
+
+std::vector<TokenColumn> TokenColumns(const std::string& column, const ValueType& type, const Sealing& sealing) {
   std::vector<TokenColumn> columns;
   if (sealing.equality) columns.push_back({EqualityColumn(column), TokenColumn::Kind::equality, 0});
   for (unsigned n = 1; n <= sealing.prefix; ++n)
     columns.push_back({PrefixColumn(column, n), TokenColumn::Kind::prefix, n});
   if (sealing.phonetic) columns.push_back({SoundColumn(column), TokenColumn::Kind::sound, 0});
+  const auto steps = StepsOf(type, sealing);
+  for (unsigned level = 0; steps && level < steps->levels; ++level)
+    columns.push_back({BlockColumn(column, level), TokenColumn::Kind::block, level});
   return columns;
 }
 
@@ -125,6 +216,15 @@ std::string SearchMisfit(const ValueType& type, const Sealing& sealing) {
     return "is jsonb, of which equal values may be printed in several ways; equality is for other types";
   if (!IsText(type.oid) && (sealing.prefix > 0 || sealing.phonetic))
     return "is " + TypeText(type) + "; prefix and phonetic are for text";
+  if (sealing.range == 0) return "";
+  const bool date = type.oid == type_oid::kDate;
+  const bool time = type.oid == type_oid::kTimestamp || type.oid == type_oid::kTimestamptz;
+  const bool number = type.oid == type_oid::kInt2 || type.oid == type_oid::kInt4 || type.oid == type_oid::kInt8 ||
+                      type.oid == type_oid::kNumeric;
+  if (!date && !time && !number) return "is " + TypeText(type) + "; range is for dates, timestamps and numbers";
+  if (number == sealing.range_of_time || (date && sealing.range % kDaySeconds != 0))
+    return "is " + TypeText(type) + "; its range goes by " +
+           (number ? "a number, as range(10)" : date ? "days, as range(1d)" : "a duration, as range(1h)");
   return "";
 }
 

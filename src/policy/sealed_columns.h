@@ -24,13 +24,33 @@ std::string TypeText(const ValueType& type);
 
 // A hidden column of tokens.
 struct TokenColumn {
-  enum class Kind { equality, prefix, sound };
-  std::string name;  // __bidx_nir, __bidx_family_name_p3, __bidx_family_name_s
+  enum class Kind { equality, prefix, sound, block };
+  std::string name;  // __bidx_nir, __bidx_family_name_p3, __bidx_family_name_s, __bidx_birth_date_r0
   Kind kind = Kind::equality;
-  unsigned level = 0;  // of prefix: how many characters
+  unsigned level = 0;  // of prefix: how many characters; of block: 2^level steps
 };
 // Those of a sealed column, in a fixed order.
-std::vector<TokenColumn> TokenColumns(const std::string& column, const Sealing& sealing);
+std::vector<TokenColumn> TokenColumns(const std::string& column, const ValueType& type, const Sealing& sealing);
+std::string BlockColumn(const std::string& column, unsigned level);
+
+// The steps that a range index counts in: those of a type's values, as far as it can hold them.
+struct RangeSteps {
+  int64_t size = 1;             // of days for dates, microseconds for times, else a number
+  int64_t first = 0, last = 0;  // the steps of -infinity and infinity; every other value's is between them
+  unsigned levels = 1;
+  bool discrete = true;  // a next value follows each
+};
+// Dates and times from year 1 to 9999, integers all, numerics as far as bigint goes. nullopt without a range index.
+std::optional<RangeSteps> StepsOf(const ValueType& type, const Sealing& sealing);
+// Where a canonical value stands: its step, and whether it is that step's first value and its last. nullopt: it is
+// outside, or is NaN; `below` says on which side.
+struct StepPlace {
+  int64_t step = 0;
+  bool first = false, last = false;
+};
+std::optional<StepPlace> PlaceOf(const ValueType& type, const RangeSteps& steps, std::string_view canonical,
+                                 bool* below);
+
 std::string EqualityColumn(const std::string& column);
 std::string PrefixColumn(const std::string& column, unsigned characters);
 std::string SoundColumn(const std::string& column);

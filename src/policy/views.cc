@@ -59,7 +59,7 @@ std::vector<std::string> HiddenTokens(const GuardedView& view) {
   std::vector<std::string> names;
   for (const ViewColumn& column : view.columns) {
     if (!column.sealed || !(column.sealed->searched || column.insertable || column.updatable)) continue;
-    for (TokenColumn& index : TokenColumns(column.name, column.sealed->search)) names.push_back(std::move(index.name));
+    for (TokenColumn& index : TokenColumns(column.name, column.sealed->type, column.sealed->search)) names.push_back(std::move(index.name));
   }
   return names;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/limits.h"
 #include "vault/folding.h"
 #include "vault/value_form.h"
@@ -35,8 +36,19 @@ std::unexpected<Error> NoSubject() {
               "Give the subject column a value.", "seal.subject");
 }
 
-Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueType& type, TokenColumn::Kind kind,
-                                           unsigned level, std::string_view canonical) {
+Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueType& type, const Sealing& search,
+                                           TokenColumn::Kind kind, unsigned level, std::string_view canonical) {
+  const auto steps = kind == TokenColumn::Kind::block ? StepsOf(type, search) : std::nullopt;
+  CHECK(kind != TokenColumn::Kind::block || steps);
+  if (kind == TokenColumn::Kind::block) {
+    bool below = false;
+    const auto place = PlaceOf(type, *steps, canonical, &below);
+    if (!place) {
+      return Fail("22008", "a value of a sealed column that is searched between bounds is outside of what its index holds",
+                  "Dates and times go from year 1 to 9999, or are infinity; numbers are those of bigint.", "seal.range");
+    }
+    return Text(index.Block(place->step, level));
+  }
   if (!IsText(type.oid)) {
     return Text(index.Equality(type.oid == type_oid::kNumeric ? Trimmed(canonical) : canonical));
   }

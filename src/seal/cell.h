@@ -24,8 +24,9 @@ std::unexpected<Error> NoSubject();
 
 // The token of a canonical value; none where that index has none of it (a text with fewer letters than the prefix, or
 // one too long to be indexed).
-Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueType& type, TokenColumn::Kind kind,
-                                           unsigned level, std::string_view canonical);
+// 22008: one that is outside of what a range index holds.
+Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueType& type, const Sealing& search,
+                                           TokenColumn::Kind kind, unsigned level, std::string_view canonical);
 
 // The envelope of a value as it was given, of type `given`, as PostgreSQL would store it in a column of type `stored`.
 Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, const ValueType& stored, Oid given,

@@ -57,6 +57,7 @@ class Maker {
 
   Result<std::optional<std::string>> Make(const SealedParameter& parameter) const {
     const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
+    if (parameter.kind == Kind::block && !parameter.written) return Blocks(parameter, cell);
     const Given given = Value(parameter.value);
     if (!given.bytes) return std::nullopt;
     if (parameter.kind == Kind::envelope) return Envelope(parameter, cell, given);
@@ -86,8 +87,9 @@ class Maker {
                                            std::string_view canonical) const {
     const TokenColumn::Kind kind = parameter.kind == Kind::equality ? TokenColumn::Kind::equality
                                    : parameter.kind == Kind::prefix ? TokenColumn::Kind::prefix
+                                   : parameter.kind == Kind::block  ? TokenColumn::Kind::block
                                                                     : TokenColumn::Kind::sound;
-    return TokenOf(Index(cell), cell.type, kind, parameter.level, canonical);
+    return TokenOf(Index(cell), cell.type, cell.search, kind, parameter.level, canonical);
   }
 
   BlindIndex Index(const SealedCell& cell) const { return {keys_.search, register_, cell.column}; }
@@ -109,6 +111,62 @@ class Maker {
     return BinaryArray(tokens);
   }
 
+  // One end of what is searched for. nullopt: NULL. `to` is where the steps begin, or end.
+  Result<bool> Bound(const SealedParameter& parameter, const SealedCell& cell, const RangeSteps& steps, bool low,
+                     int64_t* to) const {
+    using Ends = SealedParameter::Bound;
+    const Ends end = low ? parameter.low : parameter.high;
+    *to = low ? steps.first : steps.last;
+    if (end == Ends::none) return true;
+    const ValueSource& source = low ? parameter.value : parameter.upper;
+    const Given given = Value(source);
+    if (!given.bytes) return false;
+    ECLUSE_TRY(const std::string text, Searched(source.type, *given.bytes, given.binary));
+    bool below = false;
+    const auto place = PlaceOf(cell.type, steps, text, &below);
+    if (!place) {  // beyond all values but infinity
+      *to = below ? steps.first + (low ? 1 : 0) : steps.last - (low ? 0 : 1);
+      return true;
+    }
+    const bool includes = end == Ends::closed;
+    // What begins with the value begins with its step, or behind it.
+    const bool exact = low == includes ? place->first : place->last;
+    if (!exact) {
+      return Fail(sqlstate::kNotSupported,
+                  fmt::format("column \"{}\" is sealed, and searched between bounds that stand on its steps alone",
+                              cell.column),
+                  "Round the bounds to the step that the policy gives the column, and write >= and <.", "seal.range");
+    }
+    *to = place->step + (includes ? 0 : low ? 1 : -1);
+    return true;
+  }
+
+  // The tokens of one level: every level has a parameter of its own.
+  Result<std::optional<std::string>> Blocks(const SealedParameter& parameter, const SealedCell& cell) const {
+    const RangeSteps steps = *StepsOf(cell.type, cell.search);
+    int64_t first = 0, last = 0;
+    ECLUSE_TRY(const bool low, Bound(parameter, cell, steps, true, &first));
+    ECLUSE_TRY(const bool high, Bound(parameter, cell, steps, false, &last));
+    if (!low || !high) {
+      if (parameter.low != SealedParameter::Bound::none && parameter.high != SealedParameter::Bound::none)
+        return Fail(sqlstate::kNotSupported, "BETWEEN over a sealed column takes no NULL", "Leave that bound out.",
+                    "seal.range");
+      return std::nullopt;
+    }
+    const auto blocks = BlocksOf(first, last, steps.levels, limits::kAskedValues);
+    CHECK(blocks.has_value());
+    const BlindIndex index = Index(cell);
+    std::vector<std::optional<std::string>> tokens;
+    for (const StepBlock& block : *blocks) {
+      if (block.level != parameter.level) continue;
+      const BlindToken token = index.Block(block.number << block.level, block.level);
+      tokens.emplace_back(std::string(reinterpret_cast<const char*>(token.data()), token.size()));
+    }
+    // What nothing has: an empty array would be false where NULL is unknown.
+    if (blocks->empty() && parameter.level == 0) tokens.emplace_back(std::string(16, '\0'));
+    return BinaryArray(tokens);
+  }
+
   // Of a LIKE whose pattern came as a parameter: every index has a parameter of its own, and one of them a token.
   Result<std::optional<std::string>> Pattern(const SealedParameter& parameter, const SealedCell& cell,
                                              std::string_view pattern) const {
@@ -126,7 +184,7 @@ class Maker {
                   "Give a pattern of so many letters and one % behind them.", "seal.pattern");
     }
     if (parameter.level != (open ? count : 0)) return std::nullopt;
-    const SealedParameter asked{open ? Kind::prefix : Kind::equality, parameter.level, parameter.cell, {}, {}, false};
+    const SealedParameter asked{open ? Kind::prefix : Kind::equality, parameter.level, parameter.cell, {}, {}};
     return Token(asked, cell, pattern);
   }
 
@@ -221,10 +279,10 @@ Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view regis
                             *value, false));
       value = "\\x" + HexEncode(AsBytes(envelope));
     }
-    for (const TokenColumn& column : TokenColumns(cell.column, cell.search)) {
+    for (const TokenColumn& column : TokenColumns(cell.column, cell.type, cell.search)) {
       std::optional<std::string> token;
       if (canonical) {
-        ECLUSE_TRY(token, TokenOf(index, cell.type, column.kind, column.level, *canonical));
+        ECLUSE_TRY(token, TokenOf(index, cell.type, cell.search, column.kind, column.level, *canonical));
       }
       tokens.push_back(token ? std::optional("\\x" + HexEncode(AsBytes(*token))) : std::nullopt);
     }

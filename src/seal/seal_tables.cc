@@ -185,7 +185,7 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
       own->type_schema = kSealedSchema;
       own->type_element = SealedDomain(column.type);
       own->base_type = type_oid::kBytea;
-      for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) {
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
         if (real.Find(tokens.name) != nullptr) continue;
         CatalogColumn added;
         added.name = tokens.name;
@@ -209,7 +209,7 @@ std::string TriggerBody(const MovingTable& table) {
   std::string changed, cleared, all;
   for (const Moving& column : table.columns) {
     std::string clear = "NEW." + QuoteName(column.sealed()) + " := NULL; ";
-    for (const TokenColumn& tokens : TokenColumns(column.name, column.search))
+    for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
       clear += "NEW." + QuoteName(tokens.name) + " := NULL; ";
     all += clear;
     std::string differs = "NEW." + QuoteName(column.name) + " IS DISTINCT FROM OLD." + QuoteName(column.name);
@@ -244,7 +244,7 @@ Status Prepare(Database& owner, const MovingTable& table) {
                       " AS bytea CHECK (octet_length(VALUE) >= 49 AND get_byte(VALUE, 0) = 1)"));
       }
       add(column.sealed(), type);
-      for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) add(tokens.name, "bytea");
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) add(tokens.name, "bytea");
     }
     ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + columns));
     ECLUSE_OK(run("CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
@@ -334,7 +334,7 @@ class Sealer {
     std::string ctids = "{", xmins = "{";
     std::vector<std::vector<std::optional<std::string>>> made;  // of each column: envelopes, then each of its tokens
     for (const Moving& column : table_.columns)
-      made.resize(made.size() + 1 + TokenColumns(column.name, column.search).size());
+      made.resize(made.size() + 1 + TokenColumns(column.name, column.type, column.search).size());
     for (int row = 0; row < rows.size(); ++row) {
       const int at = static_cast<int>(table_.key.size());
       ctids += (row > 0 ? ",\"" : "\"") + rows.Text(row, at) + "\"";
@@ -344,7 +344,7 @@ class Sealer {
       for (size_t c = 0; c < table_.columns.size(); ++c) {
         const Moving& column = table_.columns[c];
         const int value = first + static_cast<int>(c);
-        const auto tokens = TokenColumns(column.name, column.search);
+        const auto tokens = TokenColumns(column.name, column.type, column.search);
         if (rows.Null(row, value)) {
           for (size_t i = 0; i <= tokens.size(); ++i) made[out++].emplace_back();
           continue;
@@ -357,7 +357,7 @@ class Sealer {
         if (again != canonical) return Cannot("a value does not come back as it was sealed", "report this");
         made[out++].emplace_back(std::move(envelope));
         for (const TokenColumn& token : tokens) {
-          ECLUSE_TRY(made[out].emplace_back(), TokenOf(indexes_[c], column.type, token.kind, token.level, canonical));
+          ECLUSE_TRY(made[out].emplace_back(), TokenOf(indexes_[c], column.type, column.search, token.kind, token.level, canonical));
           ++out;
         }
       }
@@ -380,7 +380,7 @@ class Sealer {
     };
     for (const Moving& column : table_.columns) {
       add(column.sealed());
-      for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) add(tokens.name);
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) add(tokens.name);
     }
     ECLUSE_TRY(const Rows done,
                owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set +
@@ -414,7 +414,7 @@ std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real)
     indexes.push_back({name, "UNIQUE INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + columns + ")"});
   }
   for (const Moving& column : table.columns) {
-    for (const TokenColumn& tokens : TokenColumns(column.name, column.search)) {
+    for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
       const std::string name = Short(table.name.name + "_" + tokens.name);
       indexes.push_back({name, "INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" +
                                    QuoteName(tokens.name) + ")"});

@@ -45,11 +45,11 @@ SEALED = {
     "nir: {class: identifier}": "nir: {class: identifier, sealed: {search: [equality]}}",
     "family_name: {class: identity}": "family_name: {class: identity, sealed: {search: [equality, prefix(4), phonetic], accept_leakage: true}}",
     "given_name: {class: identity}": "given_name: {class: identity, sealed: {}}",
-    "birth_date: {class: identity}": "birth_date: {class: identity, sealed: {search: [equality]}}",
+    "birth_date: {class: identity}": "birth_date: {class: identity, sealed: {search: [equality, range(1d)], accept_leakage: true}}",
     "risk: {class: assessment}": "risk: {class: assessment, sealed: {search: [equality]}}",
     "note: {class: assessment}": "note: {class: assessment, sealed: {}}",
     "phone: {class: contact}": "phone: {class: contact, sealed: {search: [equality]}}",
-    "height: {class: body}": "height: {class: body, sealed: {}}",
+    "height: {class: body}": "height: {class: body, sealed: {search: [range(10)], accept_leakage: true}}",
     "photo: {class: biometric}": "photo: {class: biometric, sealed: {}}",
     "street: {class: contact}": "street: {class: contact, sealed: {search: [equality]}}",
 }

@@ -591,3 +591,40 @@ def test_another_registers_keys_open_nothing(sealed, make_gate, register_a):
     with other.wire("registrar") as w:
         said = w.query("SELECT given_name FROM taj.person WHERE person_id = 1013")
         assert said.errors[0]["C"] == "58030" and not (said.results and said.results[0].rows)
+
+
+def test_a_subject_that_its_sequence_gives(make_gate, postgres):
+    """Values are sealed for a person whose number is not there yet: it is drawn first."""
+    gate = make_gate("drawn", accounts={"keeper": "keeper"}, serve=False, prepare=False, sealed=True, roles="""
+  keeper:
+    purposes: [judicial-inquiry]
+    read: {closed.member: {key: clear, identity: clear}}
+    write: {closed.member: {insert: [member_id, name, town], update: [name]}}
+    budgets: [{subjects: 1000, per: 1h}, {lookups: 10000, per: 1h}, {failures: 100, per: 1h}]
+""")
+    with open(gate.config) as f:
+        text = f.read()
+    gate.write_policy(text.replace("tables:\n", "tables:\n  closed.member:\n    subject: member_id\n    space: member\n    columns: {member_id: {class: key}, "
+                                   "name: {class: identity, sealed: {search: [equality]}}, town: {class: identity}}\n", 1))
+    with postgres.owner(gate.database) as c:
+        c.execute("CREATE TABLE closed.member (member_id serial PRIMARY KEY, name text NOT NULL, town text)")
+    gate.command("keys", "init")
+    gate.seal()
+    gate.add_account("keeper", "keeper")
+    gate.serve()
+    with gate.psycopg("keeper") as c:
+        assert c.execute("INSERT INTO closed.member (name) VALUES ('Anne') RETURNING member_id, name").fetchall() == [(1, "Anne")]
+        assert c.execute("INSERT INTO closed.member (name, town) VALUES (%s, 'Lyon'), (%s, NULL), ('Zoé', 'Brest') RETURNING member_id, name, town",
+                         ("Basile", "Chloé")).fetchall() == [(2, "Basile", "Lyon"), (3, "Chloé", None), (4, "Zoé", "Brest")]
+        assert c.execute("INSERT INTO closed.member (town, member_id, name) VALUES ('x', DEFAULT, 'Eve'), ('y', 77, 'Guy') RETURNING member_id, name").fetchall() == \
+            [(5, "Eve"), (77, "Guy")]
+        assert c.execute("INSERT INTO closed.member (name) SELECT 'Noé' RETURNING member_id").fetchall() == [(6,)]
+        c.execute("PREPARE add (text) AS INSERT INTO closed.member (name) VALUES ($1)")
+        c.execute("EXECUTE add ('Max')"), c.execute("EXECUTE add ('Léa')")
+        assert c.execute("SELECT member_id, name FROM closed.member WHERE name IN ('max', 'lea', 'basile') ORDER BY 1").fetchall() == \
+            [(2, "Basile"), (7, "Max"), (8, "Léa")]
+        with c.pipeline():
+            done = [c.execute("INSERT INTO closed.member (name) VALUES (%s) RETURNING member_id", (f"P{i}",)) for i in range(5)]
+        assert [d.fetchone() for d in done] == [(9,), (10,), (11,), (12,), (13,)]
+    told = {who for e in gate.ledger("--kind", "collection") for t in e["subjects"] for who in t.get("returned", [])}
+    assert {"member:1", "member:77", "member:13"} <= told

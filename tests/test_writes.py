@@ -51,6 +51,12 @@ def test_insert_with_parameters_and_returning(gate, clerk):
     assert gates.told(gate.entries(clerk.reference)) == {"person:1010"}
 
 
+def test_returning_in_the_simple_protocol_describes_its_columns(gate, clerk):
+    said = clerk.query("INSERT INTO sia.permit (owner_id, kind) SELECT 1010, 'sport' RETURNING permit_id, kind AS what")
+    assert said.tag == "INSERT 0 1" and [c[0] for c in said.results[0].columns] == ["permit_id", "what"], said.errors
+    assert said.kinds.startswith("TDC")
+
+
 def test_update(gate, clerk):
     owner = truth(gate, "SELECT owner_id FROM sia.permit WHERE permit_id = 3")[0][0]
     assert clerk.query("UPDATE sia.permit SET status = 'granted', points = points + 1 WHERE permit_id = 3").tag == "UPDATE 1"

@@ -397,6 +397,9 @@ class Analyzer {
                  const std::vector<int>& columns, std::vector<ValueSource> subject);
   Result<std::vector<ItemRanges>> RowsOfValues(const pgq::SelectStmt& values) const;
   Status SealAssignment(const pgq::ResTarget& assignment, const FromItem& target, int index, bool conflict);
+  // The subject column that an INSERT of these columns leaves to its sequence, where what is sealed needs it; or -1.
+  int DrawnSubject(const GuardedView& view, const std::vector<int>& columns) const;
+  void FinishDraw(const GuardedView& view);
   bool Seals(const GuardedView& view, const std::vector<int>& columns) const;
   Status SealConflict(const pgq::OnConflictClause& conflict, const GuardedView& view);
   Status FollowSealed(const Output& output);
@@ -471,6 +474,8 @@ class Analyzer {
   bool named_ = false;  // what was spliced in takes the place of an expression, and of its column's name
   std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
   std::set<int> plain_parameters_;                 // the client's that PostgreSQL is to read
+  int draws_subject_ = -1;  // the view's column, where rows to be sealed leave their subject to its sequence
+  int drawn_ = 0;           // subjects that were left so
   // Whom sealed assignments are about; none: nobody is named; NULL: several, each by a row of VALUES.
   std::vector<ValueSource> row_subject_;
   struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated

@@ -62,7 +62,7 @@ void Clauses::Scan() {
       if (select->list_end == npos) select->list_end = i;
       if (select->group != npos && select->group_end == npos) select->group_end = i;
     };
-    if (Word(i, "union") || Word(i, "intersect") || Word(i, "except")) {
+    if (Word(i, "union") || Word(i, "intersect") || Word(i, "except") || Word(i, "returning")) {
       close(depth, i);
     } else if (Word(i, "from") && select->from == npos &&
                !(Word(i - 1, "distinct") && (Word(i - 2, "is") || Word(i - 2, "not")))) {

@@ -27,7 +27,7 @@ struct TableRef {
 
 // A value of the statement: a constant written in it, or a parameter.
 struct ValueSource {
-  enum class Kind { constant, parameter };
+  enum class Kind { constant, parameter, drawn };  // drawn: number `parameter` of those that Plan::draw gives, from 0
   Kind kind = Kind::constant;
   std::string constant;  // the constant's text, unquoted; for arrays, PostgreSQL's array text
   int parameter = 0;     // 1-based, in the client's numbering
@@ -93,6 +93,7 @@ struct SealedParameter {
     prefix,   // of the first `level` characters of the value
     sound,
     block,    // those of 2^`level` steps that are between `value` and `upper`
+    drawn,    // as it is: the number that was drawn for a row's subject
     pattern,  // of a LIKE: of its prefix where that has `level` characters, else NULL; level 0: where it has no %
   };
   Kind kind = Kind::equality;
@@ -175,6 +176,8 @@ struct Plan {
   std::vector<SealedOutput> sealed;                // for each visible column; empty where none of them is sealed
   std::vector<SealedParameter> sealed_parameters;  // they number client_parameters + 1 and above
   int client_parameters = 0;                       // of a plan with sealed_parameters
+  // Run first, under the same login: draws the subjects that rows with sealed values leave to their sequence. Empty: none.
+  std::string draw;
   // The client's parameters that only the gate reads, with the type the client is told; PostgreSQL gets NULL.
   std::map<int, Oid> withheld;
 

@@ -139,6 +139,8 @@ std::optional<ValueSource> Analyzer::SealedValue(const pgq::Node& node, const Va
   if (node.has_a_const()) {
     if (!Reads(node.a_const(), type.oid)) return std::nullopt;
     value.constant = ConstantOf(node)->constant;
+    // A number is compared as itself, also where the column could not hold it.
+    if (node.a_const().has_ival() && Integer(type.oid)) value.type = oid::kInt8;
     return value;
   }
   if (!node.has_param_ref()) return std::nullopt;
@@ -247,6 +249,10 @@ Status Analyzer::FinishSealed() {
   plan_->parameter_types.resize(static_cast<size_t>(plan_->client_parameters), 0);
   for (const auto& [number, type] : plan_->withheld) plan_->parameter_types[static_cast<size_t>(number - 1)] = oid::kText;
   for (const SealedParameter& parameter : plan_->sealed_parameters) {
+    if (parameter.kind == SealedParameter::Kind::drawn) {
+      plan_->parameter_types.push_back(parameter.value.type);
+      continue;
+    }
     const bool array = parameter.value.array || (parameter.kind == SealedParameter::Kind::block && !parameter.written);
     plan_->parameter_types.push_back(array ? ArrayOf(oid::kBytea) : oid::kBytea);
   }

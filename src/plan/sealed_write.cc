@@ -22,11 +22,33 @@ SealedParameter::Kind MadeOf(TokenColumn::Kind kind) {
   return SealedParameter::Kind::block;
 }
 
+// Any of the sealed ones.
+const ViewColumn& SealedColumnOf(const GuardedView& view, const std::vector<int>& columns) {
+  const auto at = std::ranges::find_if(
+      columns, [&](int index) { return view.columns[static_cast<size_t>(index)].sealed.has_value(); });
+  return view.columns[static_cast<size_t>(*at)];
+}
+
 }  // namespace
 
 bool Analyzer::Seals(const GuardedView& view, const std::vector<int>& columns) const {
   return std::ranges::any_of(columns,
                              [&](int index) { return view.columns[static_cast<size_t>(index)].sealed.has_value(); });
+}
+
+int Analyzer::DrawnSubject(const GuardedView& view, const std::vector<int>& columns) const {
+  if (view.subject.size() != 1 || !Seals(view, columns) || !view.draws.contains(view.subject.front())) return -1;
+  const bool listed = std::ranges::find(columns, view.subject.front()) != columns.end();
+  return listed ? -1 : view.subject.front();
+}
+
+void Analyzer::FinishDraw(const GuardedView& view) {
+  if (drawn_ == 0) return;
+  const TableName& sequence = view.draws.at(view.subject.front());
+  const std::string name = QuoteIdentifier(sequence.schema) + "." + QuoteIdentifier(sequence.name);
+  plan_->draw = "SELECT pg_catalog.nextval(" + QuoteLiteral(name) + ")::pg_catalog.text FROM pg_catalog.generate_series(1, " +
+                std::to_string(drawn_) + ")";
+  plan_->draws_sequence = true;
 }
 
 std::string Analyzer::TokenNames(const GuardedView& view, const std::vector<int>& columns) const {
@@ -37,6 +59,7 @@ std::string Analyzer::TokenNames(const GuardedView& view, const std::vector<int>
     for (const TokenColumn& tokens : TokenColumns(column.name, column.sealed->type, column.sealed->search))
       names += ", " + QuoteIdentifier(tokens.name);
   }
+  if (draws_subject_ >= 0) names += ", " + QuoteIdentifier(view.columns[static_cast<size_t>(draws_subject_)].name);
   return names;
 }
 
@@ -83,6 +106,21 @@ Status Analyzer::SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& ro
     return Refuse(-1, "plan.sealed", "a row of this INSERT cannot be rewritten", "Send it alone.");
   }
   std::string more;
+  // A subject that is left to its sequence is drawn first: values are sealed for it.
+  std::string drawn;
+  const auto draw = [&]() -> std::string {
+    ValueSource source;
+    source.kind = ValueSource::Kind::drawn;
+    source.parameter = drawn_++;
+    source.type = view.columns[static_cast<size_t>(view.subject.front())].type;
+    subject = {source};
+    return AddParameter({SealedParameter::Kind::drawn, 0, CellOf(relation.table_ref, SealedColumnOf(view, columns)), source, {}});
+  };
+  if (draws_subject_ >= 0) drawn = ", " + draw();
+  for (size_t i = 0; i < columns.size() && i < items.size(); ++i) {
+    const bool left = view.subject.size() == 1 && columns[i] == view.subject.front() && row.Get(static_cast<int>(i)).has_set_to_default();
+    if (left && view.draws.contains(columns[i])) ReplaceTokens(items[i].first, items[i].second, draw());
+  }
   for (size_t i = 0; i < columns.size() && i < items.size(); ++i) {
     const ViewColumn& column = view.columns[static_cast<size_t>(columns[i])];
     if (!column.sealed) continue;
@@ -112,7 +150,7 @@ Status Analyzer::SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& ro
       more += ", " + AddParameter({kind, index.level, cell, *value, {}, true});
     }
   }
-  splices_.Insert(clauses_.tokens()[items.back().second].end, std::move(more));
+  splices_.Insert(clauses_.tokens()[items.back().second].end, more + drawn);
   return {};
 }
 

@@ -64,6 +64,7 @@ Result<std::vector<int>> Analyzer::InsertColumns(const pgq::InsertStmt& insert, 
       columns.push_back(i);
       sql += (i > 0 ? ", " : "") + QuoteIdentifier(view.columns[static_cast<size_t>(i)].name);
     }
+    draws_subject_ = DrawnSubject(view, columns);
     // Behind the table's name and alias.
     const pgq::RangeVar& range = insert.relation();
     size_t end = clauses_.TokenAt(static_cast<size_t>(range.location())) + (range.schemaname().empty() ? 1 : 3);
@@ -74,6 +75,7 @@ Result<std::vector<int>> Analyzer::InsertColumns(const pgq::InsertStmt& insert, 
     const size_t open = first == Clauses::npos ? Clauses::npos : clauses_.Enclosing(first);
     const size_t close = open == Clauses::npos ? Clauses::npos : clauses_.Partner(open);
     if (close == Clauses::npos) return Refuse(-1, "plan.sealed", "this column list cannot be rewritten", {});
+    draws_subject_ = DrawnSubject(view, columns);
     splices_.Insert(clauses_.tokens()[close - 1].end, TokenNames(view, columns));
   }
   for (const int index : columns) {
@@ -343,6 +345,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
       if (Seals(*target->relations.front()->view, columns)) {
         ECLUSE_OK(InsertSelected(select, *target, columns));
         inserting_ = false;
+        FinishDraw(*target->relations.front()->view);
         Scope returned;
         returned.items.push_back(target);
         ECLUSE_OK(FinishWrite(insert.returning_list(), *target, returned, "INSERT"));
@@ -356,6 +359,7 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
       }
     }
   }
+  FinishDraw(*target->relations.front()->view);
   Scope scope;
   scope.items.push_back(target);
   if (conflict) ECLUSE_OK(OnConflict(insert, *target, scope));

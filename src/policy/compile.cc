@@ -187,6 +187,10 @@ GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable&
     if (mask != masks.end()) view.columns.push_back(CompileColumn(compiler, role, table, column, mask->second));
   }
   for (const std::string& subject : table.subject_columns) view.subject.push_back(view.Find(subject));
+  for (const auto& [name, sequence] : real.sequences) {
+    const int at = view.Find(name);
+    if (at >= 0 && view.columns[at].insertable) view.draws[at] = sequence;
+  }
   auto clear = [&](const std::string& name) {
     const std::string column = OfEqualityColumn(name);
     const int at = view.Find(column);

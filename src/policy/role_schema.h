@@ -54,6 +54,7 @@ struct GuardedView {
   std::string space;
   std::vector<ViewColumn> columns;  // without the hidden ones
   std::vector<int> subject;         // indices into columns; empty for a `via` table
+  std::map<int, TableName> draws;   // insertable columns whose default is the next number of a sequence
   bool via = false;
   std::vector<int> primary_key;  // indices; empty where there is none or the policy names not all of it
   std::vector<std::vector<int>>

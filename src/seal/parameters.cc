@@ -52,14 +52,16 @@ struct Given {
 
 class Maker {
  public:
-  Maker(const Plan& plan, const BoundValues& values, const CompartmentKeys& keys, std::string_view register_name)
-      : plan_(plan), values_(values), keys_(keys), register_(register_name) {}
+  Maker(const Plan& plan, const BoundValues& values, const CompartmentKeys& keys, std::string_view register_name,
+        const std::vector<std::string>& drawn)
+      : plan_(plan), values_(values), keys_(keys), register_(register_name), drawn_(drawn) {}
 
   Result<std::optional<std::string>> Make(const SealedParameter& parameter) const {
     const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
     if (parameter.kind == Kind::block && !parameter.written) return Blocks(parameter, cell);
     const Given given = Value(parameter.value);
     if (!given.bytes) return std::nullopt;
+    if (parameter.kind == Kind::drawn) return std::string(*given.bytes);
     if (parameter.kind == Kind::envelope) return Envelope(parameter, cell, given);
     if (parameter.kind == Kind::pattern) return Pattern(parameter, cell, *given.bytes);
     if (parameter.value.array) return Array(parameter, cell, given);
@@ -74,6 +76,7 @@ class Maker {
   Given Value(const ValueSource& source) const {
     if (source.null) return {};
     if (source.kind == ValueSource::Kind::constant) return {source.constant, false};
+    if (source.kind == ValueSource::Kind::drawn) return {drawn_[static_cast<size_t>(source.parameter)], false};
     const BoundValue& value = values_[static_cast<size_t>(source.parameter - 1)];
     return {value.bytes, value.binary};
   }
@@ -215,12 +218,13 @@ class Maker {
   const BoundValues& values_;
   const CompartmentKeys& keys_;
   std::string_view register_;
+  const std::vector<std::string>& drawn_;
 };
 
 }  // namespace
 
 Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& message, const KeyRing& keys,
-                                   std::string_view register_name) {
+                                   std::string_view register_name, const std::vector<std::string>& drawn) {
   const BoundValues values = ValuesOf(message);
   const auto clients = static_cast<size_t>(plan.client_parameters);
   if (values.size() != clients) {
@@ -229,7 +233,7 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
                 "Bind one value for each parameter.", "seal.parameter-count");
   }
   ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
-  const Maker maker(plan, values, *compartment, register_name);
+  const Maker maker(plan, values, *compartment, register_name, drawn);
   std::vector<int16_t> formats;
   std::vector<std::optional<std::string>> made;
   made.reserve(plan.sealed_parameters.size());
@@ -242,9 +246,9 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
     formats.push_back(!withheld && values[i].binary ? 1 : 0);
     all.push_back(withheld ? std::nullopt : values[i].bytes);
   }
-  for (const auto& value : made) {
-    formats.push_back(1);
-    all.push_back(value ? pg::Values::Value(*value) : std::nullopt);
+  for (size_t i = 0; i < made.size(); ++i) {
+    formats.push_back(plan.sealed_parameters[i].kind == Kind::drawn ? 0 : 1);
+    all.push_back(made[i] ? pg::Values::Value(*made[i]) : std::nullopt);
   }
   std::string out;
   pg::WriteBind(out, {}, {}, formats, all, {});

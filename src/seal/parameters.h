@@ -16,9 +16,10 @@ namespace ecluse {
 
 // The payload of a Bind with the parameters of `message`, the withheld ones as NULL, and behind them those that the
 // plan makes of them: envelopes, tokens. Refuses (08P01) a Bind with another number of parameters than the client's,
-// what is no value of its column's type (22P02 and its kind), and where the keys are not there (58030).
+// what is no value of its column's type (22P02 and its kind), and where the keys are not there (58030). `drawn` are the
+// numbers that Plan::draw gave.
 Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& message, const KeyRing& keys,
-                                   std::string_view register_name);
+                                   std::string_view register_name, const std::vector<std::string>& drawn = {});
 
 // One row of COPY: in place of its sealed columns their envelopes, and behind all of them the tokens (Plan::Copy).
 Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view register_name,

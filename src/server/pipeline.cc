@@ -91,12 +91,30 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
 }
 
 // From here on the portal has the parameters that PostgreSQL gets: none of them holds a value of a sealed column.
-Status Session::SealPortal(Portal* portal, pg::BindMessage* message) {
+awaitable<Status> Session::SealPortal(std::shared_ptr<Portal> portal, pg::BindMessage* message) {
   const Plan& plan = portal->plan->kind == Plan::Kind::declare ? *portal->plan->inner : *portal->plan;
-  if (plan.sealed_parameters.empty()) return {};
-  ECLUSE_TRY(portal->bind, SealParameters(plan, *message, services_.keys, caller_->policy->register_name));
+  if (plan.sealed_parameters.empty()) co_return Status();
+  std::vector<std::string> drawn;
+  if (!plan.draw.empty()) {
+    ECLUSE_CO_OK(co_await EnsureUpstream());
+    co_await Drain(true);
+    if (failed_ || ended_) co_return Status();
+    const Resolve draw{-1, plan.draw, {}};
+    residue_ = true;  // currval() would tell the next of what was drawn
+    auto numbers = co_await FetchIds(&draw, &portal->bind, portal->delivery.get());
+    if (!numbers) co_return std::unexpected(std::move(numbers).error());
+    drawn = std::move(*numbers);
+  }
+  const size_t wanted = static_cast<size_t>(std::ranges::count(plan.sealed_parameters, SealedParameter::Kind::drawn,
+                                                               &SealedParameter::kind));
+  if (drawn.size() != wanted)
+    co_return Fail(sqlstate::kInternal, "the sequence gave another number of values than it was asked for",
+                   "Try again.", "server.draw");
+  auto sealed = SealParameters(plan, *message, services_.keys, caller_->policy->register_name, drawn);
+  if (!sealed) co_return std::unexpected(std::move(sealed).error());
+  portal->bind = std::move(*sealed);
   CHECK(pg::ReadBind(portal->bind, message));
-  return {};
+  co_return Status();
 }
 
 // How the client wants what is opened for it.
@@ -119,7 +137,8 @@ awaitable<Status> Session::OpenPortal(std::shared_ptr<Portal> portal, pg::BindMe
   }
   if (plan.guarded || (plan.kind == Plan::Kind::declare && plan.inner->guarded)) {
     ECLUSE_CO_OK(AdmitPortal(portal.get(), message));
-    ECLUSE_CO_OK(SealPortal(portal.get(), &message));
+    ECLUSE_CO_OK(co_await SealPortal(portal, &message));
+    if (failed_ || ended_) co_return Status();
   } else {
     Result<Admitted> admitted = Admit(services_.admission, services_.clock, caller_, portal->plan, 0);
     if (!admitted) co_return std::unexpected(std::move(admitted).error());

@@ -175,7 +175,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // pipeline.cc: plan -> admit -> execute -> deliver
   boost::asio::awaitable<Status> OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show);
   Status AdmitPortal(Portal* portal, const pg::BindMessage& message);
-  Status SealPortal(Portal* portal, pg::BindMessage* message);
+  boost::asio::awaitable<Status> SealPortal(std::shared_ptr<Portal> portal, pg::BindMessage* message);
   void SetSealedForms(const Plan& plan, const std::vector<int16_t>& asked, Delivery* delivery) const;
   boost::asio::awaitable<Status> ResolvePeople(std::shared_ptr<const Plan> plan, const std::string* bind,
                                                Delivery* delivery);

@@ -106,7 +106,8 @@ uint64_t Remainder(std::string_view digits, uint64_t step) {
 }
 
 std::string Moved(std::string_view digits, uint64_t by, bool up) {
-  std::string out = "0" + std::string(digits);
+  std::string out(20, '0');  // room for what is added
+  out += digits;
   int carry = 0;
   for (size_t i = out.size(); i-- > 0;) {
     const int part = static_cast<int>(by % 10);
@@ -130,13 +131,8 @@ std::string Rounded(const ValueType& type, std::string_view canonical, int64_t s
                         canonical.substr(whole.size() + 1).find_first_not_of('0') != std::string_view::npos;
   const uint64_t unsigned_step = static_cast<uint64_t>(step);
   const uint64_t rest = Remainder(whole, unsigned_step);
-  std::string digits(20, '0');
-  digits += whole;  // room for what is added
-  if (!negative || (rest == 0 && !fraction)) {
-    digits = Moved(digits, rest, false);
-  } else {
-    digits = Moved(Moved(digits, rest, false), unsigned_step, true);
-  }
+  std::string digits = Moved(whole, rest, false);
+  if (negative && (rest != 0 || fraction)) digits = Moved(digits, unsigned_step, true);
   if (negative && digits != "0") digits.insert(0, 1, '-');
   if (type.oid == kNumeric) return digits;
   // Held at the type's least value.

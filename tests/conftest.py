@@ -85,8 +85,15 @@ def checker(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def gate(make_gate, register_a):
+def gate_in_clear(make_gate, register_a):
     return make_gate("interior")
+
+
+@pytest.fixture(scope="session")
+def gate(gate_in_clear):
+    return gate_in_clear
+
+
 
 
 @pytest.fixture(scope="session")

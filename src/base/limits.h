@@ -158,9 +158,9 @@ inline constexpr auto kBudgetWindowMax = std::chrono::seconds(400 * 86'400);
 inline constexpr auto kDurationMax = std::chrono::seconds(100LL * 365 * 86'400);
 inline constexpr size_t kRolesMax = 200;
 inline constexpr size_t kGuardedTables = 5'000;
-inline constexpr size_t kIdentifier = 63;  // PostgreSQL's NAMEDATALEN - 1
-inline constexpr size_t kSealedColumnName = 50;      // bytes: `__bidx_` before it and `_p16` behind it fit a name
-inline constexpr unsigned kPrefixCharacters = 16;    // of a prefix index, each with a column of its own
+inline constexpr size_t kIdentifier = 63;          // PostgreSQL's NAMEDATALEN - 1
+inline constexpr size_t kSealedColumnName = 50;    // bytes: `__bidx_` before it and `_p16` behind it fit a name
+inline constexpr unsigned kPrefixCharacters = 16;  // of a prefix index, each with a column of its own
 
 // Upstream (execute/).
 inline constexpr size_t kUpstreamPerRole = 80;

@@ -30,13 +30,13 @@ tables:
     subject: person_id
     columns:
       person_id:   {class: key}
-      nir:         {class: identifier}
-      family_name: {class: identity}
-      given_name:  {class: identity}
-      birth_date:  {class: identity}
+      nir:         {class: identifier, sealed: {search: [equality]}}     # encrypted before it reaches the database
+      family_name: {class: identity,   sealed: {search: [equality, phonetic], accept_leakage: true}}
+      given_name:  {class: identity,   sealed: {}}
+      birth_date:  {class: identity,   sealed: {}}
       birth_place: {class: identity}
       sex:         {class: demographic}
-      photo:       {class: biometric}
+      photo:       {class: biometric,  sealed: {}}
   taj.involvement:
     subject: person_id
     columns:
@@ -89,10 +89,10 @@ tables:
     columns:
       address_id: {class: number}
       owner_id:   {class: key}
-      street:     {class: contact}
+      street:     {class: contact, sealed: {}}
       postcode:   {class: contact}
       town:       {class: contact}
-      telephone:  {class: contact}
+      telephone:  {class: contact, sealed: {search: [equality]}}
   sia.firearm:
     subject: owner_id
     space: owner

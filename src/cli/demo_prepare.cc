@@ -9,6 +9,8 @@
 
 #include "policy/apply.h"
 #include "policy/database.h"
+#include "seal/cell.h"
+#include "seal/seal_tables.h"
 #include "vault/keys.h"
 
 namespace ecluse::demo {
@@ -104,7 +106,7 @@ std::string Joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-Status ApplyPolicy(const DemoFolder& folder, const std::string& owner_url) {
+Status ApplyPolicy(const DemoFolder& folder, const std::string& owner_url, const Progress& progress) {
   const char* mend = "Mend ecluse.yaml, or remove it to get the demonstration's own again.";
   std::vector<PolicyProblem> warnings;
   auto policy = LoadPolicy(folder.File("ecluse.yaml"), &warnings);
@@ -117,8 +119,18 @@ Status ApplyPolicy(const DemoFolder& folder, const std::string& owner_url) {
   };
   if (!policy)
     return Fail(sqlstate::kInvalidParameter, "the policy holds mistakes:" + said(policy.error()), mend, "demo.policy");
-  ECLUSE_TRY(std::unique_ptr<KeyRing> keys, KeyRing::Open((*policy)->root, (*policy)->data_dir));
+  const std::string compartments[] = {std::string(kMainCompartment)};
+  ECLUSE_TRY(std::unique_ptr<KeyRing> keys, KeyRing::Open((*policy)->root, (*policy)->data_dir, nullptr, compartments));
   ECLUSE_TRY(Database owner, Database::Connect(owner_url));
+  // What the policy seals and the register holds in clear: all of it the first time, then nothing.
+  SealOptions sealing;
+  sealing.policy = *policy;
+  if (progress) {
+    sealing.progress = [&](const std::string& what, uint64_t done, uint64_t all) {
+      progress(what, static_cast<int64_t>(done), static_cast<int64_t>(std::max(all, done)));
+    };
+  }
+  ECLUSE_TRY(const SealReport sealed, SealTables(owner, *keys, sealing));
   ECLUSE_TRY(ApplyReport report, Apply(owner, *policy, keys.get(), ApplyMode::apply));
   if (report.done()) return {};
   return Fail(sqlstate::kInvalidParameter,
@@ -144,7 +156,7 @@ Result<ReadyDemo> PrepareDemo(const DemoWish& wish, const Progress& progress) {
   ECLUSE_OK(folder.WritePolicy(places));
   ECLUSE_OK(folder.WriteAccounts());
   if (progress) progress("applying the policy", 0, 1);
-  ECLUSE_OK(ApplyPolicy(folder, postgres.Url(kOwner, folder.Password("owner"), kDatabase)));
+  ECLUSE_OK(ApplyPolicy(folder, postgres.Url(kOwner, folder.Password("owner"), kDatabase), progress));
   if (progress) progress("applying the policy", 1, 1);
   std::string config = folder.File("ecluse.yaml");
   return ReadyDemo{std::move(folder), std::move(postgres), shape, places.sql_port, std::move(config), made};

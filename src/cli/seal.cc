@@ -92,15 +92,18 @@ int RunSeal(const SealCommand& command) {
 
 void AddSeal(CommandLine& line) {
   auto options = std::make_shared<SealCommand>();
-  CLI::App* command = line.app.add_subcommand("seal", "Seals columns that stand in clear, while the register is in use");
+  CLI::App* command =
+      line.app.add_subcommand("seal", "Seals columns that stand in clear, while the register is in use");
   command->add_option("--config", options->config, "The policy file")->capture_default_str();
   command->add_option("--owner", options->owner, "Connection of the tables' owner, who may also apply the policy")
       ->required();
-  command->add_option("--table", options->tables, "schema.table; may be given several times. Without: all that the "
-                                                  "policy seals and the database does not");
+  command->add_option("--table", options->tables,
+                      "schema.table; may be given several times. Without: all that the "
+                      "policy seals and the database does not");
   command->footer(
       "Rows are sealed in batches beside the clear values, which stay in use until the change: one transaction under\n"
-      "an exclusive lock, in which the tables are written anew and the policy is applied. Interrupted, it is run again\n"
+      "an exclusive lock, in which the tables are written anew and the policy is applied. Interrupted, it is run "
+      "again\n"
       "and goes on. At its end it says what is left to do about backups, WAL and logs.\n\n"
       "Example:\n  ecluse seal --table taj.person --owner postgres://owner@db.internal/interior");
   command->callback([options, &line] { line.exit_status = RunSeal(*options); });

@@ -92,8 +92,7 @@ Status RowBatch::AddOpened(size_t column, const std::vector<std::optional<std::s
     AppendU32(bytes_, UINT32_MAX);
     return {};
   }
-  ECLUSE_TRY(const std::string form,
-             ValueForm(cell.type, *masked, sealed_forms_.binary[column], sealed_forms_.style));
+  ECLUSE_TRY(const std::string form, ValueForm(cell.type, *masked, sealed_forms_.binary[column], sealed_forms_.style));
   AppendU32(bytes_, static_cast<uint32_t>(form.size()));
   bytes_ += form;
   return {};

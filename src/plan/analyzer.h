@@ -44,7 +44,7 @@ struct Column {
   bool own_aggregate = false;    // … and only of the level's own, while that level is planned
   bool outer_aggregate = false;  // … of one in a row of an enclosing level
   bool pseudonym = false;
-  bool sealed = false;  // holds envelopes
+  bool sealed = false;   // holds envelopes
   std::string tokens{};  // of a sealed column of a table reference itself: what stands before its token columns, `"p".`
   bool readable = true;
   bool nullable = false;               // on the missing side of an outer join: NULL where the row is not there
@@ -357,7 +357,7 @@ class Analyzer {
   Status Assignments(const google::protobuf::RepeatedPtrField<pgq::Node>& list, const FromItem& target, Level& level,
                      bool conflict);
   Status InsertSelected(const pgq::SelectStmt& select, const FromItem& target, const std::vector<int>& columns);
-  Status AskInserted(const FromItem& target, int column);
+  void AskInserted(const FromItem& target, const std::vector<int>& key, std::map<int, ValueSource> values);
   Status FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>& returning, const FromItem& target,
                      Scope& scope, std::string tag);
 
@@ -373,7 +373,7 @@ class Analyzer {
   std::optional<SealedSide> SealedOf(const pgq::Node& node, const Scope& scope);
   const ViewColumn& ViewColumnOf(const Column& column) const;
   // The role may find rows by it.
-  Status MaySearch(const SealedSide& side, int location) const;
+  Status MaySearch(const SealedSide& side, int location);
   // A comparison, where one of its sides is a sealed column.
   Result<bool> SealedComparison(const pgq::A_Expr& expr, Level& level);
   Status SealedEquals(const pgq::A_Expr& expr, const SealedSide& column, const pgq::Node& value, Level& level);
@@ -382,10 +382,14 @@ class Analyzer {
   Status SealedJoin(const pgq::A_Expr& expr, const SealedSide& left, const SealedSide& right, Level& level);
   Result<bool> SoundsLike(const pgq::FuncCall& call, Level& level);
   void AskTokens(const SealedSide& column, const std::string& parameter, bool array, const pgq::A_Expr* expr);
+  // One of the gate's parameters, `$7`, as a value by which people are looked up.
+  static ValueSource TokenSource(const std::string& parameter);
   Status UseTokens(const SealedSide& column, const std::string& sql, Level& level);
   std::optional<ValueSource> SealedValue(const pgq::Node& node, const ValueType& type);
   // The tokens that a constant or parameter is written with, its casts included.
   std::optional<std::pair<size_t, size_t>> Extent(const pgq::Node& node) const;
+  // With the parentheses around nothing but it.
+  std::pair<size_t, size_t> Widened(std::pair<size_t, size_t> extent) const;
   int CellOf(int table_ref, const ViewColumn& column);
   std::string AddParameter(SealedParameter parameter);  // `$7`
   void ReplaceTokens(size_t first, size_t last, std::string sql);
@@ -393,8 +397,8 @@ class Analyzer {
   // One row of an INSERT whose items stand in these ranges of tokens.
   using ItemRanges = std::vector<std::pair<size_t, size_t>>;
   std::optional<ItemRanges> SplitItems(size_t begin, size_t end) const;
-  Status SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& row, const ItemRanges& items, const FromItem& target,
-                 const std::vector<int>& columns, std::vector<ValueSource> subject);
+  Status SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& row, const ItemRanges& items,
+                 const FromItem& target, const std::vector<int>& columns, std::vector<ValueSource> subject);
   Result<std::vector<ItemRanges>> RowsOfValues(const pgq::SelectStmt& values) const;
   Status SealAssignment(const pgq::ResTarget& assignment, const FromItem& target, int index, bool conflict);
   // The subject column that an INSERT of these columns leaves to its sequence, where what is sealed needs it; or -1.
@@ -476,6 +480,8 @@ class Analyzer {
   std::set<int> plain_parameters_;                 // the client's that PostgreSQL is to read
   int draws_subject_ = -1;  // the view's column, where rows to be sealed leave their subject to its sequence
   int drawn_ = 0;           // subjects that were left so
+  std::map<const pgq::A_Expr*, ValueSource> tokens_of_;  // the token that a column is equated with
+  std::map<int, ValueSource> row_tokens_;  // the equality tokens of the row that was sealed last, by the view's column
   // Whom sealed assignments are about; none: nobody is named; NULL: several, each by a row of VALUES.
   std::vector<ValueSource> row_subject_;
   struct Membership {  // `column IN (SELECT …)`: the outer subject column that the sub-select's own column is equated

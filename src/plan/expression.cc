@@ -31,8 +31,11 @@ Status Analyzer::Expression(const pgq::Node& node, Level& level, Place place, bo
     case pgq::Node::kNullTest:
       // Whether there is a value is not sealed.
       if (const auto side = SealedOf(node.null_test().arg(), *level.scope);
-          side && node.null_test().arg().has_column_ref())
-        return UseTokens(*side, side->found.sql, level);
+          side && node.null_test().arg().has_column_ref()) {
+        ECLUSE_TRY(const Column used, UseColumn(side->found, -1));
+        if (!side->found.outer && used.origin) level.bare.push_back({*used.origin, side->found.sql});
+        return {};
+      }
       return Expression(node.null_test().arg(), level, place, in_aggregate);
     case pgq::Node::kBooleanTest:
       return Expression(node.boolean_test().arg(), level, place, in_aggregate);
@@ -194,7 +197,8 @@ Status Analyzer::Members(const pgq::SubLink& link, const Membership* pseudonym, 
     const bool same =
         pseudonym != nullptr && column.pseudonym && column.origin && SameSubject(pseudonym->origin, *column.origin);
     if (column.sealed)
-      return RefuseOpaque(column, link.location(), "cannot be handed out by a sub-select", "Join the two tables on it.");
+      return RefuseOpaque(column, link.location(), "cannot be handed out by a sub-select",
+                          "Join the two tables on it.");
     if (same || (pseudonym == nullptr && !column.pseudonym)) continue;
     return Refuse(link.location(), "plan.pseudonym",
                   "a pseudonym can only be compared with the same people's pseudonym, and shown as it is",

@@ -120,7 +120,7 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
       relation->columns.push_back({.name = column.name,
                                    .origin = Origin{node, relation->table_ref, static_cast<int>(i)},
                                    .pseudonym = column.mask.kind == Mask::Kind::pseudonym,
-                                   .sealed = column.sealed && column.sealed->stands,
+                                   .sealed = column.sealed.has_value(),
                                    .tokens = column.sealed ? QuoteIdentifier(alias) + "." : std::string(),
                                    .readable = column.readable,
                                    .type = column.type,

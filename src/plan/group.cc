@@ -67,7 +67,8 @@ Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select,
   if (key && key->column.pseudonym) {
     return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
   }
-  if (key && key->column.sealed) return RefuseOpaque(key->column, -1, "cannot be grouped by", "Group by another column.");
+  if (key && key->column.sealed)
+    return RefuseOpaque(key->column, -1, "cannot be grouped by", "Group by another column.");
   if (key && key->column.origin && !key->outer)
     grouping.keys.insert({key->column.origin->node, key->column.origin->column});
   return Expression(*expression, level, Place::group, true);

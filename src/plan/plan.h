@@ -90,7 +90,7 @@ struct SealedParameter {
   enum class Kind {
     envelope,  // the value sealed, for `subject`
     equality,
-    prefix,   // of the first `level` characters of the value
+    prefix,  // of the first `level` characters of the value
     sound,
     block,    // those of 2^`level` steps that are between `value` and `upper`
     drawn,    // as it is: the number that was drawn for a row's subject
@@ -176,7 +176,8 @@ struct Plan {
   std::vector<SealedOutput> sealed;                // for each visible column; empty where none of them is sealed
   std::vector<SealedParameter> sealed_parameters;  // they number client_parameters + 1 and above
   int client_parameters = 0;                       // of a plan with sealed_parameters
-  // Run first, under the same login: draws the subjects that rows with sealed values leave to their sequence. Empty: none.
+  // Run first, under the same login: draws the subjects that rows with sealed values leave to their sequence. Empty:
+  // none.
   std::string draw;
   // The client's parameters that only the gate reads, with the type the client is told; PostgreSQL gets NULL.
   std::map<int, Oid> withheld;

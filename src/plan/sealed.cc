@@ -1,20 +1,20 @@
-// Sealed columns in a statement: which values the gate takes out of the text, how they were written, and what becomes of
-// them: parameters of its own (docs/decisions/sealed-columns.md). Searches: sealed_search.cc; writes: sealed_write.cc.
+// Sealed columns in a statement: which values the gate takes out of the text, how they were written, and what becomes
+// of them: parameters of its own (docs/decisions/sealed-columns.md). Searches: sealed_search.cc; writes:
+// sealed_write.cc.
 #include <algorithm>
 
+#include "base/limits.h"
 #include "plan/sealed_parts.h"
 #include "policy/masks.h"
 
 namespace ecluse {
 namespace {
 
-constexpr Oid kUnknown = 705;
-
 // Of pg_type.dat: the array type of each type that may be sealed.
 const std::map<Oid, Oid>& Arrays() {
   static const std::map<Oid, Oid> arrays{
-      {oid::kBool, 1000},      {oid::kBytea, 1001},       {oid::kInt8, 1016},    {oid::kInt2, 1005}, {oid::kInt4, 1007},
-      {oid::kText, 1009},      {oid::kVarchar, 1015},     {oid::kDate, 1182},    {oid::kUuid, 2951}, {oid::kJsonb, 3807},
+      {oid::kBool, 1000},      {oid::kBytea, 1001},       {oid::kInt8, 1016},   {oid::kInt2, 1005}, {oid::kInt4, 1007},
+      {oid::kText, 1009},      {oid::kVarchar, 1015},     {oid::kDate, 1182},   {oid::kUuid, 2951}, {oid::kJsonb, 3807},
       {oid::kTimestamp, 1115}, {oid::kTimestamptz, 1185}, {oid::kNumeric, 1231}};
   return arrays;
 }
@@ -39,8 +39,8 @@ bool Reads(const pgq::A_Const& constant, Oid type) {
     case pgq::A_Const::kIval:
       return Integer(type) || type == oid::kNumeric;
     case pgq::A_Const::kFval:
-      return type == oid::kNumeric || (Integer(type) && constant.fval().fval().find_first_not_of("-0123456789") ==
-                                                            std::string::npos);
+      return type == oid::kNumeric ||
+             (Integer(type) && constant.fval().fval().find_first_not_of("-0123456789") == std::string::npos);
     case pgq::A_Const::kBoolval:
       return type == oid::kBool;
     default:
@@ -51,12 +51,19 @@ bool Reads(const pgq::A_Const& constant, Oid type) {
 }  // namespace
 
 Oid SealableType(const pgq::TypeName& name) {
-  static const std::map<std::string_view, Oid> types{
-      {"text", oid::kText},           {"varchar", oid::kVarchar},         {"date", oid::kDate},
-      {"timestamp", oid::kTimestamp}, {"timestamptz", oid::kTimestamptz}, {"int2", oid::kInt2},
-      {"int4", oid::kInt4},           {"int8", oid::kInt8},               {"numeric", oid::kNumeric},
-      {"bool", oid::kBool},           {"bytea", oid::kBytea},             {"jsonb", oid::kJsonb},
-      {"uuid", oid::kUuid}};
+  static const std::map<std::string_view, Oid> types{{"text", oid::kText},
+                                                     {"varchar", oid::kVarchar},
+                                                     {"date", oid::kDate},
+                                                     {"timestamp", oid::kTimestamp},
+                                                     {"timestamptz", oid::kTimestamptz},
+                                                     {"int2", oid::kInt2},
+                                                     {"int4", oid::kInt4},
+                                                     {"int8", oid::kInt8},
+                                                     {"numeric", oid::kNumeric},
+                                                     {"bool", oid::kBool},
+                                                     {"bytea", oid::kBytea},
+                                                     {"jsonb", oid::kJsonb},
+                                                     {"uuid", oid::kUuid}};
   const auto parts = NameParts(name.names());
   if (parts.empty() || (parts.size() > 1 && parts.front() != "pg_catalog") || name.typmods_size() > 0) return 0;
   const auto it = types.find(parts.back());
@@ -95,8 +102,8 @@ int AnyLocation(const google::protobuf::Message& message) {
 std::unexpected<Error> Analyzer::RefuseOpaque(const Column& column, int location, std::string_view what,
                                               std::string_view hint) const {
   return Refuse(location, column.sealed ? "plan.sealed" : "plan.pseudonym",
-                "column \"" + column.name + "\" is " + (column.sealed ? "sealed" : "shown to this role as a pseudonym") +
-                    " and " + std::string(what),
+                "column \"" + column.name + "\" is " +
+                    (column.sealed ? "sealed" : "shown to this role as a pseudonym") + " and " + std::string(what),
                 std::string(hint));
 }
 
@@ -107,6 +114,15 @@ const ViewColumn& Analyzer::ViewColumnOf(const Column& column) const {
 
 void Analyzer::ReplaceTokens(size_t first, size_t last, std::string sql) {
   splices_.Replace(clauses_.tokens()[first].begin, clauses_.tokens()[last].end, std::move(sql));
+}
+
+std::pair<size_t, size_t> Analyzer::Widened(std::pair<size_t, size_t> extent) const {
+  auto& [first, last] = extent;
+  while (first > 0 && clauses_.Symbol(first - 1, "(") && clauses_.Partner(first - 1) == last + 1) {
+    --first;
+    ++last;
+  }
+  return extent;
 }
 
 int Analyzer::CellOf(int table_ref, const ViewColumn& column) {
@@ -203,12 +219,12 @@ Status Analyzer::FollowSealed(const Output& output) {
   for (size_t i = 0; i < output.columns.size(); ++i) {
     const Column& column = output.columns[i];
     if (!column.sealed) continue;
+    if (column.origin && !ViewColumnOf(column).sealed->stands) continue;  // what the mask shows of any value
     int hidden = -1;
     for (size_t h = 0; column.origin && h < output.hidden.size(); ++h) {
       if (output.hidden[h].node == column.origin->node) hidden = static_cast<int>(h);
     }
-    if (hidden < 0)
-      return RefuseOpaque(column, -1, "cannot be followed to its table", "Select the column itself.");
+    if (hidden < 0) return RefuseOpaque(column, -1, "cannot be followed to its table", "Select the column itself.");
     plan_->sealed.resize(output.columns.size());
     const ViewColumn& own = ViewColumnOf(column);
     plan_->sealed[i] = {CellOf(column.origin->table_ref, own), hidden, own.mask};
@@ -219,14 +235,21 @@ Status Analyzer::FollowSealed(const Output& output) {
 // The client's parameters that became the gate's are read by nobody else, and as one type.
 Status Analyzer::FinishSealed() {
   if (plan_->sealed_parameters.empty()) return {};
+  if (static_cast<size_t>(plan_->client_parameters) + plan_->sealed_parameters.size() > limits::kParameters) {
+    auto error = Fail(sqlstate::kTooComplex,
+                      "the values of this statement for sealed columns, with their tokens, are more than " +
+                          std::to_string(limits::kParameters) + " parameters",
+                      "Send fewer rows or conditions in one statement.", "plan.too-complex");
+    return error;
+  }
   const auto withhold = [&](const ValueSource& value) -> Status {
     if (value.kind != ValueSource::Kind::parameter) return {};
     const Oid type = value.array ? ArrayOf(value.type) : value.type;
     const auto index = static_cast<size_t>(value.parameter - 1);
     const Oid declared = index < plan_->parameter_types.size() ? plan_->parameter_types[index] : 0;
     const auto [known, added] = plan_->withheld.emplace(value.parameter, type);
-    const bool fits = declared == 0 || declared == kUnknown ||
-                      (value.array ? SealedAlike(ElementOf(declared), value.type) : SealedAlike(declared, type));
+    const bool fits =
+        declared == 0 || (value.array ? SealedAlike(ElementOf(declared), value.type) : SealedAlike(declared, type));
     const bool plain = plain_parameters_.contains(value.parameter);
     if (!plain && known->second == type && fits) return {};
     return Refuse(-1, "plan.sealed-parameter",
@@ -241,13 +264,15 @@ Status Analyzer::FinishSealed() {
       ECLUSE_OK(withhold(*value));
       // What the client declares is how it is read.
       const auto index = static_cast<size_t>(value->parameter - 1);
-      if (value->kind != ValueSource::Kind::parameter || value->array || index >= plan_->parameter_types.size()) continue;
+      if (value->kind != ValueSource::Kind::parameter || value->array || index >= plan_->parameter_types.size())
+        continue;
       const Oid declared = plan_->parameter_types[index];
-      if (declared != 0 && declared != kUnknown) value->type = declared;
+      if (declared != 0) value->type = declared;
     }
   }
   plan_->parameter_types.resize(static_cast<size_t>(plan_->client_parameters), 0);
-  for (const auto& [number, type] : plan_->withheld) plan_->parameter_types[static_cast<size_t>(number - 1)] = oid::kText;
+  for (const auto& [number, type] : plan_->withheld)
+    plan_->parameter_types[static_cast<size_t>(number - 1)] = oid::kText;
   for (const SealedParameter& parameter : plan_->sealed_parameters) {
     if (parameter.kind == SealedParameter::Kind::drawn) {
       plan_->parameter_types.push_back(parameter.value.type);

@@ -30,7 +30,8 @@ std::optional<Analyzer::SealedSide> Analyzer::SealedOf(const pgq::Node& node, co
     const pgq::FuncCall& call = node.func_call();
     const auto name = NameParts(call.funcname());
     if (name.size() != 1 || (name[0] != "upper" && name[0] != "lower") || call.args_size() != 1) return std::nullopt;
-    auto side = call.args(0).has_column_ref() ? SealedOf(call.args(0), scope) : std::nullopt;
+    const bool column = call.args(0).has_column_ref() && call.args(0).column_ref().fields_size() < 3;
+    auto side = column ? SealedOf(call.args(0), scope) : std::nullopt;
     if (!side || !side->found.column.origin || !IsText(ViewColumnOf(side->found.column).sealed->type.oid)) {
       return std::nullopt;
     }
@@ -41,10 +42,18 @@ std::optional<Analyzer::SealedSide> Analyzer::SealedOf(const pgq::Node& node, co
     return side;
   }
   const auto found = ColumnOf(node, scope);
-  if (!found || (!found->column.sealed && found->column.tokens.empty())) return std::nullopt;
+  if (!found || !found->column.sealed) return std::nullopt;
   const pgq::ColumnRef& ref = node.column_ref();
   SealedSide side;
   side.found = *found;
+  // Behind a nearer table of the same alias its tokens cannot be named.
+  for (const Scope* level = &scope; found->outer && level != found->scope && level != nullptr; level = level->parent) {
+    for (const FromItem* item : level->items) {
+      for (const auto& relation : item->relations) {
+        if (QuoteIdentifier(relation->alias) + "." == side.found.column.tokens) side.found.column.tokens.clear();
+      }
+    }
+  }
   side.first = clauses_.TokenAt(static_cast<size_t>(ref.location()));
   if (side.first == Clauses::npos) return std::nullopt;
   side.last = side.first + 2 * static_cast<size_t>(ref.fields_size() - 1);
@@ -52,24 +61,37 @@ std::optional<Analyzer::SealedSide> Analyzer::SealedOf(const pgq::Node& node, co
   return side;
 }
 
-Status Analyzer::MaySearch(const SealedSide& side, int location) const {
+Status Analyzer::MaySearch(const SealedSide& side, int location) {
   const Column& column = side.found.column;
   if (!column.origin || column.tokens.empty()) {
     return RefuseOpaque(column, location, "is compared where its table stands",
                         "Move the condition into the sub-select that reads the table.");
   }
-  if (!column.readable || !ViewColumnOf(column).sealed->searched) {
+  if (!ViewColumnOf(column).sealed->searched) {
     return Forbid(location, "plan.sealed-search",
                   "this role may not search by column \"" + column.name + "\": it does not read it clear",
                   "The policy's `search` for the role says by which columns it may.");
   }
+  // A guess at what the role is not shown is a lookup of its own.
+  if (ViewColumnOf(column).mask.kind != Mask::Kind::clear) ++plan_->lists.fixed;
   return {};
 }
 
 Status Analyzer::UseTokens(const SealedSide& column, const std::string& sql, Level& level) {
-  ECLUSE_TRY(const Column used, UseColumn(column.found, -1));
-  if (!column.found.outer && used.origin) level.bare.push_back({*used.origin, sql});
+  // Searched, and not shown: also a column that the role writes and does not read.
+  const Column& used = column.found.column;
+  const ViewColumn& own = ViewColumnOf(used);
+  plan_->tables[static_cast<size_t>(used.origin->table_ref)].fields[own.name] = own.mask;
+  if (!column.found.outer) level.bare.push_back({*used.origin, sql});
   return {};
+}
+
+ValueSource Analyzer::TokenSource(const std::string& parameter) {
+  ValueSource source;
+  source.kind = ValueSource::Kind::parameter;
+  source.parameter = std::atoi(parameter.c_str() + 1);
+  source.type = oid::kBytea;
+  return source;
 }
 
 void Analyzer::AskTokens(const SealedSide& column, const std::string& parameter, bool array, const pgq::A_Expr* expr) {
@@ -173,6 +195,7 @@ Status Analyzer::SealedEquals(const pgq::A_Expr& expr, const SealedSide& column,
     const std::string parameter = AddParameter({SealedParameter::Kind::equality, 0, cell, *source, {}});
     ReplaceTokens(extent->first, extent->second, parameter);
     if (asks) AskTokens(column, parameter, array, &expr);
+    if (asks && expr.kind() == pgq::AEXPR_OP) tokens_of_[&expr] = TokenSource(parameter);
     return {};
   };
   ECLUSE_OK(UseTokens(column, tokens, level));
@@ -192,10 +215,10 @@ Status Analyzer::SealedEquals(const pgq::A_Expr& expr, const SealedSide& column,
     if (!level.nodes.empty()) plan_->lists.fixed += array.a_array_expr().elements_size() - 1;
     for (const pgq::Node& item : array.a_array_expr().elements()) ECLUSE_OK(replace(item, false));
     if (!value.has_type_cast()) return {};
-    const size_t end = clauses_.Enclosing(first) == Clauses::npos ? Clauses::npos
-                                                                  : clauses_.Partner(clauses_.Enclosing(first));
-    if (!SealedAlike(SealableType(value.type_cast().type_name()), own.sealed->type.oid) || !clauses_.Symbol(close + 1, "::") ||
-        end == Clauses::npos) {
+    const size_t end =
+        clauses_.Enclosing(first) == Clauses::npos ? Clauses::npos : clauses_.Partner(clauses_.Enclosing(first));
+    if (!SealedAlike(SealableType(value.type_cast().type_name()), own.sealed->type.oid) ||
+        !clauses_.Symbol(close + 1, "::") || end == Clauses::npos) {
       return refuse();
     }
     ReplaceTokens(close + 1, end - 1, "::pg_catalog.bytea[]");
@@ -217,6 +240,11 @@ Status Analyzer::SealedJoin(const pgq::A_Expr& expr, const SealedSide& left, con
   ECLUSE_OK(MaySearch(right, expr.location()));
   const ViewColumn& a = ViewColumnOf(left.found.column);
   const ViewColumn& b = ViewColumnOf(right.found.column);
+  if (a.mask.kind != Mask::Kind::clear || b.mask.kind != Mask::Kind::clear) {
+    return Forbid(expr.location(), "plan.sealed-search",
+                  "a join on the sealed column \"" + a.name + "\" would show who shares what this role is not shown",
+                  "Roles that read it clear on both sides may join on it.");
+  }
   if (a.name != b.name || !a.sealed->search.equality || !b.sealed->search.equality ||
       !SealedAlike(a.sealed->type.oid, b.sealed->type.oid)) {
     return RefuseOpaque(left.found.column, expr.location(),
@@ -245,7 +273,8 @@ Status Analyzer::SealedLike(const pgq::A_Expr& expr, const SealedSide& column, L
   if (NameParts(expr.name()).back().starts_with('!')) return refuse("cannot be compared by NOT LIKE");
   const auto source = SealedValue(expr.rexpr(), own.sealed->type);
   const auto extent = Extent(expr.rexpr());
-  if (!source || !extent || source->array || source->null) return refuse("is compared with constants and parameters alone");
+  if (!source || !extent || source->array || source->null)
+    return refuse("is compared with constants and parameters alone");
   const int cell = CellOf(column.found.column.origin->table_ref, own);
   const std::string& at = column.found.column.tokens;
   ECLUSE_OK(UseTokens(column, at + QuoteIdentifier(PrefixColumn(own.name, 1)), level));
@@ -272,12 +301,11 @@ Status Analyzer::SealedLike(const pgq::A_Expr& expr, const SealedSide& column, L
       add(EqualityColumn(own.name), {SealedParameter::Kind::equality, 0, cell, std::move(value), {}});
     }
   } else {
-    if (search.equality)
-      add(EqualityColumn(own.name), {SealedParameter::Kind::pattern, 0, cell, *source, {}});
+    if (search.equality) add(EqualityColumn(own.name), {SealedParameter::Kind::pattern, 0, cell, *source, {}});
     for (unsigned n = 1; n <= search.prefix; ++n)
       add(PrefixColumn(own.name, n), {SealedParameter::Kind::pattern, n, cell, *source, {}});
   }
-  ReplaceTokens(column.first, extent->second, "(" + sql + ")");
+  ReplaceTokens(Widened({column.first, column.last}).first, Widened(*extent).second, "(" + sql + ")");
   return {};
 }
 
@@ -298,12 +326,14 @@ Status Analyzer::SealedRange(const pgq::A_Expr& expr, const SealedSide& column, 
   const auto low = SealedValue(first, own.sealed->type);
   const auto high = SealedValue(second, own.sealed->type);
   const auto begin = Extent(first), end = Extent(second);
-  const bool known = (between ? ends.size() == 2 && column_left : name == "<" || name == "<=" || name == ">" || name == ">=");
+  const bool known =
+      (between ? ends.size() == 2 && column_left : name == "<" || name == "<=" || name == ">" || name == ">=");
   if (!known || !low || !high || !begin || !end || low->array || high->array || low->null || high->null) {
     return RefuseOpaque(column.found.column, expr.location(), "is compared with constants and parameters alone",
                         std::string(kSealedValueHint));
   }
-  SealedParameter parameter{SealedParameter::Kind::block, 0, CellOf(column.found.column.origin->table_ref, own), *low, {}};
+  SealedParameter parameter{
+      SealedParameter::Kind::block, 0, CellOf(column.found.column.origin->table_ref, own), *low, {}};
   if (between) {
     parameter.low = parameter.high = Bound::closed;
     parameter.upper = *high;
@@ -322,14 +352,18 @@ Status Analyzer::SealedRange(const pgq::A_Expr& expr, const SealedSide& column, 
            AddParameter(parameter) + ")";
   }
   sql = (expr.kind() == pgq::AEXPR_NOT_BETWEEN ? "(NOT (" : "((") + sql + "))";
-  ReplaceTokens(std::min(column.first, begin->first), std::max(column.last, end->second), std::move(sql));
+  const auto named = Widened({column.first, column.last});
+  ReplaceTokens(std::min(named.first, Widened(*begin).first), std::max(named.second, Widened(*end).second),
+                std::move(sql));
   return {};
 }
 
 Result<bool> Analyzer::SoundsLike(const pgq::FuncCall& call, Level& level) {
   const auto name = NameParts(call.funcname());
   if (name.size() != 1 || name[0] != "ecluse_sounds_like") return false;
-  const auto side = call.args_size() == 2 ? SealedOf(call.args(0), *level.scope) : std::nullopt;
+  const bool column =
+      call.args_size() == 2 && call.args(0).has_column_ref() && call.args(0).column_ref().fields_size() < 3;
+  const auto side = column ? SealedOf(call.args(0), *level.scope) : std::nullopt;
   if (!side) {
     return Refuse(call.location(), "plan.sealed", "ecluse_sounds_like takes a sealed column and a value",
                   "Write ecluse_sounds_like(column, 'name').");

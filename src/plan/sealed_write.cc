@@ -46,8 +46,8 @@ void Analyzer::FinishDraw(const GuardedView& view) {
   if (drawn_ == 0) return;
   const TableName& sequence = view.draws.at(view.subject.front());
   const std::string name = QuoteIdentifier(sequence.schema) + "." + QuoteIdentifier(sequence.name);
-  plan_->draw = "SELECT pg_catalog.nextval(" + QuoteLiteral(name) + ")::pg_catalog.text FROM pg_catalog.generate_series(1, " +
-                std::to_string(drawn_) + ")";
+  plan_->draw = "SELECT pg_catalog.nextval(" + QuoteLiteral(name) +
+                ")::pg_catalog.text FROM pg_catalog.generate_series(1, " + std::to_string(drawn_) + ")";
   plan_->draws_sequence = true;
 }
 
@@ -106,6 +106,7 @@ Status Analyzer::SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& ro
     return Refuse(-1, "plan.sealed", "a row of this INSERT cannot be rewritten", "Send it alone.");
   }
   std::string more;
+  row_tokens_.clear();
   // A subject that is left to its sequence is drawn first: values are sealed for it.
   std::string drawn;
   const auto draw = [&]() -> std::string {
@@ -114,11 +115,13 @@ Status Analyzer::SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& ro
     source.parameter = drawn_++;
     source.type = view.columns[static_cast<size_t>(view.subject.front())].type;
     subject = {source};
-    return AddParameter({SealedParameter::Kind::drawn, 0, CellOf(relation.table_ref, SealedColumnOf(view, columns)), source, {}});
+    return AddParameter(
+        {SealedParameter::Kind::drawn, 0, CellOf(relation.table_ref, SealedColumnOf(view, columns)), source, {}});
   };
   if (draws_subject_ >= 0) drawn = ", " + draw();
   for (size_t i = 0; i < columns.size() && i < items.size(); ++i) {
-    const bool left = view.subject.size() == 1 && columns[i] == view.subject.front() && row.Get(static_cast<int>(i)).has_set_to_default();
+    const bool left = view.subject.size() == 1 && columns[i] == view.subject.front() &&
+                      row.Get(static_cast<int>(i)).has_set_to_default();
     if (left && view.draws.contains(columns[i])) ReplaceTokens(items[i].first, items[i].second, draw());
   }
   for (size_t i = 0; i < columns.size() && i < items.size(); ++i) {
@@ -133,21 +136,25 @@ Status Analyzer::SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& ro
       continue;
     }
     if (!value || value->array) {
-      return Refuse(AnyLocation(item), "plan.sealed",
-                    "column \"" + column.name + "\" is sealed, and what is written into it cannot be sealed for certain",
-                    std::string(kSealedValueHint));
+      return Refuse(
+          AnyLocation(item), "plan.sealed",
+          "column \"" + column.name + "\" is sealed, and what is written into it cannot be sealed for certain",
+          std::string(kSealedValueHint));
     }
     if (subject.empty()) {
-      return Refuse(AnyLocation(item), "plan.sealed-subject",
-                    "column \"" + column.name + "\" is sealed for a person, whom this row does not name",
-                    "Write the subject column of " + view.table.Text() + " in the same row, as a constant or parameter.");
+      return Refuse(
+          AnyLocation(item), "plan.sealed-subject",
+          "column \"" + column.name + "\" is sealed for a person, whom this row does not name",
+          "Write the subject column of " + view.table.Text() + " in the same row, as a constant or parameter.");
     }
     const int cell = CellOf(relation.table_ref, column);
     ReplaceTokens(items[i].first, items[i].second,
                   AddParameter({SealedParameter::Kind::envelope, 0, cell, *value, subject}));
     for (const TokenColumn& index : indexes) {
       const auto kind = MadeOf(index.kind);
-      more += ", " + AddParameter({kind, index.level, cell, *value, {}, true});
+      const std::string parameter = AddParameter({kind, index.level, cell, *value, {}, true});
+      more += ", " + parameter;
+      if (kind == SealedParameter::Kind::equality) row_tokens_[columns[i]] = TokenSource(parameter);
     }
   }
   splices_.Insert(clauses_.tokens()[items.back().second].end, more + drawn);
@@ -176,7 +183,8 @@ Status Analyzer::SealAssignment(const pgq::ResTarget& assignment, const FromItem
     }
   }
   const auto value = SealedValue(node, column.sealed->type);
-  const auto extent = Extent(node);
+  auto extent = Extent(node);
+  if (extent) extent = Widened(*extent);
   if (!value || !extent || value->array) {
     return Refuse(assignment.location(), "plan.sealed",
                   "column \"" + column.name + "\" is sealed, and what is written into it cannot be sealed for certain",
@@ -185,7 +193,7 @@ Status Analyzer::SealAssignment(const pgq::ResTarget& assignment, const FromItem
   std::string more;
   if (value->null) {
     for (const TokenColumn& tokens : indexes) more += ", " + QuoteIdentifier(tokens.name) + " = NULL";
-    splices_.Insert(clauses_.tokens()[extent->second].end, std::move(more));
+    ReplaceTokens(extent->first, extent->second, "NULL" + more);
     return {};
   }
   if (row_subject_.empty() || (conflict && row_subject_.front().null)) {
@@ -212,8 +220,7 @@ Status Analyzer::SealConflict(const pgq::OnConflictClause& conflict, const Guard
     ++word;
   const auto& elements = conflict.infer().index_elems();
   for (int i = 0; i < elements.size(); ++i) {
-    const ViewColumn& column =
-        view.columns[static_cast<size_t>(view.Find(elements.Get(i).index_elem().name()))];
+    const ViewColumn& column = view.columns[static_cast<size_t>(view.Find(elements.Get(i).index_elem().name()))];
     if (!column.sealed) continue;
     const size_t close = clauses_.Symbol(word + 1, "(") ? clauses_.Partner(word + 1) : Clauses::npos;
     const auto items = close == Clauses::npos ? std::nullopt : SplitItems(word + 2, close);

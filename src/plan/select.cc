@@ -288,6 +288,19 @@ Status Analyzer::Items(const Level& level, const Known& known, bool grouped, Lea
     }
     leaf.items.push_back(std::move(item));
     output.hidden.push_back({.table_ref = info.table_ref, .node = node, .limited = ranked});
+    const auto opened = [&](const Column& column) {
+      return column.sealed && column.origin && column.origin->node == node;
+    };
+    if (!ranked || !std::ranges::any_of(output.columns, opened)) continue;
+    // What is opened is opened for the row's own person, who is one of those.
+    const std::string own = info.expression;
+    const int table_ref = info.table_ref;
+    const int alone = NewNode(table_ref, own);
+    for (Column& column : output.columns) {
+      if (opened(column)) column.origin->node = alone;
+    }
+    leaf.items.push_back(own);
+    output.hidden.push_back({.table_ref = table_ref, .node = alone, .limited = ranked});
   }
   return {};
 }

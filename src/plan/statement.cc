@@ -41,6 +41,8 @@ Analyzer::Analyzer(const PlanContext& context, std::string_view text, const std:
       plan_(std::make_shared<Plan>()),
       statistic_(statistic) {
   plan_->parameter_types.assign(declared.begin(), declared.end());
+  constexpr Oid kUnknownType = 705;  // says as little as 0, and PostgreSQL takes it so
+  std::ranges::replace(plan_->parameter_types, kUnknownType, Oid{0});
   plan_->client_parameters = static_cast<int>(declared.size());
   for (const Token& token : tokens) {
     if (token.kind != Token::Kind::parameter) continue;

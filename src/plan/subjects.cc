@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "plan/analyzer.h"
+#include "policy/sealed_columns.h"
 
 namespace ecluse {
 namespace {
@@ -152,6 +153,7 @@ void Analyzer::Ask(const Origin& origin, std::vector<ValueSource> values) {
 
 void Analyzer::AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr) {
   const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
+  if (view.columns[static_cast<size_t>(origin.column)].sealed) return;  // AskTokens() does
   const auto fit = Fit(named, view.columns[static_cast<size_t>(origin.column)].type);
   if (!fit) return;
   const ValueSource& value = *fit;
@@ -302,8 +304,13 @@ void Analyzer::AskKey(int table_ref, const std::vector<int>& key, const std::map
       "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) + " WHERE ";
   for (size_t i = 0; i < key.size(); ++i) {
     const ValueSource& value = columns.at(key[i]);
-    resolve.sql += (i > 0 ? " AND " : "") + QuoteIdentifier(view.columns[static_cast<size_t>(key[i])].name) + " = ";
-    if (value.kind == ValueSource::Kind::parameter) {
+    const ViewColumn& column = view.columns[static_cast<size_t>(key[i])];
+    resolve.sql +=
+        (i > 0 ? " AND " : "") + QuoteIdentifier(column.sealed ? EqualityColumn(column.name) : column.name) + " = ";
+    if (column.sealed) {
+      resolve.parameters.push_back(value.parameter);
+      resolve.sql += "$" + std::to_string(resolve.parameters.size()) + "::pg_catalog.bytea";
+    } else if (value.kind == ValueSource::Kind::parameter) {
       resolve.parameters.push_back(value.parameter);
       resolve.sql += "$" + std::to_string(resolve.parameters.size());
     } else {
@@ -362,8 +369,13 @@ Result<std::vector<std::pair<int, int>>> Analyzer::Ties(const pgq::Node& conditi
     for (const auto& [column, value] :
          {std::pair{&left, &part->a_expr().rexpr()}, std::pair{&right, &part->a_expr().lexpr()}}) {
       if (!*column || !(*column)->column.origin) continue;
-      auto constant = ValueOf(*value);
       const Origin& o = *(*column)->column.origin;
+      if ((*column)->column.sealed) {  // by its token alone
+        const auto token = tokens_of_.find(&part->a_expr());
+        if (token != tokens_of_.end()) named[{o.node, o.table_ref}][o.column] = token->second;
+        continue;
+      }
+      auto constant = ValueOf(*value);
       if (constant) {
         constant = Fit(std::move(*constant),
                        views_[static_cast<size_t>(o.table_ref)]->columns[static_cast<size_t>(o.column)].type);

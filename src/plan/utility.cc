@@ -293,12 +293,16 @@ Result<std::shared_ptr<Plan>> Analyzer::Execute(const pgq::ExecuteStmt& statemen
   plan_->name = statement.name();
   for (const pgq::Node& node : statement.params()) {
     auto value = ConstantOf(node);
+    for (const pgq::Node* part = &node; value && part->has_type_cast(); part = &part->type_cast().arg()) {
+      if (part->type_cast().type_name().typmods_size() > 0) value.reset();  // it may cut the value
+    }
     if (!value && node.has_a_const() && node.a_const().isnull()) {
       value = ValueSource{};
       value->null = true;
     }
     if (!value)
-      return Refuse(-1, "plan.execute", "EXECUTE takes constants", "Use the extended protocol for parameters.");
+      return Refuse(-1, "plan.execute", "EXECUTE takes constants, cast to no shorter type",
+                    "Use the extended protocol for parameters.");
     plan_->arguments.push_back(std::move(*value));
   }
   return plan_;

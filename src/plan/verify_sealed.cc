@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "plan/lexer.h"
 #include "plan/verify_parts.h"
 
 namespace ecluse {
@@ -14,7 +15,7 @@ using google::protobuf::Message;
 
 std::string LastName(const pgq::ColumnRef& ref) {
   return ref.fields().empty() || !ref.fields().rbegin()->has_string() ? std::string()
-                                                                     : ref.fields().rbegin()->string().sval();
+                                                                      : ref.fields().rbegin()->string().sval();
 }
 
 bool IsTokens(const pgq::Node& node) {
@@ -31,6 +32,15 @@ class SealedVerifier {
   Status Run(const pgq::ParseResult& tree) {
     Gather(tree);
     ECLUSE_OK(Walk(tree));
+    for (const Resolve& resolve : plan_.resolve) {
+      for (const auto& [name, view] : schema_.guarded) {
+        if (!resolve.sql.contains(QuoteIdentifier(view.view))) continue;
+        for (const ViewColumn& column : view.columns) {
+          if (column.sealed && resolve.sql.contains(" " + QuoteIdentifier(column.name) + " "))
+            return Disagree("a look-up of people by a sealed column");
+        }
+      }
+    }
     const pgq::Node& statement = tree.stmts(0).stmt();
     if (statement.has_insert_stmt()) return Insert(statement.insert_stmt());
     if (statement.has_update_stmt()) {
@@ -70,18 +80,33 @@ class SealedVerifier {
     if (message.GetDescriptor()->name() == "RangeVar") {
       const auto& range = static_cast<const pgq::RangeVar&>(message);
       if (const GuardedView* view = ViewOf(range)) {
-        for (const ViewColumn& column : view->columns)
-          (column.sealed && column.sealed->stands ? sealed_ : plain_).insert(column.name);
+        for (const ViewColumn& column : view->columns) (column.sealed ? sealed_ : plain_).insert(column.name);
       } else if (const auto open = schema_.open.find({range.schemaname(), range.relname()});
                  open != schema_.open.end()) {
         for (const OpenColumn& column : open->second.columns) plain_.insert(column.name);
       }
+      if (range.has_alias()) NameOthers(range.alias().colnames());
       return;
+    }
+    // Other things that go by such a name.
+    if (message.GetDescriptor()->name() == "Alias") NameOthers(static_cast<const pgq::Alias&>(message).colnames());
+    if (message.GetDescriptor()->name() == "CommonTableExpr")
+      NameOthers(static_cast<const pgq::CommonTableExpr&>(message).aliascolnames());
+    if (message.GetDescriptor()->name() == "SelectStmt") {
+      for (const pgq::Node& target : static_cast<const pgq::SelectStmt&>(message).target_list()) {
+        const pgq::ResTarget& output = target.res_target();
+        if (!output.val().has_column_ref() || LastName(output.val().column_ref()) != output.name())
+          plain_.insert(output.name());
+      }
     }
     (void)Children(message, [&](const FieldDescriptor&, const Message& child) -> Status {
       Gather(child);
       return {};
     });
+  }
+
+  void NameOthers(const google::protobuf::RepeatedPtrField<pgq::Node>& names) {
+    for (const pgq::Node& name : names) plain_.insert(name.string().sval());
   }
 
   bool Own(const pgq::Node& node) const {

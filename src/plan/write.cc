@@ -125,25 +125,18 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
     if (!conflict) continue;
     // ON CONFLICT tells whether the key is taken: whoever holds it is asked for.
     for (const std::vector<int>& key : view.unique) {
-      if (key.size() != 1) {
-        const bool listed =
-            std::ranges::all_of(key, [&](int column) { return std::ranges::find(columns, column) != columns.end(); });
-        if (!listed) continue;
-        if (!std::ranges::all_of(key, has)) {
-          return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});
-        }
-        AskKey(relation.table_ref, key, named);
-        continue;
-      }
-      if (view.columns[static_cast<size_t>(key.front())].sealed) {
-        if (std::ranges::find(columns, key.front()) != columns.end()) ECLUSE_OK(AskInserted(target, key.front()));
-        continue;
-      }
-      if (!has(key.front())) {
-        if (std::ranges::find(columns, key.front()) == columns.end()) continue;
+      const auto listed = [&](int column) { return std::ranges::find(columns, column) != columns.end(); };
+      const auto sealed = [&](int column) { return view.columns[static_cast<size_t>(column)].sealed.has_value(); };
+      const auto known = [&](int column) { return sealed(column) || has(column); };
+      if (key.size() == 1 ? !listed(key.front()) : !std::ranges::all_of(key, listed)) continue;
+      if (!std::ranges::all_of(key, known)) {
         return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});
       }
-      if (!IsSubject({target.nodes.front(), relation.table_ref, key.front()})) {
+      if (std::ranges::any_of(key, sealed)) {
+        AskInserted(target, key, named);
+      } else if (key.size() != 1) {
+        AskKey(relation.table_ref, key, named);
+      } else if (!IsSubject({target.nodes.front(), relation.table_ref, key.front()})) {
         AskUnique({target.nodes.front(), relation.table_ref, key.front()}, named[key.front()], nullptr);
       }
     }
@@ -297,22 +290,12 @@ Status Analyzer::InsertSelected(const pgq::SelectStmt& select, const FromItem& t
   return {};
 }
 
-// Whoever holds the unique sealed values of the row that was sealed last: ON CONFLICT tells whether there is one.
-Status Analyzer::AskInserted(const FromItem& target, int column) {
-  const GuardedView& view = *target.relations.front()->view;
-  const ViewColumn& own = view.columns[static_cast<size_t>(column)];
-  for (size_t i = plan_->sealed_parameters.size(); i-- > 0;) {
-    const SealedParameter& parameter = plan_->sealed_parameters[i];
-    if (parameter.kind != SealedParameter::Kind::equality ||
-        plan_->cells[static_cast<size_t>(parameter.cell)].column != own.name) {
-      continue;
-    }
-    SealedSide side;
-    side.found.column.origin = Origin{target.nodes.front(), target.relations.front()->table_ref, column};
-    AskTokens(side, "$" + std::to_string(plan_->client_parameters + static_cast<int>(i) + 1), false, nullptr);
-    return {};
-  }
-  return {};  // NULL conflicts with nothing
+// Whoever holds a unique key with sealed columns in it: ON CONFLICT tells whether there is one.
+void Analyzer::AskInserted(const FromItem& target, const std::vector<int>& key, std::map<int, ValueSource> values) {
+  values.insert(row_tokens_.begin(), row_tokens_.end());
+  // NULL, which has no token, conflicts with nothing.
+  if (!std::ranges::all_of(key, [&](int column) { return values.contains(column); })) return;
+  AskKey(target.relations.front()->table_ref, key, values);
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {

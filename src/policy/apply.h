@@ -33,8 +33,8 @@ struct ApplyReport {
 // asked or a data folder that cannot be written.
 Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy, KeyRing* keys, ApplyMode mode);
 
-// Apply, in one transaction with a change of the tables that the roles' views stand on: they are dropped, `change` runs,
-// and they are made anew. Where `change` fails, or the report is not done(), nothing has happened.
+// Apply, in one transaction with a change of the tables that the roles' views stand on: they are dropped, `change`
+// runs, and they are made anew. Where `change` fails, or the report is not done(), nothing has happened.
 Result<ApplyReport> ApplyChanging(Database& owner, std::shared_ptr<const Policy> policy, KeyRing& keys,
                                   const std::function<Status()>& change);
 

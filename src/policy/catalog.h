@@ -36,11 +36,11 @@ struct CatalogKey {
   std::string name;
   std::vector<std::string> columns;
   bool primary = false;
-  bool unique = true;              // false: an exclusion constraint
-  bool plain = true;               // neither partial nor over expressions
+  bool unique = true;  // false: an exclusion constraint
+  bool plain = true;   // neither partial nor over expressions
   // `columns`, and what expressions, predicates and generated columns read for it; of tokens the column they are of.
   std::vector<std::string> reads;
-  bool own = true;                 // false: of a partition alone, and so not of every row
+  bool own = true;  // false: of a partition alone, and so not of every row
 };
 
 struct CatalogForeignKey {

@@ -66,13 +66,15 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
   const bool sealed = own.type_schema == kSealedSchema;
   if (!column.sealed) {
     if (sealed) {
-      compiler.Problem(column.mark, what + " is sealed in the database and not in the policy; give it sealed: {} here, "
-                                           "or open it with `ecluse seal --undo`");
+      compiler.Problem(column.mark, what +
+                                        " is sealed in the database and not in the policy; give it sealed: {} here, "
+                                        "or open it with `ecluse seal --undo`");
     }
     return;
   }
   if (!sealed) {
-    compiler.Problem(column.mark, what + " is sealed in the policy and stands in the database in clear; run " + command);
+    compiler.Problem(column.mark,
+                     what + " is sealed in the policy and stands in the database in clear; run " + command);
     return;
   }
   const auto type = SealedType(own.type_element);
@@ -86,8 +88,8 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
   for (const TokenColumn& index : TokenColumns(column.name, *type, *column.sealed)) {
     const CatalogColumn* tokens = real.Find(index.name);
     if (tokens != nullptr && tokens->type == oid::kBytea) continue;
-    compiler.Problem(column.mark, what + " is searched by " + index.name + ", which is not beside it in the database; run " +
-                                      command);
+    compiler.Problem(column.mark, what + " is searched by " + index.name +
+                                      ", which is not beside it in the database; run " + command);
   }
   if (type->oid == type_oid::kBool && column.sealed->equality) {
     compiler.Warn(column.mark, what + " has two values, and an equality index shows which rows have the same");
@@ -149,10 +151,10 @@ ViewColumn CompileColumn(Compiler& compiler, const Role& role, const PolicyTable
     }
     const Sealing search = table.Find(real.name)->sealed.value_or(Sealing{});
     const auto granted = role.search.find(table.name);
-    const bool searched = mask.kind == Mask::Kind::clear ||
-                          (granted != role.search.end() && granted->second.contains(real.name));
+    const bool searched =
+        mask.kind == Mask::Kind::clear || (granted != role.search.end() && granted->second.contains(real.name));
     const bool stands = write_only || ShowsSealed(mask);
-    if (stands || searched) column.sealed = SealedColumn{*type, search, searched, stands};
+    column.sealed = SealedColumn{*type, search, searched, stands};
     return column;
   }
   auto masked = MaskColumn(real, write_only ? Mask{Mask::Kind::clear, 0} : mask, role.hours.time_zone);

@@ -179,7 +179,8 @@ void CheckTriggers(const Written& written) {
                        (trigger.on_update && !written.right.update_columns.empty()) ||
                        (trigger.on_delete && written.right.may_delete);
     if (!fires || written.compiler.policy->functions.contains(trigger.function)) continue;
-    if (trigger.function.starts_with(std::string(kSealedSchema) + ".")) continue;  // marks what `ecluse seal` has to seal
+    if (trigger.function.starts_with(std::string(kSealedSchema) + "."))
+      continue;  // marks what `ecluse seal` has to seal
     if (!trigger.definer && !ReachesOut(trigger, masks)) continue;
     written.compiler.Problem(
         written.role.mark,

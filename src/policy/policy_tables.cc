@@ -69,10 +69,11 @@ std::optional<Sealing> ReadSealing(PolicyReader& reader, const YamlNode& key, co
   if (search == nullptr) return sealing;
   for (const YamlNode* word : reader.Words(*search, what + ".sealed.search")) {
     if (!ReadSearch(word->text, &sealing)) {
-      reader.Problem(word->mark, what + ".sealed.search names `" + word->text +
-                                     "`; allowed: equality, phonetic, prefix(n) with n from 1 to " +
-                                     std::to_string(limits::kPrefixCharacters) +
-                                     ", and range(step) with a number, or for dates and times a duration, as range(1d)");
+      reader.Problem(word->mark,
+                     what + ".sealed.search names `" + word->text +
+                         "`; allowed: equality, phonetic, prefix(n) with n from 1 to " +
+                         std::to_string(limits::kPrefixCharacters) +
+                         ", and range(step) with a number, or for dates and times a duration, as range(1d)");
     } else if (word->text != "equality" && !accepted) {
       reader.Problem(word->mark, what + ".sealed.search names `" + word->text +
                                      "`, which shows whoever holds the database more than equal values "
@@ -130,6 +131,16 @@ void CheckNames(PolicyReader& reader, const PolicyTable& table, Mark subject_mar
   }
   for (const PolicyColumn& column : table.columns) {
     if (!column.sealed) continue;
+    for (const PolicyColumn& other : table.columns) {
+      if (!other.sealed || !column.name.starts_with(other.name + "_") || other.name == column.name) continue;
+      const std::string_view behind = std::string_view(column.name).substr(other.name.size() + 1);
+      if (behind.empty() || std::string_view("psr").find(behind[0]) == std::string_view::npos ||
+          behind.find_first_not_of("0123456789", 1) != std::string_view::npos) {
+        continue;
+      }
+      reader.Problem(column.mark, what + " seals " + column.name + " and " + other.name +
+                                      ", whose indexes would have the same name; rename one of the columns");
+    }
     const bool subject = std::ranges::find(table.subject_columns, column.name) != table.subject_columns.end();
     if (subject || column.name == table.via_key) {
       reader.Problem(column.mark, what + " seals " + column.name +

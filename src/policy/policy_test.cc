@@ -162,11 +162,52 @@ TEST(Policy, UnknownKeysAreErrorsWithTheNearest) {
 
 TEST(Policy, RefusesWhatThisVersionCannotDo) {
   const std::string part = "this version does not have";
-  ExpectProblem(With("{class: identifier}", "{class: identifier, sealed: {}}"), "15:40", part);
-  ExpectProblem(With("{class: identifier}", "{class: identifier, search: [equality]}"), "15:40", part);
+  ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    erasure: per_person\n"), "13:14", part);
   ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    compartment: contact\n"), "13:18", part);
   ExpectProblem(With("  data_dir: data\n", "  data_dir: data\n  http: {listen: 127.0.0.1:1}\n"), "5:9", part);
   ExpectProblem(With("open_tables", "identity: {tokens: {}}\nopen_tables"), "27:20", part);
+}
+
+std::string Sealed(const std::string& sealed) {
+  return With("nir: {class: identifier}", "nir: {class: identifier, sealed: " + sealed + "}");
+}
+
+TEST(Policy, ReadsWhatIsSealed) {
+  EXPECT_EQ(*Good(Sealed("{}"))->tables.at({"taj", "person"}).Find("nir")->sealed, Sealing{});
+  const Sealing all{true, 3, true, 86'400, true};
+  EXPECT_EQ(*Good(Sealed("{search: [equality, prefix(3), phonetic, range(1d)], accept_leakage: true}"))
+                 ->tables.at({"taj", "person"})
+                 .Find("nir")
+                 ->sealed,
+            all);
+  EXPECT_FALSE(Good(kPolicy)->tables.at({"taj", "person"}).Find("nir")->sealed);
+  for (const char* leaking : {"prefix(3)", "phonetic", "range(10)"})
+    ExpectProblem(Sealed("{search: [" + std::string(leaking) + "]}"), "accept_leakage: true");
+  for (const char* unknown :
+       {"equal", "prefix", "prefix(0)", "prefix(17)", "prefix(x)", "range()", "range(0)", "range(1x)"})
+    ExpectProblem(Sealed("{search: [" + std::string(unknown) + "], accept_leakage: true}"), "allowed: equality");
+  ExpectProblem(With("person_id: {class: key}", "person_id: {class: key, sealed: {}}"), "says whom a row is about");
+  ExpectProblem(With("summary: {class: judicial}", "summary: {class: judicial, sealed: {}}"), "go by taj.involvement");
+  ExpectProblem(With("case_id: {class: key}\n", "case_id: {class: key, sealed: {}}\n"), "find their people");
+  ExpectProblem(With("outcome: {class: judicial}", "outcome: {class: judicial, sealed: {}}"), "cannot count by it");
+  ExpectProblem(Sealed("{}").replace(Sealed("{}").find("birth_date: year"), 16, "nir: pseudonym"), "under a pseudonym");
+  ExpectProblem(With("      nir: {class: identifier}\n",
+                     "      nir: {class: identifier, sealed: {}}\n      nir_p2: {class: "
+                     "identifier, sealed: {}}\n"),
+                "the same name");
+  ExpectProblem(With("nir: {class", std::string(51, 'n') + ": {sealed: {}, class"), "at most 50 bytes");
+}
+
+TEST(Policy, ReadsWhoMaySearch) {
+  const std::string sealed = Sealed("{search: [equality]}");
+  const auto with = [&](const std::string& search) {
+    std::string text = sealed;
+    return text.replace(text.find("    rows:"), 0, "    search: " + search + "\n");
+  };
+  EXPECT_TRUE(Good(with("[taj.person.nir]"))->roles.at("officer").search.at({"taj", "person"}).contains("nir"));
+  ExpectProblem(with("[taj.person.family_name]"), "not sealed with a search");
+  ExpectProblem(with("[taj.case.summary]"), "not a column of a table that the role reads");
+  ExpectProblem(with("[nir]"), "schema.table.column");
 }
 
 // A key of type cosignature/v1, made by another program.

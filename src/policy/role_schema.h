@@ -41,13 +41,14 @@ struct ViewColumn {
   bool insertable = false;
   bool updatable = false;
   bool not_null = false;
-  // Of a sealed column that the role is shown something of, searches or writes; `type` is what it was declared as.
+  // Of a sealed column; `type` is what it was declared as.
   std::optional<SealedColumn> sealed;
 };
 
 // A guarded table as a role sees it: `"<role schema>"."<schema>.<table>"`, whose columns are the policy's in the
-// table's order, then the tokens of sealed columns that it may search or write, and last the hidden `__subject text`: the id of the person the row is about, or for a `via` table all
-// of theirs joined by kSubjectSeparator; never NULL, never empty.
+// table's order, then the tokens of sealed columns that it may search or write, and last the hidden `__subject text`:
+// the id of the person the row is about, or for a `via` table all of theirs joined by kSubjectSeparator; never NULL,
+// never empty.
 struct GuardedView {
   TableName table;
   std::string view;  // the view's name inside the role's schema

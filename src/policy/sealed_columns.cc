@@ -34,7 +34,7 @@ constexpr SealedName kNames[] = {
 
 constexpr int64_t kDaySeconds = 86'400;
 constexpr int64_t kFirstDay = -730'119, kLastDay = 2'921'939;  // 0001-01-01 and 9999-12-31, from 2000-01-01
-constexpr int64_t kHighestBlocks = 256;                       // of the highest level
+constexpr int64_t kHighestBlocks = 256;                        // of the highest level
 
 // Rounded down.
 int64_t StepOf(int64_t value, int64_t size) { return value / size - (value % size < 0 ? 1 : 0); }
@@ -169,7 +169,8 @@ std::optional<RangeSteps> StepsOf(const ValueType& type, const Sealing& sealing)
 std::optional<StepPlace> PlaceOf(const ValueType& type, const RangeSteps& steps, std::string_view canonical,
                                  bool* below) {
   *below = canonical.starts_with('-');
-  const bool time = type.oid == type_oid::kDate || type.oid == type_oid::kTimestamp || type.oid == type_oid::kTimestamptz;
+  const bool time =
+      type.oid == type_oid::kDate || type.oid == type_oid::kTimestamp || type.oid == type_oid::kTimestamptz;
   if (canonical == "infinity" || canonical == "Infinity") return StepPlace{steps.last, true, true};
   if (canonical == "-infinity" || canonical == "-Infinity") return StepPlace{steps.first, true, true};
   int64_t value = 0;
@@ -224,7 +225,9 @@ std::string SearchMisfit(const ValueType& type, const Sealing& sealing) {
   if (!date && !time && !number) return "is " + TypeText(type) + "; range is for dates, timestamps and numbers";
   if (number == sealing.range_of_time || (date && sealing.range % kDaySeconds != 0))
     return "is " + TypeText(type) + "; its range goes by " +
-           (number ? "a number, as range(10)" : date ? "days, as range(1d)" : "a duration, as range(1h)");
+           (number ? "a number, as range(10)"
+            : date ? "days, as range(1d)"
+                   : "a duration, as range(1h)");
   return "";
 }
 

@@ -50,6 +50,20 @@ std::string RelationRows(const RoleSchema& schema) {
   return rows.empty() ? "SELECT NULL::oid, NULL::oid, NULL::name[] WHERE false" : rows;
 }
 
+// Sealed columns, which are shown as what they were declared as: view, column, type and modifier.
+std::string SealedRows(const RoleSchema& schema) {
+  std::string rows;
+  for (const auto& [name, view] : schema.guarded) {
+    for (const ViewColumn& column : view.columns) {
+      if (!column.sealed) continue;
+      rows += (rows.empty() ? "VALUES (" : ",\n  (") + QuoteText(QuoteName(schema.login) + "." + QuoteName(view.view)) +
+              "::regclass::oid, " + QuoteText(column.name) + "::name, " + std::to_string(column.sealed->type.oid) +
+              "::oid, " + std::to_string(column.sealed->type.modifier) + ")";
+    }
+  }
+  return rows.empty() ? "SELECT NULL::oid, NULL::name, NULL::oid, NULL::int4 WHERE false" : rows;
+}
+
 std::string TypeCondition(const RoleSchema& schema) {
   std::string named;
   for (const std::string& type : schema.types) {
@@ -80,10 +94,14 @@ std::vector<SqlObject> Helpers(const RoleSchema& schema) {
   return {
       view("__relation", relation),
       view("__column", R"(
-SELECT r.oid AS relation, a.attnum, a.attname, b.attnum AS base_attnum, own.clear, b.attnotnull AND own.clear AS attnotnull
+SELECT r.oid AS relation, a.attnum, a.attname, b.attnum AS base_attnum, own.clear, b.attnotnull AND own.clear AS attnotnull,
+       coalesce(z.type, a.atttypid) AS type, coalesce(z.modifier, a.atttypmod) AS modifier
 FROM {}."__relation" r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_attribute b ON b.attrelid = r.base AND b.attname = a.attname AND b.attnum > 0
-CROSS JOIN LATERAL (SELECT r.clear IS NULL OR a.attname = ANY (r.clear) AS clear) own)"),
+CROSS JOIN LATERAL (SELECT r.clear IS NULL OR a.attname = ANY (r.clear) AS clear) own
+LEFT JOIN ()" + SealedRows(schema) +
+                           R"() AS z(relation, attname, type, modifier) ON z.relation = r.oid AND z.attname = a.attname
+WHERE a.attname !~ '^__')"),
       view("__index", R"(
 SELECT x.indexrelid AS oid, r.oid AS relation, r.nspoid, r.nspname, r.relname AS tablename, i.relname, k.attnums, k.names,
        'CREATE UNIQUE INDEX ' || quote_ident(i.relname) || ' ON ' || quote_ident(r.nspname) || '.' || quote_ident(r.relname)

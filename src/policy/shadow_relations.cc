@@ -52,7 +52,15 @@ void AddRelations(Definitions& out) {
                  "pg_attribute",
                  joined,
                  "{}.\"__column\" s JOIN pg_catalog.pg_attribute x ON x.attrelid = s.relation AND x.attnum = s.attnum",
-                 {{"attstattarget", "-1"},
+                 {{"atttypid", "s.type"},
+                  {"atttypmod", "s.modifier"},
+                  {"attlen", "(SELECT t.typlen FROM pg_catalog.pg_type t WHERE t.oid = s.type)"},
+                  {"attbyval", "(SELECT t.typbyval FROM pg_catalog.pg_type t WHERE t.oid = s.type)"},
+                  {"attalign", "(SELECT t.typalign FROM pg_catalog.pg_type t WHERE t.oid = s.type)"},
+                  {"attcollation",
+                   "CASE WHEN s.type = x.atttypid THEN x.attcollation ELSE (SELECT t.typcollation FROM "
+                   "pg_catalog.pg_type t WHERE t.oid = s.type) END"},
+                  {"attstattarget", "-1"},
                   {"attnotnull", "s.attnotnull"},
                   {"atthasdef", "false"},
                   {"atthasmissing", "false"},
@@ -305,8 +313,7 @@ void AddInformationTables(Definitions& out) {
                  "columns",
                  made,
                  "{}.\"__column\" s JOIN {}.\"__relation\" r ON r.oid = s.relation "
-                 "JOIN pg_catalog.pg_attribute a ON a.attrelid = s.relation AND a.attnum = s.attnum "
-                 "JOIN pg_catalog.pg_type d ON d.oid = a.atttypid "
+                 "JOIN pg_catalog.pg_type d ON d.oid = s.type "
                  "JOIN pg_catalog.pg_type t ON t.oid = CASE d.typtype WHEN 'd' THEN d.typbasetype ELSE d.oid END "
                  "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace",
                  {{"table_catalog", kCatalog},
@@ -318,12 +325,12 @@ void AddInformationTables(Definitions& out) {
                   {"data_type",
                    "CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN 'ARRAY' WHEN n.nspname = 'pg_catalog' THEN "
                    "pg_catalog.format_type(t.oid, NULL) ELSE 'USER-DEFINED' END"},
-                  {"character_maximum_length", "information_schema._pg_char_max_length(t.oid, a.atttypmod)"},
-                  {"character_octet_length", "information_schema._pg_char_octet_length(t.oid, a.atttypmod)"},
-                  {"numeric_precision", "information_schema._pg_numeric_precision(t.oid, a.atttypmod)"},
-                  {"numeric_precision_radix", "information_schema._pg_numeric_precision_radix(t.oid, a.atttypmod)"},
-                  {"numeric_scale", "information_schema._pg_numeric_scale(t.oid, a.atttypmod)"},
-                  {"datetime_precision", "information_schema._pg_datetime_precision(t.oid, a.atttypmod)"},
+                  {"character_maximum_length", "information_schema._pg_char_max_length(t.oid, s.modifier)"},
+                  {"character_octet_length", "information_schema._pg_char_octet_length(t.oid, s.modifier)"},
+                  {"numeric_precision", "information_schema._pg_numeric_precision(t.oid, s.modifier)"},
+                  {"numeric_precision_radix", "information_schema._pg_numeric_precision_radix(t.oid, s.modifier)"},
+                  {"numeric_scale", "information_schema._pg_numeric_scale(t.oid, s.modifier)"},
+                  {"datetime_precision", "information_schema._pg_datetime_precision(t.oid, s.modifier)"},
                   {"udt_catalog", kCatalog},
                   {"udt_schema", "n.nspname"},
                   {"udt_name", "t.typname"},

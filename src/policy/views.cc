@@ -59,7 +59,8 @@ std::vector<std::string> HiddenTokens(const GuardedView& view) {
   std::vector<std::string> names;
   for (const ViewColumn& column : view.columns) {
     if (!column.sealed || !(column.sealed->searched || column.insertable || column.updatable)) continue;
-    for (TokenColumn& index : TokenColumns(column.name, column.sealed->type, column.sealed->search)) names.push_back(std::move(index.name));
+    for (TokenColumn& index : TokenColumns(column.name, column.sealed->type, column.sealed->search))
+      names.push_back(std::move(index.name));
   }
   return names;
 }
@@ -76,8 +77,10 @@ SqlObject GuardedViewSql(const RoleSchema& schema, const GuardedView& view, cons
     if (declared->type_schema == kSealedSchema) {
       const auto type = SealedType(declared->type_element);
       CHECK(type.has_value());
-      columns += "  " + (column.sealed && column.sealed->stands ? QuoteName(column.name) : SealedConstant(*type, column.mask)) + " AS " +
-                 QuoteName(column.name) + ",\n";
+      columns +=
+          "  " +
+          (column.sealed && column.sealed->stands ? QuoteName(column.name) : SealedConstant(*type, column.mask)) +
+          " AS " + QuoteName(column.name) + ",\n";
       continue;
     }
     auto masked =

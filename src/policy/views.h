@@ -17,8 +17,8 @@ struct SqlObject {
   std::string create;
 };
 
-// The names of the token columns that the view holds behind the policy's: of sealed columns that the role may search, or
-// writes.
+// The names of the token columns that the view holds behind the policy's: of sealed columns that the role may search,
+// or writes.
 std::vector<std::string> HiddenTokens(const GuardedView& view);
 
 // The view of one guarded table: the policy's columns in the table's order under their masks, the row condition, and

@@ -44,15 +44,22 @@ Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueT
     bool below = false;
     const auto place = PlaceOf(type, *steps, canonical, &below);
     if (!place) {
-      return Fail("22008", "a value of a sealed column that is searched between bounds is outside of what its index holds",
-                  "Dates and times go from year 1 to 9999, or are infinity; numbers are those of bigint.", "seal.range");
+      return Fail(
+          "22008", "a value of a sealed column that is searched between bounds is outside of what its index holds",
+          "Dates and times go from year 1 to 9999, or are infinity; numbers are those of bigint.", "seal.range");
     }
     return Text(index.Block(place->step, level));
   }
   if (!IsText(type.oid)) {
     return Text(index.Equality(type.oid == type_oid::kNumeric ? Trimmed(canonical) : canonical));
   }
-  if (canonical.size() > limits::kSearchedText) return std::nullopt;
+  if (canonical.size() > limits::kSearchedText) {
+    // Too long to be folded: equal where it is the same, and like and sounding by how it begins.
+    if (kind == TokenColumn::Kind::equality) return Text(index.Equality(canonical));
+    size_t size = limits::kSearchedText;
+    while ((static_cast<unsigned char>(canonical[size]) & 0xc0) == 0x80) --size;
+    canonical = canonical.substr(0, size);
+  }
   if (kind == TokenColumn::Kind::sound) {
     ECLUSE_TRY(const std::string sound, SoundOf(canonical));
     return Text(index.Sound(sound));

@@ -84,7 +84,8 @@ std::optional<std::string> CutZoned(std::string_view canonical, bool year, const
   const int64_t seconds = (raw + daylight) / 1'000;
   const auto two = [](int64_t value) { return (value < 10 ? "0" : "") + std::to_string(value); };
   const int64_t size = seconds < 0 ? -seconds : seconds;
-  const std::string offset = (seconds < 0 ? "-" : "+") + two(size / 3'600) + ":" + two(size / 60 % 60) + ":" + two(size % 60);
+  const std::string offset =
+      (seconds < 0 ? "-" : "+") + two(size / 3'600) + ":" + two(size / 60 % 60) + ":" + two(size % 60);
   auto back = CanonicalValue(type, CutDay(cut, year) + " 00:00:00" + offset + (cut.before_christ ? " BC" : ""), false);
   return back ? std::optional(*std::move(back)) : std::nullopt;
 }
@@ -136,11 +137,9 @@ std::string Rounded(const ValueType& type, std::string_view canonical, int64_t s
   if (negative && digits != "0") digits.insert(0, 1, '-');
   if (type.oid == kNumeric) return digits;
   // Held at the type's least value.
-  const std::string least = type.oid == kInt2   ? "-32768"
-                            : type.oid == kInt4 ? "-2147483648"
-                                                : "-9223372036854775808";
-  const bool below = digits.starts_with('-') && (digits.size() > least.size() ||
-                                                 (digits.size() == least.size() && digits > least));
+  const std::string least = type.oid == kInt2 ? "-32768" : type.oid == kInt4 ? "-2147483648" : "-9223372036854775808";
+  const bool below =
+      digits.starts_with('-') && (digits.size() > least.size() || (digits.size() == least.size() && digits > least));
   return below ? least : digits;
 }
 

@@ -33,6 +33,18 @@ std::string BinaryArray(const std::vector<std::optional<std::string>>& elements)
   return out;
 }
 
+// The id of a person as a value of theirs is sealed for, as the subject column will hold it. nullopt: it holds none.
+Result<std::optional<std::string>> SubjectId(Oid type, std::string_view bytes, bool binary) {
+  if (type != type_oid::kInt2 && type != type_oid::kInt4 && type != type_oid::kInt8 && type != type_oid::kNumeric &&
+      type != type_oid::kUuid && !IsText(type)) {
+    return Fail(sqlstate::kNotSupported, "a sealed value is written for a person whose id has another type",
+                "Declare the parameter as the subject column's type, or leave it open.", "seal.subject-type");
+  }
+  // PostgreSQL may cut spaces from the end of what it stores.
+  if (type == type_oid::kVarchar && bytes.ends_with(' ')) return std::nullopt;
+  return CanonicalId(type, bytes, binary);
+}
+
 // The names that a cell is bound to.
 struct Place {
   Place(const Plan& plan, const SealedCell& cell, std::string_view id)
@@ -103,7 +115,8 @@ class Maker {
     bool null = false;
     ECLUSE_TRY(const auto elements, ArrayElements(*given.bytes, given.binary, &type, &null));
     if (elements.size() > limits::kAskedValues)
-      return Fail(sqlstate::kTooComplex, fmt::format("a statement searches for at most {} values", limits::kAskedValues),
+      return Fail(sqlstate::kTooComplex,
+                  fmt::format("a statement searches for at most {} values", limits::kAskedValues),
                   "Split the list over several statements.", "seal.values");
     std::vector<std::optional<std::string>> tokens;
     for (const std::string& element : elements) {
@@ -200,12 +213,12 @@ class Maker {
       Oid type = source.type;
       const auto index = static_cast<size_t>(source.parameter - 1);
       if (source.kind == ValueSource::Kind::parameter && index < plan_.parameter_types.size() &&
-          plan_.parameter_types[index] != 0) {
+          plan_.parameter_types[index] != 0 && !IsText(type)) {
         type = plan_.parameter_types[index];
       }
       std::optional<std::string> text;
       if (part.bytes) {
-        ECLUSE_TRY(text, CanonicalId(type, *part.bytes, part.binary));
+        ECLUSE_TRY(text, SubjectId(type, *part.bytes, part.binary));
       }
       if (!text) return NoSubject();
       id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *text;
@@ -228,9 +241,10 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
   const BoundValues values = ValuesOf(message);
   const auto clients = static_cast<size_t>(plan.client_parameters);
   if (values.size() != clients) {
-    return Fail(sqlstate::kProtocolViolation,
-                fmt::format("bind message supplies {} parameters, but the statement requires {}", values.size(), clients),
-                "Bind one value for each parameter.", "seal.parameter-count");
+    return Fail(
+        sqlstate::kProtocolViolation,
+        fmt::format("bind message supplies {} parameters, but the statement requires {}", values.size(), clients),
+        "Bind one value for each parameter.", "seal.parameter-count");
   }
   ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
   const Maker maker(plan, values, *compartment, register_name, drawn);
@@ -264,7 +278,7 @@ Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view regis
     const auto at = static_cast<size_t>(copy.subject[i]);
     std::optional<std::string> text;
     if (at < row->size() && (*row)[at]) {
-      ECLUSE_TRY(text, CanonicalId(copy.types[at], *(*row)[at], false));
+      ECLUSE_TRY(text, SubjectId(copy.types[at], *(*row)[at], false));
     }
     if (!text) return NoSubject();
     id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *text;
@@ -278,9 +292,8 @@ Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view regis
     std::optional<std::string> canonical;
     if (value) {
       ECLUSE_TRY(canonical, CanonicalValue(cell.type, *value, false));
-      ECLUSE_TRY(const std::string envelope,
-                 EnvelopeOf(*compartment, Place(plan, cell, id).Of(register_name, cell), cell.type, cell.type.oid,
-                            *value, false));
+      ECLUSE_TRY(const std::string envelope, EnvelopeOf(*compartment, Place(plan, cell, id).Of(register_name, cell),
+                                                        cell.type, cell.type.oid, *value, false));
       value = "\\x" + HexEncode(AsBytes(envelope));
     }
     for (const TokenColumn& column : TokenColumns(cell.column, cell.type, cell.search)) {

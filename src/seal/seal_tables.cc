@@ -11,8 +11,8 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "execute/values.h"
-#include "policy/apply.h"
 #include "policy/applied.h"
+#include "policy/apply.h"
 #include "policy/catalog.h"
 #include "policy/compile.h"
 #include "policy/sealed_columns.h"
@@ -64,7 +64,8 @@ std::unexpected<Error> Cannot(std::string what, std::string hint) {
 
 std::string Short(std::string name) {
   if (name.size() <= limits::kIdentifier) return name;
-  return name.substr(0, limits::kIdentifier - 9) + "_" + fmt::format("{:08x}", std::hash<std::string>{}(name) & 0xffffffffU);
+  return name.substr(0, limits::kIdentifier - 9) + "_" +
+         fmt::format("{:08x}", std::hash<std::string>{}(name) & 0xffffffffU);
 }
 
 // ---- what is to be done ----
@@ -95,11 +96,14 @@ Status CheckColumn(const CatalogTable& real, const MovingTable& table, const Cat
 Status CheckKeys(const CatalogTable& real, const Moving& column, const std::string& what) {
   for (const CatalogKey& key : real.keys) {
     if (std::ranges::find(key.reads, column.name) == key.reads.end()) continue;
-    if (key.primary) return Cannot(what + " is part of the primary key", "seal columns that tell of a row, not what names it");
+    if (key.primary)
+      return Cannot(what + " is part of the primary key", "seal columns that tell of a row, not what names it");
     if (!key.plain || !key.unique || !key.own)
-      return Cannot(what + " is part of the index or constraint " + key.name, "drop it first: it cannot read what is sealed");
+      return Cannot(what + " is part of the index or constraint " + key.name,
+                    "drop it first: it cannot read what is sealed");
     if (!column.search.equality)
-      return Cannot(what + " is unique by " + key.name, "give it search: [equality], by which sealed values are compared");
+      return Cannot(what + " is unique by " + key.name,
+                    "give it search: [equality], by which sealed values are compared");
   }
   return {};
 }
@@ -157,18 +161,19 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
                     "give it one: ALTER TABLE … ADD PRIMARY KEY");
     for (const std::string& subject : table.policy->subject_columns)
       table.subject_types.push_back(real.Find(subject)->base_type);
-    ECLUSE_TRY(const Rows views,
-               owner.Query("SELECT DISTINCT n.nspname || '.' || v.relname FROM pg_depend d JOIN pg_rewrite r ON r.oid = "
-                           "d.objid AND d.classid = 'pg_rewrite'::regclass JOIN pg_class v ON v.oid = r.ev_class JOIN "
-                           "pg_namespace n ON n.oid = v.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND "
-                           "a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = "
-                           "$1::regclass AND a.attname = ANY ($2::text[]) AND n.nspname <> ALL ($3::text[])",
-                           {table.Sql(), TextArray([&] {
-                              std::vector<std::string> names;
-                              for (const Moving& column : table.columns) names.push_back(column.name);
-                              return names;
-                            }()),
-                            TextArray(options.policy->Logins())}));
+    ECLUSE_TRY(
+        const Rows views,
+        owner.Query("SELECT DISTINCT n.nspname || '.' || v.relname FROM pg_depend d JOIN pg_rewrite r ON r.oid = "
+                    "d.objid AND d.classid = 'pg_rewrite'::regclass JOIN pg_class v ON v.oid = r.ev_class JOIN "
+                    "pg_namespace n ON n.oid = v.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND "
+                    "a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = "
+                    "$1::regclass AND a.attname = ANY ($2::text[]) AND n.nspname <> ALL ($3::text[])",
+                    {table.Sql(), TextArray([&] {
+                       std::vector<std::string> names;
+                       for (const Moving& column : table.columns) names.push_back(column.name);
+                       return names;
+                     }()),
+                     TextArray(options.policy->Logins())}));
     if (views.size() > 0)
       return Cannot("the view " + views.Text(0, 0) + " reads what is to be sealed in " + table.name.Text(),
                     "drop it: it would show nothing but envelopes");
@@ -200,7 +205,8 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
   for (const PolicyProblem& problem : schemas.error()) {
     if (!problem.warning) why += "\n" + ProblemText(options.policy->file, problem);
   }
-  return Cannot("the policy could not be applied once the tables are sealed" + why, "correct it first; nothing was changed");
+  return Cannot("the policy could not be applied once the tables are sealed" + why,
+                "correct it first; nothing was changed");
 }
 
 // ---- preparation ----
@@ -240,8 +246,8 @@ Status Prepare(Database& owner, const MovingTable& table) {
                                                "WHERE n.nspname = $1 AND t.typname = $2",
                                                {std::string(kSealedSchema), domain}));
       if (known.size() == 0) {
-        ECLUSE_OK(run("CREATE DOMAIN " + type +
-                      " AS bytea CHECK (octet_length(VALUE) >= 49 AND get_byte(VALUE, 0) = 1)"));
+        ECLUSE_OK(
+            run("CREATE DOMAIN " + type + " AS bytea CHECK (octet_length(VALUE) >= 49 AND get_byte(VALUE, 0) = 1)"));
       }
       add(column.sealed(), type);
       for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) add(tokens.name, "bytea");
@@ -323,7 +329,8 @@ class Sealer {
     for (size_t i = 0; i < table_.subject_types.size(); ++i) {
       ECLUSE_TRY(const auto part,
                  CanonicalId(table_.subject_types[i], rows.At(row, first + static_cast<int>(i)), false));
-      if (!part) return Cannot("a row of " + table_.name.Text() + " is about nobody", "give its subject column a value");
+      if (!part)
+        return Cannot("a row of " + table_.name.Text() + " is about nobody", "give its subject column a value");
       id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *part;
     }
     return table_.policy->space + ":" + id;
@@ -357,7 +364,8 @@ class Sealer {
         if (again != canonical) return Cannot("a value does not come back as it was sealed", "report this");
         made[out++].emplace_back(std::move(envelope));
         for (const TokenColumn& token : tokens) {
-          ECLUSE_TRY(made[out].emplace_back(), TokenOf(indexes_[c], column.type, column.search, token.kind, token.level, canonical));
+          ECLUSE_TRY(made[out].emplace_back(),
+                     TokenOf(indexes_[c], column.type, column.search, token.kind, token.level, canonical));
           ++out;
         }
       }
@@ -382,11 +390,12 @@ class Sealer {
       add(column.sealed());
       for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) add(tokens.name);
     }
-    ECLUSE_TRY(const Rows done,
-               owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set +
-                                " FROM unnest($1::tid[], $2::xid[]" + arrays + ") AS v(place, version" + names +
-                                ") WHERE t.ctid = v.place AND t.xmin = v.version RETURNING 1) SELECT count(*) FROM done",
-                            parameters));
+    ECLUSE_TRY(
+        const Rows done,
+        owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set + " FROM unnest($1::tid[], $2::xid[]" +
+                         arrays + ") AS v(place, version" + names +
+                         ") WHERE t.ctid = v.place AND t.xmin = v.version RETURNING 1) SELECT count(*) FROM done",
+                     parameters));
     return static_cast<uint64_t>(std::atoll(done.Text(0, 0).c_str()));
   }
 
@@ -411,13 +420,14 @@ std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real)
     for (const std::string& name : key.columns)
       columns += (columns.empty() ? "" : ", ") + QuoteName(moving(name) ? EqualityColumn(name) : name);
     const std::string name = Short("__bidx_" + key.name);
-    indexes.push_back({name, "UNIQUE INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + columns + ")"});
+    indexes.push_back(
+        {name, "UNIQUE INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + columns + ")"});
   }
   for (const Moving& column : table.columns) {
     for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
       const std::string name = Short(table.name.name + "_" + tokens.name);
-      indexes.push_back({name, "INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" +
-                                   QuoteName(tokens.name) + ")"});
+      indexes.push_back(
+          {name, "INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + QuoteName(tokens.name) + ")"});
     }
   }
   return indexes;
@@ -426,8 +436,8 @@ std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real)
 Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable& real, const SealOptions& options) {
   for (const Index& index : IndexesOf(table, real)) {
     const std::string named = QuoteName(table.name.schema) + "." + QuoteName(index.name);
-    ECLUSE_TRY(const Rows there, owner.Query("SELECT x.indisvalid FROM pg_index x WHERE x.indexrelid = to_regclass($1)",
-                                             {named}));
+    ECLUSE_TRY(const Rows there,
+               owner.Query("SELECT x.indisvalid FROM pg_index x WHERE x.indexrelid = to_regclass($1)", {named}));
     if (there.size() > 0 && there.True(0, 0)) continue;
     // What an interrupted run left is of no use.
     if (there.size() > 0) ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + named));
@@ -448,7 +458,8 @@ Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable
 // ---- the change ----
 
 Result<uint64_t> CountUnsealed(Database& owner, const MovingTable& table) {
-  ECLUSE_TRY(const Rows rows, owner.Query("SELECT count(*) FROM " + table.Sql() + " AS t WHERE " + table.Unsealed("t")));
+  ECLUSE_TRY(const Rows rows,
+             owner.Query("SELECT count(*) FROM " + table.Sql() + " AS t WHERE " + table.Unsealed("t")));
   return static_cast<uint64_t>(std::atoll(rows.Text(0, 0).c_str()));
 }
 
@@ -463,11 +474,12 @@ Status Change(Database& owner, const MovingTable& table) {
   // Whatever indexes the clear column goes: over envelopes it would find nothing.
   std::vector<std::string> names;
   for (const Moving& column : table.columns) names.push_back(column.name);
-  ECLUSE_TRY(const Rows constraints,
-             owner.Query("SELECT c.conname FROM pg_constraint c WHERE c.conrelid = $1::regclass AND c.contype = 'u' AND "
-                         "EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) "
-                         "AND a.attname = ANY ($2::text[]))",
-                         {table.Sql(), TextArray(names)}));
+  ECLUSE_TRY(
+      const Rows constraints,
+      owner.Query("SELECT c.conname FROM pg_constraint c WHERE c.conrelid = $1::regclass AND c.contype = 'u' AND "
+                  "EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) "
+                  "AND a.attname = ANY ($2::text[]))",
+                  {table.Sql(), TextArray(names)}));
   for (int i = 0; i < constraints.size(); ++i)
     ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
   ECLUSE_TRY(const Rows indexes,
@@ -492,14 +504,17 @@ Status Change(Database& owner, const MovingTable& table) {
 
 std::vector<std::string> StillToDo(bool statistics) {
   std::vector<std::string> out = {
-      "old WAL still holds clear values: CHECKPOINT, and remove or overwrite archived WAL once newer base backups exist",
+      "old WAL still holds clear values: CHECKPOINT, and remove or overwrite archived WAL once newer base backups "
+      "exist",
       "backups and dumps made before hold clear values: destroy them when they are no longer needed",
       "replicas: see that they have replayed the change",
       "PostgreSQL's own log may hold statements with clear values: remove the files of before",
-      "the disk may hold blocks of files that were deleted: where that matters, move the cluster to a new, encrypted one"};
+      "the disk may hold blocks of files that were deleted: where that matters, move the cluster to a new, encrypted "
+      "one"};
   if (!statistics)
-    out.insert(out.begin(), "old statistics still hold clear values: VACUUM FULL pg_catalog.pg_statistic, as the "
-                            "database's owner");
+    out.insert(out.begin(),
+               "old statistics still hold clear values: VACUUM FULL pg_catalog.pg_statistic, as the "
+               "database's owner");
   return out;
 }
 
@@ -507,20 +522,21 @@ std::vector<std::string> StillToDo(bool statistics) {
 
 Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions& options) {
   ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
-  ECLUSE_OK(owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
-                      "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET lock_timeout TO '10s'"));
-  ECLUSE_TRY(const Rows alone, owner.Query("SELECT pg_try_advisory_lock($1)",
-                                           {std::to_string(GateLockKey(*options.policy) ^ 2)}));
+  ECLUSE_OK(
+      owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
+                "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET lock_timeout TO '10s'"));
+  ECLUSE_TRY(const Rows alone,
+             owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(*options.policy) ^ 2)}));
   if (!alone.True(0, 0)) return Cannot("another `ecluse seal` works on this register", "wait for it, or stop it");
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *options.policy));
   ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, options, catalog));
-  ECLUSE_OK(CheckPolicy(options, catalog, tables));
   SealReport report;
+  if (tables.empty()) return report;
+  ECLUSE_OK(CheckPolicy(options, catalog, tables));
   for (const MovingTable& table : tables) {
     for (const Moving& column : table.columns) report.columns.push_back(table.name.Text() + "." + column.name);
     ECLUSE_OK(Prepare(owner, table));
   }
-  if (tables.empty()) return report;
   for (const MovingTable& table : tables) {
     ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
     ECLUSE_OK(MakeIndexes(owner, table, catalog.tables.at(table.name), options));
@@ -540,7 +556,8 @@ Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions&
     return {};
   };
   // Until shortly before the change, so that little is left to seal under the lock.
-  for (const MovingTable& table : tables) ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
+  for (const MovingTable& table : tables)
+    ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
   auto changed = ApplyChanging(owner, options.policy, keys, change);
   if (!changed && changed.error().sqlstate == "55P03") {
     return Cannot("statements or open transactions have used the tables for 10 seconds, so they were not changed",

@@ -62,11 +62,9 @@ bool Session::Describe(const pg::Frame& frame, Reply& reply) {
   bool statement = reply.kind == Reply::Kind::statement_described;
   if (frame.type == 't') {
     if (portal) return true;
-    if (shape.sealed_parameters.empty()) {
-      client_->out().append(frame.whole);
-    } else {
-      return WriteParameters(client_->out(), frame.payload, shape);
-    }
+    const Plan& bound = shape.kind == Plan::Kind::declare ? *shape.inner : shape;
+    if (!bound.sealed_parameters.empty()) return WriteParameters(client_->out(), frame.payload, bound);
+    client_->out().append(frame.whole);
     return true;
   }
   if (frame.type == 'n') {
@@ -92,7 +90,8 @@ bool Session::Describe(const pg::Frame& frame, Reply& reply) {
   int columns = shape.visible_columns < 0 ? static_cast<int>(fields.size()) : shape.visible_columns;
   for (int i = 0; i < columns && fields.Next(&field); ++i) {
     // A portal described through its statement has the formats of its Bind.
-    if (statement && portal && !portal->formats.empty()) field.format = FormatOf(portal->formats, static_cast<size_t>(i));
+    if (statement && portal && !portal->formats.empty())
+      field.format = FormatOf(portal->formats, static_cast<size_t>(i));
     if (!shape.sealed.empty() && shape.sealed[static_cast<size_t>(i)].cell >= 0) {
       // As it was declared: what PostgreSQL says of it is what it holds.
       const ValueType& type = shape.cells[static_cast<size_t>(shape.sealed[static_cast<size_t>(i)].cell)].type;

@@ -105,15 +105,17 @@ awaitable<Status> Session::SealPortal(std::shared_ptr<Portal> portal, pg::BindMe
     if (!numbers) co_return std::unexpected(std::move(numbers).error());
     drawn = std::move(*numbers);
   }
-  const size_t wanted = static_cast<size_t>(std::ranges::count(plan.sealed_parameters, SealedParameter::Kind::drawn,
-                                                               &SealedParameter::kind));
+  const size_t wanted = static_cast<size_t>(
+      std::ranges::count(plan.sealed_parameters, SealedParameter::Kind::drawn, &SealedParameter::kind));
   if (drawn.size() != wanted)
     co_return Fail(sqlstate::kInternal, "the sequence gave another number of values than it was asked for",
                    "Try again.", "server.draw");
   auto sealed = SealParameters(plan, *message, services_.keys, caller_->policy->register_name, drawn);
   if (!sealed) co_return std::unexpected(std::move(sealed).error());
   portal->bind = std::move(*sealed);
-  CHECK(pg::ReadBind(portal->bind, message));
+  if (!pg::ReadBind(portal->bind, message))
+    co_return Fail(sqlstate::kInternal, "the sealed values of this statement do not fit into one message",
+                   "Send it in smaller parts.", "server.seal");
   co_return Status();
 }
 

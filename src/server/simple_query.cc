@@ -38,7 +38,7 @@ bool Relayable(const PlannedStatement& statement) {
 
 bool ReturnsRows(const Plan& plan) {
   return plan.kind == Plan::Kind::rows || plan.kind == Plan::Kind::show ||
-         (plan.kind == Plan::Kind::write && !plan.swallow) ||  // RETURNING
+         (plan.kind == Plan::Kind::write && !plan.swallow) ||             // RETURNING
          (plan.kind == Plan::Kind::set && plan.command_tag == "SELECT");  // set_config
 }
 

@@ -213,8 +213,7 @@ class FileKeyRing final : public KeyRing {
 Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder) {
   ECLUSE_TRY(std::unique_ptr<File> lock, files.Open(folder + "/lock", OpenMode::lock));
   ECLUSE_TRY(const bool alone, lock->TryLock());
-  if (!alone)
-    return Unavailable("another command is making keys in the data folder", "try again in a moment", folder);
+  if (!alone) return Unavailable("another command is making keys in the data folder", "try again in a moment", folder);
   return lock;
 }
 
@@ -250,6 +249,8 @@ Status CompleteRing(FileSystem& files, RootKey& root, const std::string& data_di
   }
   if (content.size() > limits::kRingBytes)
     return Unavailable("the gate's key ring has no room for more compartments", "name fewer in the policy");
+  // What would not be read back is not written.
+  if (auto whole = ParseRing(root, content, path); !whole) return std::unexpected(std::move(whole).error());
   ECLUSE_OK(ReplaceFile(files, path, content));
   return present ? Status() : files.SyncDirectory(data_dir);
 }

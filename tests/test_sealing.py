@@ -39,7 +39,7 @@ def types(gate, table="taj.person"):
 
 
 def test_a_register_in_use_is_sealed(make_gate, register_a):
-    gate = make_gate("inuse", accounts=ACCOUNTS, roles=ROLES)
+    gate = make_gate("sealinuse", accounts=ACCOUNTS, roles=ROLES)
     with gate.postgres.owner(gate.database) as c:
         c.execute("INSERT INTO taj.person SELECT i, 'x' || i, 'Many', 'One', '1990-01-01', 'Lille', 'F', i % 100, 'n', NULL, 170, NULL, '\\x00' "
                   "FROM generate_series(100000, 130000) i")
@@ -126,9 +126,9 @@ class Cut:
             except OSError:
                 pass
 
-    def run(self, gate):
+    def run(self, gate, *more):
         url = gate.postgres.owner_url(gate.database).replace(f":{gate.postgres.port}/", f":{self.port}/")
-        self.process = subprocess.Popen([BINARY, "seal", "--owner", url, "--config", gate.config], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([BINARY, "seal", "--owner", url, "--config", gate.config, *more], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, cwd=gate.folder)
         out, err = self.process.communicate(timeout=120)
         self.listener.close()
@@ -136,7 +136,7 @@ class Cut:
 
 
 def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, register_a):
-    gate = make_gate("killed", accounts=ACCOUNTS, roles=ROLES, serve=False)
+    gate = make_gate("sealkilled", accounts=ACCOUNTS, roles=ROLES, serve=False)
     gate.write_policy(sealed=True)
     fresh = gate.database
     people = in_database(gate, "SELECT person_id, nir, family_name, birth_date, photo FROM taj.person ORDER BY 1")
@@ -144,7 +144,7 @@ def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, reg
     def renew():
         with postgres.admin("postgres") as c:
             c.execute(f"DROP DATABASE {fresh} WITH (FORCE)")
-            for role in [r[0] for r in c.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ecluse\\_killed\\_%'")]:
+            for role in [r[0] for r in c.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ecluse\\_sealkilled\\_%'")]:
                 c.execute(f'DROP ROLE "{role}"')
         postgres.create_database(fresh, templates["a"])
 
@@ -173,6 +173,59 @@ def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, reg
         assert c.execute("SELECT person_id, nir, family_name, birth_date, photo FROM taj.person ORDER BY 1").fetchall() == people
 
 
+def test_the_way_back(make_gate, postgres, register_a):
+    """Opened again beside a gate in use, killed at some statements, and what comes back is what went in."""
+    gate = make_gate("sealback", accounts=ACCOUNTS, roles=ROLES, sealed=True)
+    everything = [tuple(p[k.strip()] for k in ALL.split(",")) for p in register_a["taj.person"]]
+    with gate.psycopg("registrar") as c:
+        c.execute(f"INSERT INTO taj.person ({ALL}) VALUES (999, 'new', 'Ö\"\\{{}}', 'x', '1999-12-31', 'Lyon', 'M', 5, NULL, '', 170, '\\x00ff')")
+    gate.write_policy(sealed=False)
+    for at in (3, 9, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31, 33, 36, 40, 45, 52, 60):
+        status, _, err = Cut(postgres, at).run(gate, "--undo")
+        assert status in (-signal.SIGKILL, 0), err
+        if types(gate)["nir"] == "ecluse_sealed.text":  # the gate goes on under the policy it has
+            with gate.psycopg("registrar") as c:
+                c.execute("UPDATE taj.person SET note = %s WHERE person_id = 999", (f"after {at}",))
+                last = f"after {at}"
+    said = gate.seal("--undo")
+    assert "opened taj.person.nir" in said.stdout or said.stdout.startswith("nothing to open")
+    kinds = types(gate)
+    assert (kinds["nir"], kinds["birth_date"], kinds["height"], kinds["photo"]) == ("text", "date", "smallint", "bytea") and not [n for n in kinds if n.startswith("__")]
+    assert in_database(gate, f"SELECT {ALL} FROM taj.person WHERE person_id > 1000 ORDER BY 1") == everything
+    assert in_database(gate, "SELECT nir, family_name, note, phone, photo FROM taj.person WHERE person_id = 999") == [("new", 'Ö"\\{}', last, "", b"\x00\xff")]
+    with gate.postgres.admin(gate.database) as c, pytest.raises(psycopg.errors.UniqueViolation):
+        c.execute("UPDATE taj.person SET nir = 'new' WHERE person_id = 1001")
+    gate.wait_for(lambda: gate.log_text().count("is in force") >= 1)
+    with gate.psycopg("registrar") as c:
+        assert c.execute("SELECT person_id FROM taj.person WHERE nir < 'o' AND nir > 'm'").fetchall() == [(999,)]
+    gate.write_policy(sealed=True)
+    assert "sealed taj.person.nir" in gate.seal().stdout
+    gate.wait_for(lambda: gate.log_text().count("is in force") >= 2)
+    with gate.psycopg("registrar") as c:
+        assert c.execute("SELECT person_id FROM taj.person WHERE nir = 'new'").fetchall() == [(999,)]
+
+
+def test_a_run_under_another_policy_is_not_gone_on_with(make_gate, postgres, register_a):
+    """What was sealed for another space opens for nobody: it is made anew."""
+    gate = make_gate("sealanew", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    with open(gate.config) as f:
+        text = f.read()
+    gate.write_policy(text.replace("taj.person:\n    subject: person_id\n", "taj.person:\n    subject: person_id\n    space: people\n", 1).replace("search: [equality, prefix(4), phonetic]", "search: [equality]"))
+    for at in range(20, 200, 2):  # until some of it is sealed
+        assert Cut(postgres, at).run(gate)[0] == -signal.SIGKILL
+        if "__sealed_nir" in types(gate) and in_database(gate, "SELECT count(*) > 0 FROM taj.person WHERE \"__sealed_nir\" IS NOT NULL") == [(True,)]:
+            break
+    gate.write_policy(text)
+    gate.seal()
+    gate.add_account("registrar", "registrar")
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        got = c.execute("SELECT nir FROM taj.person ORDER BY person_id").fetchall()
+        assert got == [(p["nir"],) for p in register_a["taj.person"]]
+        assert c.execute("SELECT count(*) FROM taj.person WHERE family_name LIKE 'mart%'").fetchone()[0] > 0
+
+
 @pytest.mark.parametrize("sql, words", [
     ("ALTER TABLE sia.address DROP CONSTRAINT address_pkey", "primary key"),
     ("ALTER TABLE taj.person ADD CHECK (length(nir) > 2)", "check"),
@@ -180,6 +233,11 @@ def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, reg
     ("CREATE UNIQUE INDEX ON taj.person (photo)", "equality"),
     ("CREATE VIEW closed.names AS SELECT nir FROM taj.person", "closed.names"),
     ("ALTER TABLE taj.person ALTER COLUMN note SET DEFAULT 'x'", "default"),
+    ("CREATE FUNCTION closed.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER touch BEFORE UPDATE ON taj.person FOR EACH ROW "
+     "EXECUTE FUNCTION closed.touch()", "trigger touch"),
+    ("CREATE TABLE closed.child () INHERITS (taj.person)", "inherit"),
+    ("ALTER TABLE taj.person ENABLE ROW LEVEL SECURITY; ALTER TABLE taj.person FORCE ROW LEVEL SECURITY; CREATE POLICY few ON taj.person USING (person_id < 1100)", "row-level security"),
+    ("CREATE POLICY few ON taj.person USING (nir > 'a')", "policy few"),
     ("ALTER TABLE taj.person DROP COLUMN height; ALTER TABLE taj.person ADD COLUMN height int GENERATED ALWAYS AS (risk) STORED", "generated column"),
     ("ALTER TABLE taj.person ALTER COLUMN note TYPE char(60)", "cannot be sealed"),
     ("CREATE DOMAIN ref.word AS text; ALTER TABLE taj.person ALTER COLUMN note TYPE ref.word", "domain"),
@@ -198,18 +256,18 @@ def test_what_cannot_be_sealed_is_left_as_it_is(make_gate, postgres, templates, 
 
 
 def test_a_lock_that_is_not_to_be_had(make_gate, postgres):
-    gate = make_gate("locked", accounts=ACCOUNTS, roles=ROLES, serve=False)
+    gate = make_gate("seallock", accounts=ACCOUNTS, roles=ROLES, serve=False)
     gate.write_policy(sealed=True)
     with postgres.admin(gate.database) as c:
         c.autocommit = False
         c.execute("SELECT count(*) FROM sia.address")  # and stays open
         said = gate.seal(check=False)
-    assert said.returncode == 2 and "lock" in said.stderr.lower() and types(gate)["nir"] == "text"
+    assert said.returncode == 2 and "open transactions" in said.stderr and types(gate)["nir"] == "text"
     assert gate.seal().returncode == 0
 
 
 def test_policy_and_database_must_agree(make_gate, postgres):
-    gate = make_gate("agree", accounts=ACCOUNTS, roles=ROLES, serve=False)
+    gate = make_gate("sealagree", accounts=ACCOUNTS, roles=ROLES, serve=False)
     gate.write_policy(sealed=True)
     said = gate.apply(check=False)
     assert said.returncode == 1 and "ecluse seal --table taj.person" in said.stderr

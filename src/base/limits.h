@@ -160,6 +160,10 @@ inline constexpr size_t kRolesMax = 200;
 inline constexpr size_t kGuardedTables = 5'000;
 inline constexpr size_t kIdentifier = 63;          // PostgreSQL's NAMEDATALEN - 1
 inline constexpr size_t kSealedColumnName = 50;    // bytes: `__bidx_` before it and `_p16` behind it fit a name
+inline constexpr int64_t kRangeBlocks = 256;       // of the highest level of a range index
+inline constexpr uint64_t kSealBatchRows = 1'000;  // that `ecluse seal` moves at a time
+inline constexpr uint64_t kSealBatchBytes = 8 * 1024 * 1024;
+inline constexpr auto kSealLock = 10s;             // that it waits for the tables
 inline constexpr unsigned kPrefixCharacters = 16;  // of a prefix index, each with a column of its own
 
 // Upstream (execute/).

@@ -19,6 +19,7 @@ struct SealCommand {
   std::string config = "ecluse.yaml";
   std::string owner;
   std::vector<std::string> tables;
+  bool undo = false;
 };
 
 // A line about every second, with a rate and what is left of the time.
@@ -55,6 +56,7 @@ int RunSeal(const SealCommand& command) {
   if (!policy) return 2;
   SealOptions options;
   options.policy = policy;
+  options.undo = command.undo;
   for (const std::string& name : command.tables) {
     const size_t dot = name.find('.');
     if (dot == std::string::npos) {
@@ -74,10 +76,12 @@ int RunSeal(const SealCommand& command) {
   progress.End();
   if (!report) return Complain("seal", report.error());
   if (report->columns.empty()) {
-    std::printf("nothing to seal: the database has sealed what the policy seals\n");
+    std::printf(command.undo ? "nothing to open: the policy seals what the database has sealed\n"
+                             : "nothing to seal: the database has sealed what the policy seals\n");
     return 0;
   }
-  for (const std::string& column : report->columns) std::printf("sealed %s\n", column.c_str());
+  for (const std::string& column : report->columns)
+    std::printf("%s %s\n", command.undo ? "opened" : "sealed", column.c_str());
   std::printf("%llu rows; the policy is applied\n", static_cast<unsigned long long>(report->rows));
   std::printf("\nStill to do:\n");
   for (const std::string& what : report->still_to_do) std::printf("- %s\n", what.c_str());
@@ -100,6 +104,7 @@ void AddSeal(CommandLine& line) {
   command->add_option("--table", options->tables,
                       "schema.table; may be given several times. Without: all that the "
                       "policy seals and the database does not");
+  command->add_flag("--undo", options->undo, "The way back: open the columns that the policy no longer seals");
   command->footer(
       "Rows are sealed in batches beside the clear values, which stay in use until the change: one transaction under\n"
       "an exclusive lock, in which the tables are written anew and the policy is applied. Interrupted, it is run "

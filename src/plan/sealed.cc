@@ -156,7 +156,7 @@ std::optional<ValueSource> Analyzer::SealedValue(const pgq::Node& node, const Va
     if (!Reads(node.a_const(), type.oid)) return std::nullopt;
     value.constant = ConstantOf(node)->constant;
     // A number is compared as itself, also where the column could not hold it.
-    if (node.a_const().has_ival() && Integer(type.oid)) value.type = oid::kInt8;
+    if (!node.a_const().has_sval() && Integer(type.oid)) value.type = oid::kInt8;
     return value;
   }
   if (!node.has_param_ref()) return std::nullopt;
@@ -172,6 +172,7 @@ std::optional<std::pair<size_t, size_t>> Analyzer::Extent(const pgq::Node& node)
     if (first == Clauses::npos) return std::nullopt;
     size_t last = first;
     while (clauses_.Symbol(last, "-")) ++last;
+    if (clauses_.Symbol(last, "(")) return std::nullopt;  // -(5)
     return std::pair{first, last};
   }
   if (!node.has_type_cast()) return std::nullopt;

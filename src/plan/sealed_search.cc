@@ -144,7 +144,7 @@ Result<bool> Analyzer::SealedComparison(const pgq::A_Expr& expr, Level& level) {
       return true;
     case pgq::AEXPR_LIKE:
     case pgq::AEXPR_ILIKE:
-      if (!left || !name.starts_with('~')) break;
+      if (!left) break;
       ECLUSE_OK(SealedLike(expr, side, level));
       return true;
     default:
@@ -270,7 +270,6 @@ Status Analyzer::SealedLike(const pgq::A_Expr& expr, const SealedSide& column, L
                                                  " first characters.");
   };
   if (search.prefix == 0) return refuse("has no prefix index");
-  if (NameParts(expr.name()).back().starts_with('!')) return refuse("cannot be compared by NOT LIKE");
   const auto source = SealedValue(expr.rexpr(), own.sealed->type);
   const auto extent = Extent(expr.rexpr());
   if (!source || !extent || source->array || source->null)
@@ -305,7 +304,8 @@ Status Analyzer::SealedLike(const pgq::A_Expr& expr, const SealedSide& column, L
     for (unsigned n = 1; n <= search.prefix; ++n)
       add(PrefixColumn(own.name, n), {SealedParameter::Kind::pattern, n, cell, *source, {}});
   }
-  ReplaceTokens(Widened({column.first, column.last}).first, Widened(*extent).second, "(" + sql + ")");
+  ReplaceTokens(Widened({column.first, column.last}).first, Widened(*extent).second,
+                (NameParts(expr.name()).back().starts_with('!') ? "(NOT (" : "((") + sql + "))");
   return {};
 }
 

@@ -155,6 +155,10 @@ class SealedVerifier {
       }
     }
     return Children(message, [&](const FieldDescriptor& field, const Message& child) -> Status {
+      if (child.GetDescriptor()->name() == "Node" && IsTokens(static_cast<const pgq::Node&>(child)) &&
+          kind != "A_Expr" && kind != "ResTarget" && !(kind == "SelectStmt" && field.name() == "group_clause")) {
+        return Disagree("tokens in " + kind);
+      }
       if (child.GetDescriptor()->name() == "Node" && Sealed(static_cast<const pgq::Node&>(child)) &&
           !MayStand(kind, field.name(), message, static_cast<const pgq::Node&>(child))) {
         return Disagree("a sealed column in " + kind);

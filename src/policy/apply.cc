@@ -214,6 +214,12 @@ Status ApplyRun::Change(const std::string& sql, const std::string& shown) {
 
 namespace {
 
+// The passwords of logins that the policy no longer has.
+Status ForgetGone(const Policy& policy, std::set<std::string> existing) {
+  for (const std::string& login : policy.Logins()) existing.erase(login);
+  return ForgetLogins(policy, existing);
+}
+
 // Inside a transaction. What was not done stands in the report.
 Status ApplyPolicy(ApplyRun& run, std::shared_ptr<const Policy> policy, const std::set<std::string>& existing,
                    KeyRing* keys, ApplyMode mode) {
@@ -250,9 +256,7 @@ Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy,
   ECLUSE_OK(ApplyPolicy(run, policy, existing, keys, mode));
   if (!report.done() || mode == ApplyMode::dry_run) return report;
   ECLUSE_OK(transaction.Commit());
-  std::set<std::string> gone = existing;
-  for (const std::string& login : policy->Logins()) gone.erase(login);
-  ECLUSE_OK(ForgetLogins(*policy, gone));
+  ECLUSE_OK(ForgetGone(*policy, std::move(existing)));
   return report;
 }
 
@@ -267,7 +271,9 @@ Result<ApplyReport> ApplyChanging(Database& owner, std::shared_ptr<const Policy>
   for (const std::string& login : existing) ECLUSE_OK(DropObjects(run, login));
   ECLUSE_OK(change());
   ECLUSE_OK(ApplyPolicy(run, policy, existing, &keys, ApplyMode::apply));
-  if (report.done()) ECLUSE_OK(transaction.Commit());
+  if (!report.done()) return report;
+  ECLUSE_OK(transaction.Commit());
+  ECLUSE_OK(ForgetGone(*policy, std::move(existing)));
   return report;
 }
 

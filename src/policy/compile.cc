@@ -87,9 +87,15 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
     return compiler.Problem(column.mark, what + " " + misfit);
   for (const TokenColumn& index : TokenColumns(column.name, *type, *column.sealed)) {
     const CatalogColumn* tokens = real.Find(index.name);
-    if (tokens != nullptr && tokens->type == oid::kBytea) continue;
+    const bool block = index.kind == TokenColumn::Kind::block;
+    if (tokens != nullptr && (block ? tokens->type_schema == kSealedSchema && tokens->type_element == RangeDomain(*column.sealed)
+                                    : tokens->type == oid::kBytea)) {
+      continue;
+    }
     compiler.Problem(column.mark, what + " is searched by " + index.name +
-                                      ", which is not beside it in the database; run " + command);
+                                      ", which does not stand beside it in the database as the policy has it; open the "
+                                      "column (`ecluse seal --undo`, under a policy without `sealed`) and seal it again");
+    break;
   }
   if (type->oid == type_oid::kBool && column.sealed->equality) {
     compiler.Warn(column.mark, what + " has two values, and an equality index shows which rows have the same");

@@ -1,6 +1,8 @@
 // Roles and limits: who sees what, how much of it, when.
 #include <algorithm>
+#include <cctype>
 
+#include "base/bytes.h"
 #include "base/limits.h"
 #include "policy/policy_reader.h"
 
@@ -329,11 +331,26 @@ void ReadSearch(PolicyReader& reader, Role& role, const YamlNode& node, const st
   }
 }
 
+// The word stands in the SQL text, quoted or not.
+bool Names(std::string_view sql, std::string_view word) {
+  const auto part = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  for (size_t at = sql.find(word); at != std::string_view::npos; at = sql.find(word, at + 1)) {
+    const size_t end = at + word.size();
+    if ((at == 0 || !part(sql[at - 1])) && (end == sql.size() || !part(sql[end]))) return true;
+  }
+  return false;
+}
+
 void CheckSealed(PolicyReader& reader, const Role& role, Mark mark, const std::string& what) {
   for (const auto& [name, masks] : role.read) {
     const PolicyTable& table = reader.policy.tables.at(name);
     for (const PolicyColumn& column : table.columns) {
       if (!column.sealed) continue;
+      if (auto rows = role.rows.find(name); rows != role.rows.end() && (Names(rows->second, column.name) ||
+                                                                        Names(AsciiLower(rows->second), column.name))) {
+        reader.Problem(mark, what + ".rows." + name.Text() + " reads " + column.name +
+                                 ", which is sealed: the database cannot compare it; write the condition without it");
+      }
       if (masks.at(column.name).kind == Mask::Kind::pseudonym) {
         reader.Problem(mark, what + ".read." + name.Text() + " reads " + column.name +
                                  " under a pseudonym, and it is sealed; read it clear, masked or hidden");

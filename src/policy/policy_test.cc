@@ -189,7 +189,14 @@ TEST(Policy, ReadsWhatIsSealed) {
   ExpectProblem(With("person_id: {class: key}", "person_id: {class: key, sealed: {}}"), "says whom a row is about");
   ExpectProblem(With("summary: {class: judicial}", "summary: {class: judicial, sealed: {}}"), "go by taj.involvement");
   ExpectProblem(With("case_id: {class: key}\n", "case_id: {class: key, sealed: {}}\n"), "find their people");
-  ExpectProblem(With("outcome: {class: judicial}", "outcome: {class: judicial, sealed: {}}"), "cannot count by it");
+  std::string counted = With("outcome: {class: judicial}", "outcome: {class: judicial, sealed: {}}");
+  ExpectProblem(counted.replace(counted.find("outcome <> 'closed'"), 19, "case_id > 0"), "cannot count by it");
+  const std::string noted = With("      outcome: {class: judicial}\n",
+                                 "      outcome: {class: judicial}\n      note: {class: judicial, sealed: {}}\n");
+  for (const char* condition : {"NOTE IS NULL", "\\\"note\\\" <> 'x'", "coalesce(note, '') <> outcome"}) {
+    std::string text = noted;
+    ExpectProblem(text.replace(text.find("outcome <> 'closed'"), 19, condition), "the database cannot compare it");
+  }
   ExpectProblem(Sealed("{}").replace(Sealed("{}").find("birth_date: year"), 16, "nir: pseudonym"), "under a pseudonym");
   ExpectProblem(With("      nir: {class: identifier}\n",
                      "      nir: {class: identifier, sealed: {}}\n      nir_p2: {class: "

@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-
+#include "base/limits.h"
 namespace ecluse {
 namespace {
 
@@ -34,7 +34,6 @@ constexpr SealedName kNames[] = {
 
 constexpr int64_t kDaySeconds = 86'400;
 constexpr int64_t kFirstDay = -730'119, kLastDay = 2'921'939;  // 0001-01-01 and 9999-12-31, from 2000-01-01
-constexpr int64_t kHighestBlocks = 256;                        // of the highest level
 
 // Rounded down.
 int64_t StepOf(int64_t value, int64_t size) { return value / size - (value % size < 0 ? 1 : 0); }
@@ -119,6 +118,10 @@ std::string OfEqualityColumn(const std::string& name) {
   return name.starts_with(kToken) ? name.substr(kToken.size()) : name;
 }
 
+std::string RangeDomain(const Sealing& sealing) {
+  return "range(" + std::to_string(sealing.range) + (sealing.range_of_time ? "s)" : ")");
+}
+
 std::string BlockColumn(const std::string& column, unsigned level) {
   return std::string(kToken) + column + "_r" + std::to_string(level);
 }
@@ -162,7 +165,7 @@ std::optional<RangeSteps> StepsOf(const ValueType& type, const Sealing& sealing)
     const unsigned high = steps.levels - 1;
     return static_cast<__int128_t>(steps.last >> high) - (steps.first >> high) + 1;
   };
-  while (blocks() > kHighestBlocks) ++steps.levels;
+  while (blocks() > limits::kRangeBlocks) ++steps.levels;
   return steps;
 }
 

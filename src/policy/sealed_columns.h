@@ -32,6 +32,8 @@ struct TokenColumn {
 };
 // Those of a sealed column, in a fixed order.
 std::vector<TokenColumn> TokenColumns(const std::string& column, const ValueType& type, const Sealing& sealing);
+// The domain of a range index's columns, in kSealedSchema: its name tells the step.
+std::string RangeDomain(const Sealing& sealing);
 std::string BlockColumn(const std::string& column, unsigned level);
 
 // The steps that a range index counts in: those of a type's values, as far as it can hold them.

@@ -6,15 +6,16 @@ namespace ecluse {
 namespace {
 
 TEST(SealedColumns, TheDomainSaysWhatIsSealed) {
-  for (const char* name :
-       {"text", "varchar", "varchar(40)", "date", "timestamp", "timestamp(3)", "timestamptz", "timestamptz(0)", "smallint",
-        "integer", "bigint", "numeric", "numeric(10,2)", "numeric(3,-2)", "boolean", "bytea", "jsonb", "uuid"}) {
+  for (const char* name : {"text", "varchar", "varchar(40)", "date", "timestamp", "timestamp(3)", "timestamptz",
+                           "timestamptz(0)", "smallint", "integer", "bigint", "numeric", "numeric(10,2)",
+                           "numeric(3,-2)", "boolean", "bytea", "jsonb", "uuid"}) {
     const auto type = SealedType(name);
     ASSERT_TRUE(type) << name;
     EXPECT_EQ(SealedDomain(*type), name);
   }
-  for (const char* name : {"", "int4", "Text", "text(4)", "varchar()", "varchar(x)", "varchar(40", "varchar(040)",
-                           "numeric(10)", "numeric(10,2,3)", "numeric(10, 2)", "mark taj.person", "varchar(99999999999)"})
+  for (const char* name :
+       {"", "int4", "Text", "text(4)", "varchar()", "varchar(x)", "varchar(40", "varchar(040)", "numeric(10)",
+        "numeric(10,2,3)", "numeric(10, 2)", "mark taj.person", "varchar(99999999999)"})
     EXPECT_FALSE(SealedType(name)) << name;
   EXPECT_EQ(TypeText(*SealedType("timestamptz(3)")), "timestamp(3) with time zone");
   EXPECT_EQ(TypeText(*SealedType("varchar(40)")), "character varying(40)");
@@ -23,7 +24,8 @@ TEST(SealedColumns, TheDomainSaysWhatIsSealed) {
 TEST(SealedColumns, NamesOfIndexes) {
   const Sealing all{true, 2, true, 86'400, true};
   std::vector<std::string> names;
-  for (const TokenColumn& column : TokenColumns("born", {type_oid::kDate, -1}, Sealing{true, 0, false, 86'400 * 365, true}))
+  for (const TokenColumn& column :
+       TokenColumns("born", {type_oid::kDate, -1}, Sealing{true, 0, false, 86'400 * 365, true}))
     names.push_back(column.name);
   EXPECT_EQ(names.front(), "__bidx_born");
   EXPECT_EQ(names.back(), "__bidx_born_r" + std::to_string(names.size() - 2));

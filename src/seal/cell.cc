@@ -65,9 +65,10 @@ Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueT
     return Text(index.Sound(sound));
   }
   ECLUSE_TRY(const std::string folded, Fold(canonical));
-  if (kind == TokenColumn::Kind::equality) return Text(index.Equality(folded));
+  if (kind == TokenColumn::Kind::equality)
+    return Text(index.Equality(folded));  // Of a text with fewer letters that of none: neither NULL nor any other's.
   const auto token = index.Prefix(folded, level);
-  return token ? std::optional(Text(*token)) : std::nullopt;
+  return Text(token ? *token : index.NoPrefix(level));
 }
 
 Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, const ValueType& stored, Oid given,

@@ -22,7 +22,7 @@ Result<const CompartmentKeys*> SealingKeys(const KeyRing& keys);
 // Refuses a value that is written for nobody.
 std::unexpected<Error> NoSubject();
 
-// The token of a canonical value; none where that index has none of it (a text with fewer letters than the prefix).
+// The token of a canonical value.
 // 22008: one that is outside of what a range index holds.
 Result<std::optional<std::string>> TokenOf(const BlindIndex& index, const ValueType& type, const Sealing& search,
                                            TokenColumn::Kind kind, unsigned level, std::string_view canonical);

@@ -21,7 +21,8 @@ TEST(Mask, WhatARoleSees) {
   EXPECT_EQ(Masked(kDate, "0044-03-15 BC", {month, 0}), "0044-03-01 BC");
   EXPECT_EQ(Masked(kDate, "infinity", {year, 0}), "infinity");
   EXPECT_EQ(Masked(kDate, "4714-12-31 BC", {year, 0}), "NULL");
-  EXPECT_EQ(Masked(kTimestamptz, "2024-01-31 23:30:00+00", {month, 0}), "2024-01-31 23:00:00+00") << "February in Paris";
+  EXPECT_EQ(Masked(kTimestamptz, "2024-01-31 23:30:00+00", {month, 0}), "2024-01-31 23:00:00+00")
+      << "February in Paris";
   EXPECT_EQ(Masked(kInt4, "-1", {range, 10}), "-10");
   EXPECT_EQ(Masked(kInt4, "-2147483648", {range, 1000}), "-2147483648") << "held at the type's least value";
   EXPECT_EQ(Masked(kInt8, "9223372036854775807", {range, 10}), "9223372036854775800");

@@ -199,7 +199,7 @@ class Maker {
                               cell.search.prefix),
                   "Give a pattern of so many letters and one % behind them.", "seal.pattern");
     }
-    if (parameter.level != (open ? count : 0)) return std::nullopt;
+    if (parameter.level != (open ? count : 0)) return std::string(16, '\0');  // what nothing has
     const SealedParameter asked{open ? Kind::prefix : Kind::equality, parameter.level, parameter.cell, {}, {}};
     return Token(asked, cell, pattern);
   }

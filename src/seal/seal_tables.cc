@@ -1,7 +1,7 @@
 #include "seal/seal_tables.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 #include <chrono>
@@ -23,12 +23,27 @@ namespace {
 
 constexpr std::string_view kTrigger = "~ecluse_mark";  // behind all others: by name is the order in which they fire
 
+// The name, or where PostgreSQL would cut it, its beginning and a hash of all of it.
+std::string Short(const std::string& name) {
+  if (name.size() <= limits::kIdentifier) return name;
+  uint8_t hash[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), hash);
+  size_t keep = limits::kIdentifier - 9;
+  while (keep > 0 && (static_cast<unsigned char>(name[keep]) & 0xC0) == 0x80) --keep;  // whole characters only
+  return name.substr(0, keep) + "_" + HexEncode(hash).substr(0, 8);
+}
+
 // One column on its way.
 struct Moving {
   std::string name;
   ValueType type;
   Sealing search;
-  std::string sealed() const { return "__sealed_" + name; }
+  bool undo = false;
+  // What its values are gathered in until the change: envelopes, or on the way back clear values.
+  std::string moved() const { return (undo ? "__clear_" : "__sealed_") + name; }
+  std::string MovedType() const {
+    return undo ? TypeText(type) : QuoteName(kSealedSchema) + "." + QuoteName(SealedDomain(type));
+  }
 };
 
 struct MovingTable {
@@ -37,18 +52,17 @@ struct MovingTable {
   std::vector<Moving> columns;
   std::vector<std::pair<std::string, std::string>> key;  // of the primary key: name and type
   std::vector<Oid> subject_types;
-  // Unique keys over sealed columns, and what takes their place: statements for the change.
-  std::vector<std::string> dropped;
+  bool undo = false;
   uint64_t rows = 0;  // about so many
-
+  int64_t batch = 1;  // rows at a time
   std::string Sql() const { return QuoteTable(name); }
-  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName("mark " + name.Text()); }
-  // Rows with a clear value and no envelope.
-  std::string Unsealed(const std::string& alias) const {
+  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(Short("mark " + name.Text())); }
+  // Rows with a value that is not moved yet.
+  std::string Unmoved(const std::string& alias) const {
     std::string out;
     for (const Moving& column : columns) {
       out += (out.empty() ? "" : " OR ") + alias + "." + QuoteName(column.name) + " IS NOT NULL AND " + alias + "." +
-             QuoteName(column.sealed()) + " IS NULL";
+             QuoteName(column.moved()) + " IS NULL";
     }
     return "(" + out + ")";
   }
@@ -58,17 +72,23 @@ struct Index {
   std::string name, create;  // without CREATE
 };
 
+std::string LockTimeout() { return "'" + std::to_string(limits::kSealLock.count()) + "s'"; }
+
 std::unexpected<Error> Cannot(std::string what, std::string hint) {
   return Fail(sqlstate::kNotSupported, std::move(what), std::move(hint), "seal.table");
 }
 
-std::string Short(std::string name) {
-  if (name.size() <= limits::kIdentifier) return name;
-  return name.substr(0, limits::kIdentifier - 9) + "_" +
-         fmt::format("{:08x}", std::hash<std::string>{}(name) & 0xffffffffU);
-}
-
 // ---- what is to be done ----
+
+// One of the token columns of `column`, whichever indexes the policy of its time gave it.
+bool IsTokenColumn(const std::string& column, const std::string& name) {
+  const std::string equality = EqualityColumn(column);
+  if (!name.starts_with(equality)) return false;
+  const std::string_view behind = std::string_view(name).substr(equality.size());
+  return behind.empty() || behind == "_s" ||
+         ((behind.starts_with("_p") || behind.starts_with("_r")) && behind.size() > 2 &&
+          behind.find_first_not_of("0123456789", 2) == std::string_view::npos);
+}
 
 Status CheckColumn(const CatalogTable& real, const MovingTable& table, const CatalogColumn& column) {
   const std::string what = table.name.Text() + "." + column.name;
@@ -116,11 +136,18 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
     MovingTable table;
     table.name = name;
     table.policy = &policy;
+    table.undo = options.undo;
     for (const PolicyColumn& column : policy.columns) {
       const CatalogColumn* own = real->second.Find(column.name);
-      if (!column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
+      if (options.undo && !column.sealed && own != nullptr && own->type_schema == kSealedSchema) {
+        const auto type = SealedType(own->type_element);
+        if (!type) return Cannot(name.Text() + "." + column.name + " was sealed by a newer version", "use that one");
+        table.columns.push_back({column.name, *type, {}, true});
+        continue;
+      }
+      if (options.undo || !column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
       ECLUSE_OK(CheckColumn(real->second, table, *own));
-      Moving moving{column.name, {own->type, -1}, *column.sealed};
+      Moving moving{column.name, {own->type, -1}, *column.sealed, false};
       ECLUSE_OK(CheckKeys(real->second, moving, name.Text() + "." + column.name));
       if (const std::string misfit = SearchMisfit(moving.type, moving.search); !misfit.empty())
         return Cannot(name.Text() + "." + column.name + " " + misfit, "correct `search` in the policy");
@@ -128,8 +155,9 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
     }
     if (table.columns.empty()) continue;
     if (!options.tables.empty() && std::ranges::find(options.tables, name) == options.tables.end())
-      return Cannot("the policy seals columns of " + name.Text() + " too, and is applied as a whole",
-                    "name it as well (--table " + name.Text() + "), or take `sealed` out there for now");
+      return Cannot("policy and database differ in what is sealed of " + name.Text() +
+                        " too, and the policy is applied as a whole",
+                    "name it as well (--table " + name.Text() + "), or correct `sealed` there for now");
     if (real->second.kind != 'r')
       return Cannot(name.Text() + " is partitioned or foreign, which this version does not seal", "seal its source");
     tables.push_back(std::move(table));
@@ -142,15 +170,21 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
   for (MovingTable& table : tables) {
     const CatalogTable& real = catalog.tables.at(table.name);
     for (Moving& column : table.columns) {
-      ECLUSE_TRY(const Rows rows,
-                 owner.Query("SELECT atttypmod, atthasdef, (SELECT reltuples::int8 FROM pg_class WHERE oid = attrelid) "
-                             "FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
-                             {table.Sql(), column.name}));
+      ECLUSE_TRY(
+          const Rows rows,
+          owner.Query("SELECT atttypmod, atthasdef, (SELECT reltuples::int8 FROM pg_class WHERE oid = attrelid), "
+                      "pg_table_size(attrelid) "
+                      "FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
+                      {table.Sql(), column.name}));
+      table.rows = static_cast<uint64_t>(std::max<int64_t>(std::atoll(rows.Text(0, 2).c_str()), 0));
+      const uint64_t bytes = static_cast<uint64_t>(std::atoll(rows.Text(0, 3).c_str()));
+      table.batch = static_cast<int64_t>(std::clamp<uint64_t>(
+          limits::kSealBatchBytes / (bytes / std::max<uint64_t>(table.rows, 1) + 1), 1, limits::kSealBatchRows));
+      if (options.undo) continue;
       if (rows.True(0, 1))
         return Cannot(table.name.Text() + "." + column.name + " has a default, which cannot be sealed",
                       "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT");
       column.type.modifier = std::atoi(rows.Text(0, 0).c_str());
-      table.rows = static_cast<uint64_t>(std::max<int64_t>(std::atoll(rows.Text(0, 2).c_str()), 0));
     }
     for (const CatalogKey& key : real.keys) {
       if (!key.primary) continue;
@@ -159,8 +193,29 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
     if (table.key.empty())
       return Cannot(table.name.Text() + " has no primary key, by which its rows could be sealed one after the other",
                     "give it one: ALTER TABLE … ADD PRIMARY KEY");
-    for (const std::string& subject : table.policy->subject_columns)
-      table.subject_types.push_back(real.Find(subject)->base_type);
+    for (const std::string& subject : table.policy->subject_columns) {
+      const CatalogColumn* own = real.Find(subject);
+      if (own == nullptr || own->generated)
+        return Cannot(table.name.Text() + "." + subject + " is not in the table, or computed by it",
+                      "values are sealed for the person that a column of the table's own names");
+      table.subject_types.push_back(own->base_type);
+    }
+    ECLUSE_TRY(const Rows family,
+               owner.Query("SELECT FROM pg_inherits WHERE $1::regclass IN (inhrelid, inhparent)", {table.Sql()}));
+    if (family.size() > 0)
+      return Cannot(table.name.Text() + " inherits from another table, or is inherited from",
+                    "seal tables of their own");
+    ECLUSE_TRY(
+        const Rows triggers,
+        owner.Query("SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled "
+                    "<> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
+                    {table.Sql(), std::string(kTrigger)}));
+    if (triggers.size() > 0)
+      return Cannot("the trigger " + triggers.Text(0, 0) + " of " + table.name.Text() +
+                        " would run for every row, and see its clear values",
+                    "disable it for the time (ALTER TABLE … DISABLE TRIGGER), and enable it afterwards");
+    std::vector<std::string> names;
+    for (const Moving& column : table.columns) names.push_back(column.name);
     ECLUSE_TRY(
         const Rows views,
         owner.Query("SELECT DISTINCT n.nspname || '.' || v.relname FROM pg_depend d JOIN pg_rewrite r ON r.oid = "
@@ -168,12 +223,17 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
                     "pg_namespace n ON n.oid = v.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND "
                     "a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = "
                     "$1::regclass AND a.attname = ANY ($2::text[]) AND n.nspname <> ALL ($3::text[])",
-                    {table.Sql(), TextArray([&] {
-                       std::vector<std::string> names;
-                       for (const Moving& column : table.columns) names.push_back(column.name);
-                       return names;
-                     }()),
-                     TextArray(options.policy->Logins())}));
+                    {table.Sql(), TextArray(names), TextArray(options.policy->Logins())}));
+    ECLUSE_TRY(
+        const Rows others,
+        owner.Query("SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d JOIN pg_attribute a "
+                    "ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE d.refclassid = "
+                    "'pg_class'::regclass AND d.refobjid = $1::regclass AND a.attname = ANY ($2::text[]) AND "
+                    "d.classid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_rewrite'::regclass, "
+                    "'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)",
+                    {table.Sql(), TextArray(names)}));
+    if (others.size() > 0)
+      return Cannot("the " + others.Text(0, 0) + " depends on what is to be sealed", "drop it first");
     if (views.size() > 0)
       return Cannot("the view " + views.Text(0, 0) + " reads what is to be sealed in " + table.name.Text(),
                     "drop it: it would show nothing but envelopes");
@@ -187,6 +247,13 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
     CatalogTable& real = catalog.tables.at(table.name);
     for (const Moving& column : table.columns) {
       auto own = std::ranges::find(real.columns, column.name, &CatalogColumn::name);
+      if (column.undo) {
+        own->type_schema = "pg_catalog";
+        own->type = own->base_type = column.type.oid;
+        own->type_kind = 'b';
+        own->type_name = own->base_type_name = own->type_element = TypeText(column.type);
+        continue;
+      }
       own->type_schema = kSealedSchema;
       own->type_element = SealedDomain(column.type);
       own->base_type = type_oid::kBytea;
@@ -195,6 +262,10 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
         CatalogColumn added;
         added.name = tokens.name;
         added.type = added.base_type = type_oid::kBytea;
+        if (tokens.kind == TokenColumn::Kind::block) {
+          added.type_schema = kSealedSchema;
+          added.type_element = RangeDomain(column.search);
+        }
         real.columns.push_back(std::move(added));
       }
     }
@@ -205,29 +276,66 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
   for (const PolicyProblem& problem : schemas.error()) {
     if (!problem.warning) why += "\n" + ProblemText(options.policy->file, problem);
   }
-  return Cannot("the policy could not be applied once the tables are sealed" + why,
-                "correct it first; nothing was changed");
+  return Cannot(
+      std::string("the policy could not be applied once the tables are ") + (options.undo ? "opened" : "sealed") + why,
+      "correct it first; nothing was changed");
 }
 
 // ---- preparation ----
 
-std::string TriggerBody(const MovingTable& table) {
-  std::string changed, cleared, all;
+// What envelopes and tokens are made of: an interrupted run's are of use where it is the same.
+std::string MadeOf(const MovingTable& table, const Policy& policy) {
+  std::string of = policy.register_name + " " + table.policy->space;
+  for (const std::string& subject : table.policy->subject_columns) of += " " + subject;
   for (const Moving& column : table.columns) {
-    std::string clear = "NEW." + QuoteName(column.sealed()) + " := NULL; ";
+    of += fmt::format("|{} {} {} {} {} {} {} {}", column.name, SealedDomain(column.type), column.undo,
+                      column.search.equality, column.search.prefix, column.search.phonetic, column.search.range,
+                      column.search.range_of_time);
+  }
+  uint8_t hash[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(of.data()), of.size(), hash);
+  return HexEncode(hash);
+}
+
+std::string TriggerBody(const MovingTable& table, const Policy& policy) {
+  // As written: values that a type or collation calls equal may still differ.
+  const auto differs = [](const std::string& name) {
+    return "NEW." + QuoteName(name) + "::text COLLATE \"C\" IS DISTINCT FROM OLD." + QuoteName(name) +
+           "::text COLLATE \"C\"";
+  };
+  std::string changed, all;
+  for (const Moving& column : table.columns) {
+    std::string clear = "NEW." + QuoteName(column.moved()) + " := NULL; ";
     for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
       clear += "NEW." + QuoteName(tokens.name) + " := NULL; ";
     all += clear;
-    std::string differs = "NEW." + QuoteName(column.name) + " IS DISTINCT FROM OLD." + QuoteName(column.name);
-    for (const std::string& subject : table.policy->subject_columns)
-      differs += " OR NEW." + QuoteName(subject) + " IS DISTINCT FROM OLD." + QuoteName(subject);
-    changed += "IF " + differs + " THEN " + clear + "END IF; ";
+    std::string any = differs(column.name);
+    for (const std::string& subject : table.policy->subject_columns) any += " OR " + differs(subject);
+    changed += "IF " + any + " THEN " + clear + "END IF; ";
   }
-  return "BEGIN IF TG_OP = 'INSERT' THEN " + all + "ELSE " + changed + "END IF; RETURN NEW; END";
+  return "/* " + MadeOf(table, policy) + " */ BEGIN IF TG_OP = 'INSERT' THEN " + all + "ELSE " + changed +
+         "END IF; RETURN NEW; END";
 }
 
-Status Prepare(Database& owner, const MovingTable& table) {
-  ECLUSE_OK(owner.Run("BEGIN; SET LOCAL lock_timeout TO '10s'"));
+// In the owner's schema of domains over bytea.
+Status MakeDomain(Database& owner, const std::string& name, const std::string& check) {
+  ECLUSE_TRY(const Rows known, owner.Query("SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
+                                           "WHERE n.nspname = $1 AND t.typname = $2",
+                                           {std::string(kSealedSchema), name}));
+  if (known.size() > 0) return {};
+  auto made = owner.Query("CREATE DOMAIN " + QuoteName(kSealedSchema) + "." + QuoteName(name) + " AS bytea CHECK (" +
+                          check + ")");
+  if (!made) return std::unexpected(std::move(made).error());
+  return {};
+}
+
+std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
+  if (tokens.kind != TokenColumn::Kind::block) return "bytea";
+  return QuoteName(kSealedSchema) + "." + QuoteName(RangeDomain(search));
+}
+
+Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) {
+  ECLUSE_OK(owner.Run("BEGIN; SET LOCAL lock_timeout TO " + LockTimeout()));
   const auto run = [&](const std::string& sql) -> Status {
     auto done = owner.Query(sql);
     if (!done) return std::unexpected(std::move(done).error());
@@ -235,28 +343,46 @@ Status Prepare(Database& owner, const MovingTable& table) {
   };
   const auto all = [&]() -> Status {
     ECLUSE_OK(run("CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
+    const std::string body = TriggerBody(table, policy);
+    ECLUSE_TRY(const Rows before,
+               owner.Query("SELECT prosrc FROM pg_proc WHERE oid = to_regproc($1)", {table.Marker()}));
+    if (before.size() > 0 && before.At(0, 0) != body) {
+      // Begun under another policy: what it made does not fit.
+      std::string drop;
+      for (const Moving& column : table.columns) {
+        drop += (drop.empty() ? "DROP COLUMN IF EXISTS " : ", DROP COLUMN IF EXISTS ") + QuoteName(column.moved());
+        for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
+          drop += ", DROP COLUMN IF EXISTS " + QuoteName(tokens.name);
+      }
+      ECLUSE_OK(run("DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
+      ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + drop));
+    }
     std::string columns;
     const auto add = [&](const std::string& name, const std::string& type) {
       columns += (columns.empty() ? "" : ", ") + ("ADD COLUMN IF NOT EXISTS " + QuoteName(name)) + " " + type;
     };
     for (const Moving& column : table.columns) {
       const std::string domain = SealedDomain(column.type);
-      const std::string type = QuoteName(kSealedSchema) + "." + QuoteName(domain);
-      ECLUSE_TRY(const Rows known, owner.Query("SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
-                                               "WHERE n.nspname = $1 AND t.typname = $2",
-                                               {std::string(kSealedSchema), domain}));
-      if (known.size() == 0) {
+      const std::string type = column.MovedType();
+      if (!column.undo)
         ECLUSE_OK(
-            run("CREATE DOMAIN " + type + " AS bytea CHECK (octet_length(VALUE) >= 49 AND get_byte(VALUE, 0) = 1)"));
+            MakeDomain(owner, domain,
+                       "octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) + " AND get_byte(VALUE, 0) = 1"));
+
+      add(column.moved(), type);
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
+        if (tokens.kind == TokenColumn::Kind::block)
+          ECLUSE_OK(MakeDomain(owner, RangeDomain(column.search), "octet_length(VALUE) = 16"));
+        add(tokens.name, TokenType(tokens, column.search));
       }
-      add(column.sealed(), type);
-      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) add(tokens.name, "bytea");
     }
     ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + columns));
     ECLUSE_OK(run("CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
-                  QuoteText(TriggerBody(table))));
-    return run("CREATE OR REPLACE TRIGGER " + QuoteName(kTrigger) + " BEFORE INSERT OR UPDATE ON " + table.Sql() +
-               " FOR EACH ROW EXECUTE FUNCTION " + table.Marker() + "()");
+                  QuoteText(body)));
+    ECLUSE_OK(run("CREATE OR REPLACE TRIGGER " + QuoteName(kTrigger) + " BEFORE INSERT OR UPDATE ON " + table.Sql() +
+                  " FOR EACH ROW EXECUTE FUNCTION " + table.Marker() + "()"));
+    // Whatever writes: replication and loaders that pass over ordinary triggers too.
+    return run("ALTER TABLE " + table.Sql() + " ENABLE ALWAYS TRIGGER " + QuoteName(kTrigger));
   };
   if (Status done = all(); !done) {
     (void)owner.Run("ROLLBACK");
@@ -267,12 +393,23 @@ Status Prepare(Database& owner, const MovingTable& table) {
 
 // ---- rows ----
 
-// A bytea[] as text; nullopt is NULL.
-std::string ByteaArray(const std::vector<std::optional<std::string>>& values) {
+std::string HexText(std::string_view bytes) { return "\\x" + HexEncode(AsBytes(bytes)); }
+
+// A text[] as text; nullopt is NULL.
+std::string ArrayText(const std::vector<std::optional<std::string>>& values) {
   std::string out = "{";
   for (const auto& value : values) {
     if (out.size() > 1) out += ',';
-    out += value ? "\"\\\\x" + HexEncode(AsBytes(*value)) + "\"" : "NULL";
+    if (!value) {
+      out += "NULL";
+      continue;
+    }
+    out += '"';
+    for (const char c : *value) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    out += '"';
   }
   return out + "}";
 }
@@ -295,7 +432,8 @@ class Sealer {
       ECLUSE_TRY(const uint64_t sealed, Seal(rows));
       *done += sealed;
       here += sealed;
-      if (options_.progress && !locked) options_.progress("sealing " + table_.name.Text(), here, table_.rows);
+      if (options_.progress && !locked)
+        options_.progress((options_.undo ? "opening " : "sealing ") + table_.name.Text(), here, table_.rows);
       last.clear();
       for (size_t i = 0; i < table_.key.size(); ++i) last.push_back(rows.Text(rows.size() - 1, static_cast<int>(i)));
     }
@@ -316,10 +454,11 @@ class Sealer {
     }
     select += "t.ctid::text, t.xmin::text";
     for (const std::string& subject : table_.policy->subject_columns) select += ", t." + QuoteName(subject) + "::text";
-    for (const Moving& column : table_.columns) select += ", t." + QuoteName(column.name) + "::text";
-    return owner_.Query("SELECT " + select + " FROM " + table_.Sql() + " AS t WHERE " + table_.Unsealed("t") +
+    for (const Moving& column : table_.columns)
+      select += ", t." + QuoteName(column.name) + (column.undo ? "::bytea::text" : "::text");
+    return owner_.Query("SELECT " + select + " FROM " + table_.Sql() + " AS t WHERE " + table_.Unmoved("t") +
                             (last.empty() ? "" : " AND (" + order + ") > (" + after + ")") + " ORDER BY " + order +
-                            " LIMIT " + std::to_string(options_.batch),
+                            " LIMIT " + std::to_string(table_.batch),
                         parameters);
   }
 
@@ -358,15 +497,23 @@ class Sealer {
         }
         const std::string table = table_.name.Text();
         const Cell cell{options_.policy->register_name, table, column.name, subject};
+        if (column.undo) {
+          const auto envelope = HexDecode(rows.At(row, value).substr(2));
+          if (!envelope) return Cannot("a sealed value is no bytea", "report this");
+          ECLUSE_TRY(std::string opened,
+                     OpenCell(keys_, cell, {reinterpret_cast<const char*>(envelope->data()), envelope->size()}));
+          made[out++].emplace_back(column.type.oid == type_oid::kBytea ? HexText(opened) : std::move(opened));
+          continue;
+        }
         ECLUSE_TRY(const std::string canonical, CanonicalValue(column.type, rows.At(row, value), false));
         std::string envelope = SealValue(keys_.current().key, keys_.current().id, cell, canonical);
         ECLUSE_TRY(const std::string again, OpenCell(keys_, cell, envelope));
         if (again != canonical) return Cannot("a value does not come back as it was sealed", "report this");
-        made[out++].emplace_back(std::move(envelope));
+        made[out++].emplace_back(HexText(envelope));
         for (const TokenColumn& token : tokens) {
-          ECLUSE_TRY(made[out].emplace_back(),
+          ECLUSE_TRY(const auto bytes,
                      TokenOf(indexes_[c], column.type, column.search, token.kind, token.level, canonical));
-          ++out;
+          made[out++].emplace_back(bytes ? std::optional(HexText(*bytes)) : std::nullopt);
         }
       }
     }
@@ -379,16 +526,20 @@ class Sealer {
     std::string set, names, arrays;
     std::vector<std::optional<std::string>> parameters{std::move(ctids), std::move(xmins)};
     size_t number = 0;
-    const auto add = [&](const std::string& column) {
+    const auto add = [&](const std::string& column, const std::string& array, const std::string& cast) {
       const std::string n = std::to_string(++number);
-      set += (set.empty() ? "" : ", ") + QuoteName(column) + " = v.c" + n;
+      set += (set.empty() ? "" : ", ") + QuoteName(column) + " = v.c" + n + cast;
       names += ", c" + n;
-      arrays += ", $" + std::to_string(number + 2) + "::bytea[]";
-      parameters.emplace_back(ByteaArray(made[number - 1]));
+      arrays += ", $" + std::to_string(number + 2) + "::" + array;
+      parameters.emplace_back(ArrayText(made[number - 1]));
     };
     for (const Moving& column : table_.columns) {
-      add(column.sealed());
-      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) add(tokens.name);
+      if (column.undo)
+        add(column.moved(), "text[]", "::" + column.MovedType());
+      else
+        add(column.moved(), "bytea[]", "");
+      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
+        add(tokens.name, "bytea[]", "");
     }
     ECLUSE_TRY(
         const Rows done,
@@ -434,6 +585,7 @@ std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real)
 }
 
 Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable& real, const SealOptions& options) {
+  if (table.undo) return {};  // those of clear columns are made with the change
   for (const Index& index : IndexesOf(table, real)) {
     const std::string named = QuoteName(table.name.schema) + "." + QuoteName(index.name);
     ECLUSE_TRY(const Rows there,
@@ -441,8 +593,13 @@ Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable
     if (there.size() > 0 && there.True(0, 0)) continue;
     // What an interrupted run left is of no use.
     if (there.size() > 0) ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + named));
-    if (options.progress) options.progress("making the index " + index.name, 0, 0);
+    if (options.progress)
+      options.progress(
+          "making the index " + index.name, 0,
+          0);  // It waits for transactions of before, however long they take, and holds nobody up meanwhile.
+    ECLUSE_OK(owner.Run("SET lock_timeout TO 0"));
     auto made = owner.Query("CREATE " + index.create);
+    ECLUSE_OK(owner.Run("SET lock_timeout TO " + LockTimeout()));
     if (made) continue;
     (void)owner.Run("DROP INDEX CONCURRENTLY IF EXISTS " + named);
     if (made.error().sqlstate == "23505") {
@@ -457,13 +614,12 @@ Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable
 
 // ---- the change ----
 
-Result<uint64_t> CountUnsealed(Database& owner, const MovingTable& table) {
-  ECLUSE_TRY(const Rows rows,
-             owner.Query("SELECT count(*) FROM " + table.Sql() + " AS t WHERE " + table.Unsealed("t")));
+Result<uint64_t> CountUnmoved(Database& owner, const MovingTable& table) {
+  ECLUSE_TRY(const Rows rows, owner.Query("SELECT count(*) FROM " + table.Sql() + " AS t WHERE " + table.Unmoved("t")));
   return static_cast<uint64_t>(std::atoll(rows.Text(0, 0).c_str()));
 }
 
-Status Change(Database& owner, const MovingTable& table) {
+Status Change(Database& owner, const MovingTable& table, const CatalogTable& real, std::vector<std::string>* dropped) {
   const auto run = [&](const std::string& sql) -> Status {
     auto done = owner.Query(sql);
     if (!done) return std::unexpected(std::move(done).error());
@@ -488,21 +644,40 @@ Status Change(Database& owner, const MovingTable& table) {
                          "FROM pg_attribute a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND "
                          "a.attname = ANY ($2::text[]))",
                          {table.Sql(), TextArray(names)}));
-  for (int i = 0; i < indexes.size(); ++i)
+  for (int i = 0; i < indexes.size(); ++i) {
+    dropped->push_back("the index " + indexes.Text(i, 0) + "." + indexes.Text(i, 1) + " of " + table.name.Text() +
+                       " read what was moved, and was dropped: make it anew over columns it can read");
     ECLUSE_OK(run("DROP INDEX " + QuoteTable({indexes.Text(i, 0), indexes.Text(i, 1)})));
+  }
   std::string types, gone;
   for (const Moving& column : table.columns) {
-    types += (types.empty() ? "" : ", ") + ("ALTER COLUMN " + QuoteName(column.name)) + " TYPE " +
-             QuoteName(kSealedSchema) + "." + QuoteName(SealedDomain(column.type)) + " USING " +
-             QuoteName(column.sealed());
-    gone += (gone.empty() ? "" : ", ") + ("DROP COLUMN " + QuoteName(column.sealed()));
+    types += (types.empty() ? "" : ", ") + ("ALTER COLUMN " + QuoteName(column.name)) + " TYPE " + column.MovedType() +
+             " USING " + QuoteName(column.moved());
+    gone += (gone.empty() ? "" : ", ") + ("DROP COLUMN " + QuoteName(column.moved()));
+    if (!column.undo) continue;
+    for (const CatalogColumn& other : real.columns) {
+      if (IsTokenColumn(column.name, other.name)) gone += ", DROP COLUMN " + QuoteName(other.name);
+    }
   }
   // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
   ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + types));
-  return run("ALTER TABLE " + table.Sql() + " " + gone);
+  ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + gone));
+  // Keys that held by tokens hold by values again.
+  for (const CatalogKey& key : real.keys) {
+    const auto opened = [&](const std::string& name) {
+      return OfEqualityColumn(name) != name &&
+             std::ranges::find(table.columns, OfEqualityColumn(name), &Moving::name) != table.columns.end();
+    };
+    if (!table.undo || !std::ranges::any_of(key.columns, opened)) continue;
+    std::string columns;
+    for (const std::string& name : key.columns)
+      columns += (columns.empty() ? "" : ", ") + QuoteName(opened(name) ? OfEqualityColumn(name) : name);
+    ECLUSE_OK(run("CREATE UNIQUE INDEX ON " + table.Sql() + " (" + columns + ")"));
+  }
+  return {};
 }
 
-std::vector<std::string> StillToDo(bool statistics) {
+std::vector<std::string> StillToDo(bool undo, bool statistics) {
   std::vector<std::string> out = {
       "old WAL still holds clear values: CHECKPOINT, and remove or overwrite archived WAL once newer base backups "
       "exist",
@@ -511,6 +686,11 @@ std::vector<std::string> StillToDo(bool statistics) {
       "PostgreSQL's own log may hold statements with clear values: remove the files of before",
       "the disk may hold blocks of files that were deleted: where that matters, move the cluster to a new, encrypted "
       "one"};
+  if (undo)
+    return {
+        "the columns stand in clear again: indexes that made searches quick, other than unique ones, have to be made "
+        "anew",
+        "`sealed` columns protected what backups, logs and dumps from now on hold in clear"};
   if (!statistics)
     out.insert(out.begin(),
                "old statistics still hold clear values: VACUUM FULL pg_catalog.pg_statistic, as the "
@@ -520,11 +700,16 @@ std::vector<std::string> StillToDo(bool statistics) {
 
 }  // namespace
 
-Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions& options) {
+namespace {
+
+Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions& options) {
   ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
+  // Rows that a policy of the table hides from its owner must be an error, and not be left out.
   ECLUSE_OK(
       owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
-                "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET lock_timeout TO '10s'"));
+                "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET row_security TO off; "
+                "SET statement_timeout TO 0; SET lock_timeout TO " +
+                LockTimeout()));
   ECLUSE_TRY(const Rows alone,
              owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(*options.policy) ^ 2)}));
   if (!alone.True(0, 0)) return Cannot("another `ecluse seal` works on this register", "wait for it, or stop it");
@@ -535,23 +720,31 @@ Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions&
   ECLUSE_OK(CheckPolicy(options, catalog, tables));
   for (const MovingTable& table : tables) {
     for (const Moving& column : table.columns) report.columns.push_back(table.name.Text() + "." + column.name);
-    ECLUSE_OK(Prepare(owner, table));
+    ECLUSE_OK(Prepare(owner, table, *options.policy));
   }
   for (const MovingTable& table : tables) {
     ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
     ECLUSE_OK(MakeIndexes(owner, table, catalog.tables.at(table.name), options));
   }
+  std::vector<std::string> dropped;
   const auto change = [&]() -> Status {
+    dropped.clear();
     for (const MovingTable& table : tables)
       ECLUSE_OK(owner.Run("LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
     for (const MovingTable& table : tables) {
       if (options.progress) options.progress("writing " + table.name.Text() + " anew", 0, 0);
       // What came in since, now that nobody else writes.
       ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, true));
-      ECLUSE_TRY(const uint64_t left, CountUnsealed(owner, table));
+      ECLUSE_TRY(const Rows watched,
+                 owner.Query("SELECT tgenabled = 'A' FROM pg_trigger WHERE tgrelid = $1::regclass AND tgname = $2",
+                             {table.Sql(), std::string(kTrigger)}));
+      if (watched.size() == 0 || !watched.True(0, 0))
+        return Cannot("the trigger that marks changed rows of " + table.name.Text() + " was taken away or disabled",
+                      "some values may be of before: drop the columns that begin with __sealed_, and begin again");
+      ECLUSE_TRY(const uint64_t left, CountUnmoved(owner, table));
       if (left > 0)
-        return Cannot(fmt::format("{} rows of {} are not sealed", left, table.name.Text()), "run `ecluse seal` again");
-      ECLUSE_OK(Change(owner, table));
+        return Cannot(fmt::format("{} rows of {} are not moved", left, table.name.Text()), "run `ecluse seal` again");
+      ECLUSE_OK(Change(owner, table, catalog.tables.at(table.name), &dropped));
     }
     return {};
   };
@@ -559,10 +752,6 @@ Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions&
   for (const MovingTable& table : tables)
     ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
   auto changed = ApplyChanging(owner, options.policy, keys, change);
-  if (!changed && changed.error().sqlstate == "55P03") {
-    return Cannot("statements or open transactions have used the tables for 10 seconds, so they were not changed",
-                  "the rows are sealed; run `ecluse seal` again when less is going on, or end long transactions");
-  }
   ECLUSE_TRY(const ApplyReport applied, std::move(changed));
   if (!applied.done()) {
     std::string why;
@@ -573,8 +762,18 @@ Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions&
   }
   for (const MovingTable& table : tables) (void)owner.Run("ANALYZE " + table.Sql());
   const bool statistics = owner.Run("VACUUM FULL pg_catalog.pg_statistic").has_value();
-  report.still_to_do = StillToDo(statistics);
+  report.still_to_do = std::move(dropped);
+  for (std::string& what : StillToDo(options.undo, statistics)) report.still_to_do.push_back(std::move(what));
   return report;
+}
+
+}  // namespace
+
+Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions& options) {
+  auto report = MoveTables(owner, keys, options);
+  if (report || (report.error().sqlstate != "55P03" && report.error().sqlstate != "40P01")) return report;
+  return Cannot("statements or open transactions have used the tables for 10 seconds, so the work was not finished",
+                "what was done is kept; run `ecluse seal` again when less is going on, or end long transactions");
 }
 
 }  // namespace ecluse

@@ -1,4 +1,4 @@
-// Moving tables of a live register in: what stands in clear is sealed while the register is in use.
+// Moving tables of a live register in, and out again: what stands in clear is sealed while the register is in use.
 //
 // For each table: columns for envelopes and tokens are added, and a trigger that takes a row's envelopes away when its
 // clear values change; rows without envelopes are sealed in batches, by their place and version, so that a value that
@@ -22,15 +22,16 @@ namespace ecluse {
 
 struct SealOptions {
   std::shared_ptr<const Policy> policy;
-  std::vector<TableName> tables;  // those to seal; empty: all that the policy seals and the database does not
-  int64_t batch = 1'000;          // rows at a time
-  // What it is at: rows sealed in this run, of about so many (0: not known).
+  // The way back: what the policy no longer seals and the database does is opened.
+  bool undo = false;
+  std::vector<TableName> tables;  // those to seal, or to open; empty: all in which policy and database differ so// What
+                                  // it is at: rows sealed in this run, of about so many (0: not known).
   std::function<void(const std::string& what, uint64_t done, uint64_t all)> progress;
 };
 
 struct SealReport {
-  std::vector<std::string> columns;      // sealed now: taj.person.nir
-  uint64_t rows = 0;                     // that this run sealed
+  std::vector<std::string> columns;      // sealed, or opened, now: taj.person.nir
+  uint64_t rows = 0;                     // that this run moved
   std::vector<std::string> still_to_do;  // by the operator: clear values outside the tables
 };
 

@@ -91,6 +91,8 @@ class FileKeyRing final : public KeyRing {
       ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
       const std::string path = folder_ + "/ring";
       ECLUSE_TRY(std::string content, ReadWholeFile(files_, path, limits::kRingBytes));
+      if (content.contains("\nkey ledger "))
+        return Unavailable("another process has made the ledger's key meanwhile", "start again", path);
       const KeyId id = RandomKeyId();
       const Secret seed = RandomKey();
       ECLUSE_OK(ReplaceFile(files_, path,

@@ -61,6 +61,8 @@ std::optional<BlindToken> BlindIndex::Prefix(std::string_view folded, unsigned c
   return Token('p', characters, folded.substr(0, size));
 }
 
+BlindToken BlindIndex::NoPrefix(unsigned characters) const { return Token('p', characters, ""); }
+
 BlindToken BlindIndex::Sound(std::string_view sound) const { return Token('s', 0, sound); }
 
 BlindToken BlindIndex::Block(int64_t step, unsigned level) const {

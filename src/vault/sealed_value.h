@@ -43,6 +43,8 @@ class BlindIndex {
   BlindToken Equality(std::string_view folded) const;
   // Of the first `characters` (at most 65,535) of a folded text; nullopt where it has fewer.
   std::optional<BlindToken> Prefix(std::string_view folded, unsigned characters) const;
+  // What stands in place of that prefix where the text has fewer characters.
+  BlindToken NoPrefix(unsigned characters) const;
   BlindToken Sound(std::string_view sound) const;
   // Of the block of 2^level steps that holds `step`; `level` is below 64.
   BlindToken Block(int64_t step, unsigned level) const;

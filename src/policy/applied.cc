@@ -42,7 +42,7 @@ SELECT 'table ' || w.nspname || '.' || w.relname,
        concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
                  a.attgenerated, l.collname, l.collisdeterministic, pg_get_expr(d.adbin, d.adrelid))
 FROM wanted w JOIN pg_attribute a ON a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped
-  AND a.attname !~ '^__sealed_' AND a.attname !~ '^__bidx_'
+  AND a.attname !~ '^__(sealed|clear|bidx)_'
 LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_attrdef d ON d.adrelid = w.oid AND d.adnum = a.attnum
 UNION ALL
 SELECT 'table ' || w.nspname || '.' || w.relname, concat_ws('|', 'constraint', c.conname, c.conrelid::regclass,

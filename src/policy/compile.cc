@@ -1,13 +1,10 @@
 #include "policy/compile.h"
 
-#include <openssl/sha.h>
-
 #include <algorithm>
 #include <atomic>
 
-#include "base/bytes.h"
-#include "base/limits.h"
 #include "policy/compile_parts.h"
+#include "policy/database.h"
 #include "policy/masks.h"
 #include "policy/sealed_columns.h"
 #include "policy/shadow.h"
@@ -88,13 +85,15 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
   for (const TokenColumn& index : TokenColumns(column.name, *type, *column.sealed)) {
     const CatalogColumn* tokens = real.Find(index.name);
     const bool block = index.kind == TokenColumn::Kind::block;
-    if (tokens != nullptr && (block ? tokens->type_schema == kSealedSchema && tokens->type_element == RangeDomain(*column.sealed)
-                                    : tokens->type == oid::kBytea)) {
+    if (tokens != nullptr &&
+        (block ? tokens->type_schema == kSealedSchema && tokens->type_element == RangeDomain(*column.sealed)
+               : tokens->type == oid::kBytea)) {
       continue;
     }
-    compiler.Problem(column.mark, what + " is searched by " + index.name +
-                                      ", which does not stand beside it in the database as the policy has it; open the "
-                                      "column (`ecluse seal --undo`, under a policy without `sealed`) and seal it again");
+    compiler.Problem(column.mark,
+                     what + " is searched by " + index.name +
+                         ", which does not stand beside it in the database as the policy has it; open the "
+                         "column (`ecluse seal --undo`, under a policy without `sealed`) and seal it again");
     break;
   }
   if (type->oid == type_oid::kBool && column.sealed->equality) {
@@ -300,18 +299,9 @@ int GuardedView::Find(const std::string& column) const {
 }
 
 std::string ViewName(const PolicyTable& table) {
-  const std::string text = table.name.Text();
   std::string sealed;
   for (const PolicyColumn& column : table.columns) sealed += column.sealed ? " " + column.name : "";
-  if (sealed.empty() && text.size() <= limits::kIdentifier) return text;
-  uint8_t hash[SHA256_DIGEST_LENGTH];
-  const std::string whole = text + sealed;
-  SHA256(reinterpret_cast<const unsigned char*>(whole.data()), whole.size(), hash);
-  constexpr size_t kHashDigits = 8;
-  size_t keep = std::min(text.size(), limits::kIdentifier - kHashDigits - 1);
-  while (keep < text.size() && keep > 0 && (static_cast<unsigned char>(text[keep]) & 0xC0) == 0x80)
-    --keep;  // whole characters only
-  return text.substr(0, keep) + "_" + HexEncode(hash).substr(0, kHashDigits);
+  return FittingName(table.name.Text(), sealed);
 }
 
 std::expected<RoleSchemas, std::vector<PolicyProblem>> CompileRoles(std::shared_ptr<const Policy> policy,

@@ -1,10 +1,13 @@
 #include "policy/database.h"
 
 #include <libpq-fe.h>
+#include <openssl/sha.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <charconv>
 
+#include "base/bytes.h"
 #include "base/limits.h"
 
 namespace ecluse {
@@ -224,6 +227,17 @@ std::string QuoteText(std::string_view text) {
 }
 
 std::string QuoteTable(const TableName& table) { return QuoteName(table.schema) + "." + QuoteName(table.name); }
+
+std::string FittingName(const std::string& name, const std::string& apart) {
+  if (apart.empty() && name.size() <= limits::kIdentifier) return name;
+  uint8_t hash[SHA256_DIGEST_LENGTH];
+  const std::string whole = name + apart;
+  SHA256(reinterpret_cast<const unsigned char*>(whole.data()), whole.size(), hash);
+  constexpr size_t kHashDigits = 8;
+  size_t keep = std::min(name.size(), limits::kIdentifier - kHashDigits - 1);
+  while (keep < name.size() && keep > 0 && (static_cast<unsigned char>(name[keep]) & 0xC0) == 0x80) --keep;
+  return name.substr(0, keep) + "_" + HexEncode(hash).substr(0, kHashDigits);
+}
 
 std::string TextArray(const std::vector<std::string>& items) {
   std::string out = "{";

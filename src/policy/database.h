@@ -83,6 +83,9 @@ class Database {
 std::string QuoteName(std::string_view name);
 std::string QuoteText(std::string_view text);
 std::string QuoteTable(const TableName& table);  // "schema"."name"
+// The name as it fits PostgreSQL's length: whole, or cut at a character and ending in eight digits of a hash. `apart`
+// tells names of one text from another: with it the hash, of both, always stands there.
+std::string FittingName(const std::string& name, const std::string& apart = {});
 // {"a","b"}: a parameter of type text[].
 std::string TextArray(const std::vector<std::string>& items);
 

@@ -4,9 +4,7 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
-#include <chrono>
-#include <map>
-#include <thread>
+#include <set>
 
 #include "base/bytes.h"
 #include "base/limits.h"
@@ -23,22 +21,13 @@ namespace {
 
 constexpr std::string_view kTrigger = "~ecluse_mark";  // behind all others: by name is the order in which they fire
 
-// The name, or where PostgreSQL would cut it, its beginning and a hash of all of it.
-std::string Short(const std::string& name) {
-  if (name.size() <= limits::kIdentifier) return name;
-  uint8_t hash[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), hash);
-  size_t keep = limits::kIdentifier - 9;
-  while (keep > 0 && (static_cast<unsigned char>(name[keep]) & 0xC0) == 0x80) --keep;  // whole characters only
-  return name.substr(0, keep) + "_" + HexEncode(hash).substr(0, 8);
-}
-
 // One column on its way.
 struct Moving {
   std::string name;
   ValueType type;
   Sealing search;
   bool undo = false;
+
   // What its values are gathered in until the change: envelopes, or on the way back clear values.
   std::string moved() const { return (undo ? "__clear_" : "__sealed_") + name; }
   std::string MovedType() const {
@@ -55,8 +44,9 @@ struct MovingTable {
   bool undo = false;
   uint64_t rows = 0;  // about so many
   int64_t batch = 1;  // rows at a time
+
   std::string Sql() const { return QuoteTable(name); }
-  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(Short("mark " + name.Text())); }
+  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(FittingName("mark " + name.Text())); }
   // Rows with a value that is not moved yet.
   std::string Unmoved(const std::string& alias) const {
     std::string out;
@@ -76,6 +66,22 @@ std::string LockTimeout() { return "'" + std::to_string(limits::kSealLock.count(
 
 std::unexpected<Error> Cannot(std::string what, std::string hint) {
   return Fail(sqlstate::kNotSupported, std::move(what), std::move(hint), "seal.table");
+}
+
+// One statement only: what a policy's texts hold is never run as a second one.
+Status Do(Database& owner, const std::string& sql) {
+  auto done = owner.Query(sql);
+  if (!done) return std::unexpected(std::move(done).error());
+  return {};
+}
+
+// What speaks against the policy, a line each.
+std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems) {
+  std::string why;
+  for (const PolicyProblem& problem : problems) {
+    if (!problem.warning) why += "\n" + ProblemText(policy.file, problem);
+  }
+  return why;
 }
 
 // ---- what is to be done ----
@@ -272,13 +278,9 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
   }
   auto schemas = CompileRoles(options.policy, catalog, nullptr);
   if (schemas) return {};
-  std::string why;
-  for (const PolicyProblem& problem : schemas.error()) {
-    if (!problem.warning) why += "\n" + ProblemText(options.policy->file, problem);
-  }
-  return Cannot(
-      std::string("the policy could not be applied once the tables are ") + (options.undo ? "opened" : "sealed") + why,
-      "correct it first; nothing was changed");
+  return Cannot(fmt::format("the policy could not be applied once the tables are {}{}",
+                            options.undo ? "opened" : "sealed", Problems(*options.policy, schemas.error())),
+                "correct it first; nothing was changed");
 }
 
 // ---- preparation ----
@@ -323,10 +325,8 @@ Status MakeDomain(Database& owner, const std::string& name, const std::string& c
                                            "WHERE n.nspname = $1 AND t.typname = $2",
                                            {std::string(kSealedSchema), name}));
   if (known.size() > 0) return {};
-  auto made = owner.Query("CREATE DOMAIN " + QuoteName(kSealedSchema) + "." + QuoteName(name) + " AS bytea CHECK (" +
-                          check + ")");
-  if (!made) return std::unexpected(std::move(made).error());
-  return {};
+  return Do(owner,
+            "CREATE DOMAIN " + QuoteName(kSealedSchema) + "." + QuoteName(name) + " AS bytea CHECK (" + check + ")");
 }
 
 std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
@@ -336,13 +336,8 @@ std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
 
 Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) {
   ECLUSE_OK(owner.Run("BEGIN; SET LOCAL lock_timeout TO " + LockTimeout()));
-  const auto run = [&](const std::string& sql) -> Status {
-    auto done = owner.Query(sql);
-    if (!done) return std::unexpected(std::move(done).error());
-    return {};
-  };
   const auto all = [&]() -> Status {
-    ECLUSE_OK(run("CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
+    ECLUSE_OK(Do(owner, "CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
     const std::string body = TriggerBody(table, policy);
     ECLUSE_TRY(const Rows before,
                owner.Query("SELECT prosrc FROM pg_proc WHERE oid = to_regproc($1)", {table.Marker()}));
@@ -354,8 +349,8 @@ Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) 
         for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
           drop += ", DROP COLUMN IF EXISTS " + QuoteName(tokens.name);
       }
-      ECLUSE_OK(run("DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
-      ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + drop));
+      ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
+      ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + drop));
     }
     std::string columns;
     const auto add = [&](const std::string& name, const std::string& type) {
@@ -376,13 +371,13 @@ Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) 
         add(tokens.name, TokenType(tokens, column.search));
       }
     }
-    ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + columns));
-    ECLUSE_OK(run("CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
-                  QuoteText(body)));
-    ECLUSE_OK(run("CREATE OR REPLACE TRIGGER " + QuoteName(kTrigger) + " BEFORE INSERT OR UPDATE ON " + table.Sql() +
-                  " FOR EACH ROW EXECUTE FUNCTION " + table.Marker() + "()"));
+    ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + columns));
+    ECLUSE_OK(Do(owner, "CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
+                            QuoteText(body)));
+    ECLUSE_OK(Do(owner, "CREATE OR REPLACE TRIGGER " + QuoteName(kTrigger) + " BEFORE INSERT OR UPDATE ON " +
+                            table.Sql() + " FOR EACH ROW EXECUTE FUNCTION " + table.Marker() + "()"));
     // Whatever writes: replication and loaders that pass over ordinary triggers too.
-    return run("ALTER TABLE " + table.Sql() + " ENABLE ALWAYS TRIGGER " + QuoteName(kTrigger));
+    return Do(owner, "ALTER TABLE " + table.Sql() + " ENABLE ALWAYS TRIGGER " + QuoteName(kTrigger));
   };
   if (Status done = all(); !done) {
     (void)owner.Run("ROLLBACK");
@@ -559,24 +554,27 @@ class Sealer {
 
 // ---- indexes ----
 
-// One for each token column; unique ones in place of unique keys over sealed columns.
+// One for each token column; unique ones in place of unique keys over sealed columns, which serve its searches too.
 std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real) {
   std::vector<Index> indexes;
   const auto moving = [&](const std::string& name) {
     return std::ranges::find(table.columns, name, &Moving::name) != table.columns.end();
   };
+  std::set<std::string> served;
   for (const CatalogKey& key : real.keys) {
     if (!std::ranges::any_of(key.columns, moving)) continue;
+    if (moving(key.columns.front())) served.insert(EqualityColumn(key.columns.front()));
     std::string columns;
     for (const std::string& name : key.columns)
       columns += (columns.empty() ? "" : ", ") + QuoteName(moving(name) ? EqualityColumn(name) : name);
-    const std::string name = Short("__bidx_" + key.name);
+    const std::string name = FittingName("__bidx_" + key.name);
     indexes.push_back(
         {name, "UNIQUE INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + columns + ")"});
   }
   for (const Moving& column : table.columns) {
     for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
-      const std::string name = Short(table.name.name + "_" + tokens.name);
+      if (served.contains(tokens.name)) continue;
+      const std::string name = FittingName(table.name.name + "_" + tokens.name);
       indexes.push_back(
           {name, "INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + QuoteName(tokens.name) + ")"});
     }
@@ -593,10 +591,8 @@ Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable
     if (there.size() > 0 && there.True(0, 0)) continue;
     // What an interrupted run left is of no use.
     if (there.size() > 0) ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + named));
-    if (options.progress)
-      options.progress(
-          "making the index " + index.name, 0,
-          0);  // It waits for transactions of before, however long they take, and holds nobody up meanwhile.
+    if (options.progress) options.progress("making the index " + index.name, 0, 0);
+    // It waits for transactions of before, however long they take, and holds nobody up meanwhile.
     ECLUSE_OK(owner.Run("SET lock_timeout TO 0"));
     auto made = owner.Query("CREATE " + index.create);
     ECLUSE_OK(owner.Run("SET lock_timeout TO " + LockTimeout()));
@@ -620,13 +616,8 @@ Result<uint64_t> CountUnmoved(Database& owner, const MovingTable& table) {
 }
 
 Status Change(Database& owner, const MovingTable& table, const CatalogTable& real, std::vector<std::string>* dropped) {
-  const auto run = [&](const std::string& sql) -> Status {
-    auto done = owner.Query(sql);
-    if (!done) return std::unexpected(std::move(done).error());
-    return {};
-  };
-  ECLUSE_OK(run("DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
-  ECLUSE_OK(run("DROP FUNCTION IF EXISTS " + table.Marker() + "()"));
+  ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
+  ECLUSE_OK(Do(owner, "DROP FUNCTION IF EXISTS " + table.Marker() + "()"));
   // Whatever indexes the clear column goes: over envelopes it would find nothing.
   std::vector<std::string> names;
   for (const Moving& column : table.columns) names.push_back(column.name);
@@ -637,7 +628,7 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
                   "AND a.attname = ANY ($2::text[]))",
                   {table.Sql(), TextArray(names)}));
   for (int i = 0; i < constraints.size(); ++i)
-    ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
+    ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
   ECLUSE_TRY(const Rows indexes,
              owner.Query("SELECT n.nspname, c.relname FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN "
                          "pg_namespace n ON n.oid = c.relnamespace WHERE x.indrelid = $1::regclass AND EXISTS (SELECT "
@@ -647,7 +638,7 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
   for (int i = 0; i < indexes.size(); ++i) {
     dropped->push_back("the index " + indexes.Text(i, 0) + "." + indexes.Text(i, 1) + " of " + table.name.Text() +
                        " read what was moved, and was dropped: make it anew over columns it can read");
-    ECLUSE_OK(run("DROP INDEX " + QuoteTable({indexes.Text(i, 0), indexes.Text(i, 1)})));
+    ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable({indexes.Text(i, 0), indexes.Text(i, 1)})));
   }
   std::string types, gone;
   for (const Moving& column : table.columns) {
@@ -660,8 +651,8 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
     }
   }
   // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
-  ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + types));
-  ECLUSE_OK(run("ALTER TABLE " + table.Sql() + " " + gone));
+  ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + types));
+  ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + gone));
   // Keys that held by tokens hold by values again.
   for (const CatalogKey& key : real.keys) {
     const auto opened = [&](const std::string& name) {
@@ -672,7 +663,7 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
     std::string columns;
     for (const std::string& name : key.columns)
       columns += (columns.empty() ? "" : ", ") + QuoteName(opened(name) ? OfEqualityColumn(name) : name);
-    ECLUSE_OK(run("CREATE UNIQUE INDEX ON " + table.Sql() + " (" + columns + ")"));
+    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX ON " + table.Sql() + " (" + columns + ")"));
   }
   return {};
 }
@@ -697,10 +688,6 @@ std::vector<std::string> StillToDo(bool undo, bool statistics) {
                "database's owner");
   return out;
 }
-
-}  // namespace
-
-namespace {
 
 Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions& options) {
   ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
@@ -740,7 +727,8 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
                              {table.Sql(), std::string(kTrigger)}));
       if (watched.size() == 0 || !watched.True(0, 0))
         return Cannot("the trigger that marks changed rows of " + table.name.Text() + " was taken away or disabled",
-                      "some values may be of before: drop the columns that begin with __sealed_, and begin again");
+                      std::string("some values may be of before: drop the columns that begin with ") +
+                          (options.undo ? "__clear_" : "__sealed_") + ", and begin again");
       ECLUSE_TRY(const uint64_t left, CountUnmoved(owner, table));
       if (left > 0)
         return Cannot(fmt::format("{} rows of {} are not moved", left, table.name.Text()), "run `ecluse seal` again");
@@ -754,11 +742,11 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   auto changed = ApplyChanging(owner, options.policy, keys, change);
   ECLUSE_TRY(const ApplyReport applied, std::move(changed));
   if (!applied.done()) {
-    std::string why;
-    for (const PolicyProblem& problem : applied.problems) why += "\n" + ProblemText(options.policy->file, problem);
+    std::string why = Problems(*options.policy, applied.problems);
     for (const std::string& refusal : applied.refusals) why += "\ndatabase: " + refusal;
-    return Cannot("the rows are sealed, and the policy cannot be applied" + why,
-                  "nothing has changed for the register; mend that, and run `ecluse seal` again");
+    return Cannot(
+        fmt::format("the rows are {}, and the policy cannot be applied{}", options.undo ? "opened" : "sealed", why),
+        "nothing has changed for the register; mend that, and run `ecluse seal` again");
   }
   for (const MovingTable& table : tables) (void)owner.Run("ANALYZE " + table.Sql());
   const bool statistics = owner.Run("VACUUM FULL pg_catalog.pg_statistic").has_value();

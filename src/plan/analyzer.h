@@ -351,6 +351,12 @@ class Analyzer {
   Result<std::shared_ptr<Plan>> Delete(const pgq::DeleteStmt& remove);
   Result<FromItem*> WriteTarget(const pgq::RangeVar& range, std::string_view what);
   Result<std::vector<int>> InsertColumns(const pgq::InsertStmt& insert, const FromItem& target);
+  // The ranges of tokens in which the items of one row stand.
+  using ItemRanges = std::vector<std::pair<size_t, size_t>>;
+  using RowItems = std::vector<const pgq::Node*>;  // of the statement's own tree
+  // Of one row: its expressions, whose values are sealed, and whom it is about. The values that are known, by column.
+  Result<std::map<int, ValueSource>> InsertRow(const RowItems& row, const ItemRanges* items, const FromItem& target,
+                                               const std::vector<int>& columns, Level& level);
   Status InsertValues(const pgq::SelectStmt& values, const FromItem& target, const std::vector<int>& columns,
                       Level& level, bool conflict);
   Status OnConflict(const pgq::InsertStmt& insert, const FromItem& target, Scope& scope);
@@ -394,11 +400,9 @@ class Analyzer {
   std::string AddParameter(SealedParameter parameter);  // `$7`
   void ReplaceTokens(size_t first, size_t last, std::string sql);
   std::string TokenNames(const GuardedView& view, const std::vector<int>& columns) const;  // `, "__bidx_nir"`
-  // One row of an INSERT whose items stand in these ranges of tokens.
-  using ItemRanges = std::vector<std::pair<size_t, size_t>>;
   std::optional<ItemRanges> SplitItems(size_t begin, size_t end) const;
-  Status SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& row, const ItemRanges& items,
-                 const FromItem& target, const std::vector<int>& columns, std::vector<ValueSource> subject);
+  Status SealRow(const RowItems& row, const ItemRanges& items, const FromItem& target, const std::vector<int>& columns,
+                 std::vector<ValueSource> subject);
   Result<std::vector<ItemRanges>> RowsOfValues(const pgq::SelectStmt& values) const;
   Status SealAssignment(const pgq::ResTarget& assignment, const FromItem& target, int index, bool conflict);
   // The subject column that an INSERT of these columns leaves to its sequence, where what is sealed needs it; or -1.

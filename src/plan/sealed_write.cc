@@ -98,11 +98,11 @@ Result<std::vector<Analyzer::ItemRanges>> Analyzer::RowsOfValues(const pgq::Sele
   return Refuse(-1, "plan.sealed", "these VALUES cannot be rewritten", "Send the rows one by one.");
 }
 
-Status Analyzer::SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& row, const ItemRanges& items,
-                         const FromItem& target, const std::vector<int>& columns, std::vector<ValueSource> subject) {
+Status Analyzer::SealRow(const RowItems& row, const ItemRanges& items, const FromItem& target,
+                         const std::vector<int>& columns, std::vector<ValueSource> subject) {
   const Relation& relation = *target.relations.front();
   const GuardedView& view = *relation.view;
-  if (items.size() != static_cast<size_t>(row.size())) {
+  if (items.size() != row.size()) {
     return Refuse(-1, "plan.sealed", "a row of this INSERT cannot be rewritten", "Send it alone.");
   }
   std::string more;
@@ -120,14 +120,13 @@ Status Analyzer::SealRow(const google::protobuf::RepeatedPtrField<pgq::Node>& ro
   };
   if (draws_subject_ >= 0) drawn = ", " + draw();
   for (size_t i = 0; i < columns.size() && i < items.size(); ++i) {
-    const bool left = view.subject.size() == 1 && columns[i] == view.subject.front() &&
-                      row.Get(static_cast<int>(i)).has_set_to_default();
+    const bool left = view.subject.size() == 1 && columns[i] == view.subject.front() && row[i]->has_set_to_default();
     if (left && view.draws.contains(columns[i])) ReplaceTokens(items[i].first, items[i].second, draw());
   }
   for (size_t i = 0; i < columns.size() && i < items.size(); ++i) {
     const ViewColumn& column = view.columns[static_cast<size_t>(columns[i])];
     if (!column.sealed) continue;
-    const pgq::Node& item = row.Get(static_cast<int>(i));
+    const pgq::Node& item = *row[i];
     const auto indexes = TokenColumns(column.name, column.sealed->type, column.sealed->search);
     const auto value = SealedValue(item, column.sealed->type);
     if (item.has_set_to_default() || (value && value->null)) {

@@ -90,6 +90,32 @@ Result<std::vector<int>> Analyzer::InsertColumns(const pgq::InsertStmt& insert, 
   return columns;
 }
 
+Result<std::map<int, ValueSource>> Analyzer::InsertRow(const RowItems& row, const ItemRanges* items,
+                                                       const FromItem& target, const std::vector<int>& columns,
+                                                       Level& level) {
+  const Relation& relation = *target.relations.front();
+  const GuardedView& view = *relation.view;
+  std::map<int, ValueSource> named;
+  for (size_t i = 0; i < row.size(); ++i) {
+    const int index = i < columns.size() ? columns[i] : -1;
+    if (index >= 0 && view.columns[static_cast<size_t>(index)].sealed) continue;
+    ECLUSE_OK(Expression(*row[i], level, Place::values));
+    if (index < 0) continue;
+    auto value = ValueOf(*row[i]);
+    if (value) value = Fit(std::move(*value), view.columns[static_cast<size_t>(index)].type);
+    if (value) named[index] = *value;
+  }
+  std::vector<ValueSource> subject;
+  for (const int column : view.subject) {
+    if (named.contains(column)) subject.push_back(named[column]);
+  }
+  if (subject.size() != view.subject.size()) subject.clear();
+  if (!subject.empty()) row_subject_ = subject;
+  if (items != nullptr) ECLUSE_OK(SealRow(row, *items, target, columns, subject));
+  if (!subject.empty()) Ask({target.nodes.front(), relation.table_ref, view.subject.front()}, std::move(subject));
+  return named;
+}
+
 Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& target, const std::vector<int>& columns,
                               Level& level, bool conflict) {
   const Relation& relation = *target.relations.front();
@@ -100,34 +126,18 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
     ECLUSE_TRY(rows, RowsOfValues(values));
   }
   size_t number = 0;
+  const bool one = values.values_lists_size() == 1;
   for (const pgq::Node& row : values.values_lists()) {
-    std::map<int, ValueSource> named;
-    for (int i = 0; i < row.list().items_size(); ++i) {
-      const int index = static_cast<size_t>(i) < columns.size() ? columns[static_cast<size_t>(i)] : -1;
-      if (index >= 0 && view.columns[static_cast<size_t>(index)].sealed) continue;
-      ECLUSE_OK(Expression(row.list().items(i), level, Place::values));
-      if (index < 0) continue;
-      auto value = ValueOf(row.list().items(i));
-      if (value) value = Fit(std::move(*value), view.columns[static_cast<size_t>(index)].type);
-      if (value) named[index] = *value;
-    }
-    const auto has = [&](int column) { return named.contains(column); };
-    if (!view.subject.empty() && std::ranges::all_of(view.subject, has)) {
-      std::vector<ValueSource> subject;
-      for (const int column : view.subject) subject.push_back(named[column]);
-      row_subject_ = values.values_lists_size() == 1 ? subject : std::vector<ValueSource>(1, kSeveral);
-      if (seals) ECLUSE_OK(SealRow(row.list().items(), rows[number], target, columns, subject));
-      Ask({target.nodes.front(), relation.table_ref, view.subject.front()}, std::move(subject));
-    } else if (seals) {
-      ECLUSE_OK(SealRow(row.list().items(), rows[number], target, columns, {}));
-    }
-    ++number;
+    const auto& list = row.list().items();
+    const RowItems items(list.pointer_begin(), list.pointer_end());
+    ECLUSE_TRY(const auto named, InsertRow(items, seals ? &rows[number++] : nullptr, target, columns, level));
+    if (!one && !row_subject_.empty()) row_subject_ = {kSeveral};
     if (!conflict) continue;
     // ON CONFLICT tells whether the key is taken: whoever holds it is asked for.
     for (const std::vector<int>& key : view.unique) {
       const auto listed = [&](int column) { return std::ranges::find(columns, column) != columns.end(); };
       const auto sealed = [&](int column) { return view.columns[static_cast<size_t>(column)].sealed.has_value(); };
-      const auto known = [&](int column) { return sealed(column) || has(column); };
+      const auto known = [&](int column) { return sealed(column) || named.contains(column); };
       if (key.size() == 1 ? !listed(key.front()) : !std::ranges::all_of(key, listed)) continue;
       if (!std::ranges::all_of(key, known)) {
         return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});
@@ -137,7 +147,7 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
       } else if (key.size() != 1) {
         AskKey(relation.table_ref, key, named);
       } else if (!IsSubject({target.nodes.front(), relation.table_ref, key.front()})) {
-        AskUnique({target.nodes.front(), relation.table_ref, key.front()}, named[key.front()], nullptr);
+        AskUnique({target.nodes.front(), relation.table_ref, key.front()}, named.at(key.front()), nullptr);
       }
     }
   }
@@ -252,7 +262,6 @@ Status Analyzer::FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>
 // INSERT … SELECT of one row of constants, as some programs write it.
 Status Analyzer::InsertSelected(const pgq::SelectStmt& select, const FromItem& target,
                                 const std::vector<int>& columns) {
-  const GuardedView& view = *target.relations.front()->view;
   const SelectClauses* clauses =
       select.target_list_size() == 0
           ? nullptr
@@ -266,27 +275,10 @@ Status Analyzer::InsertSelected(const pgq::SelectStmt& select, const FromItem& t
   Scope scope;
   Level level;
   level.scope = &scope;
-  google::protobuf::RepeatedPtrField<pgq::Node> row;
-  std::map<int, ValueSource> named;
-  for (int i = 0; i < select.target_list_size(); ++i) {
-    const pgq::Node& item = select.target_list(i).res_target().val();
-    *row.Add() = item;
-    const int index = static_cast<size_t>(i) < columns.size() ? columns[static_cast<size_t>(i)] : -1;
-    if (index >= 0 && view.columns[static_cast<size_t>(index)].sealed) continue;
-    ECLUSE_OK(Expression(item, level, Place::values));
-    auto value = index < 0 ? std::nullopt : ValueOf(item);
-    if (value) value = Fit(std::move(*value), view.columns[static_cast<size_t>(index)].type);
-    if (value) named[index] = *value;
-  }
-  std::vector<ValueSource> subject;
-  for (const int column : view.subject) {
-    if (named.contains(column)) subject.push_back(named[column]);
-  }
-  if (subject.size() != view.subject.size()) subject.clear();
-  ECLUSE_OK(SealRow(row, *items, target, columns, subject));
-  if (!subject.empty()) {
-    Ask({target.nodes.front(), target.relations.front()->table_ref, view.subject.front()}, std::move(subject));
-  }
+  RowItems row;
+  for (const pgq::Node& item : select.target_list()) row.push_back(&item.res_target().val());
+  auto named = InsertRow(row, &*items, target, columns, level);
+  if (!named) return std::unexpected(std::move(named).error());
   return {};
 }
 
@@ -327,19 +319,14 @@ Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {
       inserting_ = true;
       if (Seals(*target->relations.front()->view, columns)) {
         ECLUSE_OK(InsertSelected(select, *target, columns));
-        inserting_ = false;
-        FinishDraw(*target->relations.front()->view);
-        Scope returned;
-        returned.items.push_back(target);
-        ECLUSE_OK(FinishWrite(insert.returning_list(), *target, returned, "INSERT"));
-        return plan_;
+      } else {
+        ECLUSE_TRY(const Output output, Query(select, nullptr, Carry::hidden, false));
+        if (output.guarded()) {
+          return Refuse(-1, "plan.write-reads", "INSERT … SELECT may not read guarded rows",
+                        "Read them first, and insert the values as parameters.");
+        }
       }
-      ECLUSE_TRY(const Output output, Query(select, nullptr, Carry::hidden, false));
       inserting_ = false;
-      if (output.guarded()) {
-        return Refuse(-1, "plan.write-reads", "INSERT … SELECT may not read guarded rows",
-                      "Read them first, and insert the values as parameters.");
-      }
     }
   }
   FinishDraw(*target->relations.front()->view);

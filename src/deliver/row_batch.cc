@@ -29,6 +29,12 @@ Result<int64_t> HiddenNumber(pg::Values::Value value) {
 
 }  // namespace
 
+void RowBatch::SetSealedForms(SealedForms forms) {
+  sealed_forms_ = std::move(forms);
+  table_names_.clear();
+  for (const TableRef& table : plan_->tables) table_names_.push_back(table.table.Text());
+}
+
 bool RowBatch::full() const {
   return rows_.size() >= limits::kReleaseBatchRows || size() >= limits::kReleaseBatchBytes;
 }
@@ -75,18 +81,19 @@ Status RowBatch::AddPseudonym(int table_ref, std::string_view value, const Colum
 }
 
 // Opened for the person that the row's own hidden column names, masked, and in the form the client asked for.
-Status RowBatch::AddOpened(size_t column, const std::vector<std::optional<std::string_view>>& values) {
+Status RowBatch::AddOpened(size_t column) {
   const SealedOutput& output = plan_->sealed[column];
   const SealedCell& cell = plan_->cells[static_cast<size_t>(output.cell)];
-  const auto& subject = values[static_cast<size_t>(plan_->visible_columns + output.hidden)];
+  const auto& subject = values_[static_cast<size_t>(plan_->visible_columns + output.hidden)];
   if (!subject || subject->empty() || subject->contains(kSubjectSeparator))
     return NotAsPlanned("a sealed value of nobody, or of several people");
   if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
   ECLUSE_TRY(const CompartmentKeys* keys, SealingKeys(*keys_));
-  const TableRef& table = plan_->tables[static_cast<size_t>(cell.table_ref)];
-  const std::string name = table.table.Text(), person = table.space + ":" + std::string(*subject);
-  ECLUSE_TRY(const std::string canonical,
-             OpenCell(*keys, {sealed_forms_.register_name, name, cell.column, person}, *values[column]));
+  const auto table = static_cast<size_t>(cell.table_ref);
+  person_.assign(plan_->tables[table].space).append(":").append(*subject);
+  ECLUSE_TRY(
+      const std::string canonical,
+      OpenCell(*keys, {sealed_forms_.register_name, table_names_[table], cell.column, person_}, *values_[column]));
   const auto masked = MaskedValue(cell.type, canonical, output.mask, sealed_forms_.zone);
   if (!masked) {
     AppendU32(bytes_, UINT32_MAX);
@@ -110,8 +117,7 @@ Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& fo
   const char* first_value = values.bytes().data();
   const bool opened = visible && !plan_->sealed.empty();
   bool replaced = !plan_->pseudonym.empty() || opened;
-  std::vector<pg::Values::Value> all;
-  if (opened) all.assign(values.begin(), values.end());
+  if (opened) values_.assign(values.begin(), values.end());
   if (visible) {
     bytes_.push_back('D');
     bytes_.append(4, '\0');
@@ -125,7 +131,7 @@ Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& fo
     if (!v)
       AppendU32(bytes_, UINT32_MAX);
     else if (opened && plan_->sealed[i].cell >= 0) {
-      ECLUSE_OK(AddOpened(i, all));
+      ECLUSE_OK(AddOpened(i));
     } else if (!plan_->pseudonym.empty() && plan_->pseudonym[i] >= 0) {
       if (i >= forms.size()) return NotAsPlanned("a pseudonym column of unknown type");
       ECLUSE_OK(AddPseudonym(plan_->pseudonym[i], *v, forms[i]));

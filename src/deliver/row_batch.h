@@ -57,7 +57,7 @@ class RowBatch {
   // of the result may be released any more.
   Status Add(std::string_view payload, const std::vector<ColumnForm>& forms, bool visible = true);
 
-  void SetSealedForms(SealedForms forms) { sealed_forms_ = std::move(forms); }
+  void SetSealedForms(SealedForms forms);
 
   const std::vector<Row>& rows() const { return rows_; }
   const std::vector<Person>& people() const { return people_; }
@@ -75,12 +75,15 @@ class RowBatch {
  private:
   Status AddPeople(uint32_t hidden, std::string_view joined, uint32_t* count);
   Status AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form);
-  Status AddOpened(size_t column, const std::vector<std::optional<std::string_view>>& values);
+  Status AddOpened(size_t column);
 
   const Plan* plan_;
   const KeyRing* keys_;
   std::string role_;
   SealedForms sealed_forms_;
+  std::vector<std::string> table_names_;                 // `schema.table` of each of plan.tables
+  std::vector<std::optional<std::string_view>> values_;  // of the row that is being added
+  std::string person_;                                   // `space:id`, reused from value to value
   std::vector<Row> rows_;
   std::vector<Person> people_;
   std::vector<SubjectKey> subject_keys_;

@@ -214,12 +214,6 @@ Status ApplyRun::Change(const std::string& sql, const std::string& shown) {
 
 namespace {
 
-// The passwords of logins that the policy no longer has.
-Status ForgetGone(const Policy& policy, std::set<std::string> existing) {
-  for (const std::string& login : policy.Logins()) existing.erase(login);
-  return ForgetLogins(policy, existing);
-}
-
 // Inside a transaction. What was not done stands in the report.
 Status ApplyPolicy(ApplyRun& run, std::shared_ptr<const Policy> policy, const std::set<std::string>& existing,
                    KeyRing* keys, ApplyMode mode) {
@@ -240,7 +234,8 @@ Status ApplyPolicy(ApplyRun& run, std::shared_ptr<const Policy> policy, const st
 
 }  // namespace
 
-Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy, KeyRing* keys, ApplyMode mode) {
+Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy, KeyRing* keys, ApplyMode mode,
+                          const std::function<Status()>& change) {
   ApplyReport report;
   ApplyRun run{owner, *policy, report};
   Transaction transaction(owner);
@@ -253,27 +248,16 @@ Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy,
     ECLUSE_OK(ForgetLogins(*policy, existing));
     return report;
   }
+  if (change) {
+    for (const std::string& login : existing) ECLUSE_OK(DropObjects(run, login));
+    ECLUSE_OK(change());
+  }
   ECLUSE_OK(ApplyPolicy(run, policy, existing, keys, mode));
   if (!report.done() || mode == ApplyMode::dry_run) return report;
   ECLUSE_OK(transaction.Commit());
-  ECLUSE_OK(ForgetGone(*policy, std::move(existing)));
-  return report;
-}
-
-Result<ApplyReport> ApplyChanging(Database& owner, std::shared_ptr<const Policy> policy, KeyRing& keys,
-                                  const std::function<Status()>& change) {
-  ApplyReport report;
-  ApplyRun run{owner, *policy, report};
-  Transaction transaction(owner);
-  ECLUSE_OK(transaction.Begin());
-  ECLUSE_OK(Lock(owner, *policy));
-  ECLUSE_TRY(std::set<std::string> existing, ExistingLogins(owner, *policy));
-  for (const std::string& login : existing) ECLUSE_OK(DropObjects(run, login));
-  ECLUSE_OK(change());
-  ECLUSE_OK(ApplyPolicy(run, policy, existing, &keys, ApplyMode::apply));
-  if (!report.done()) return report;
-  ECLUSE_OK(transaction.Commit());
-  ECLUSE_OK(ForgetGone(*policy, std::move(existing)));
+  // The passwords of logins that the policy no longer has.
+  for (const std::string& login : policy->Logins()) existing.erase(login);
+  ECLUSE_OK(ForgetLogins(*policy, existing));
   return report;
 }
 

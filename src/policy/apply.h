@@ -31,12 +31,11 @@ struct ApplyReport {
 // One transaction under an advisory lock: all of it or nothing. `keys` wraps new passwords; it may be null for dry_run
 // and remove. Whoever runs it twice finds nothing left to do the second time. An Error is a database that cannot be
 // asked or a data folder that cannot be written.
-Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy, KeyRing* keys, ApplyMode mode);
-
-// Apply, in one transaction with a change of the tables that the roles' views stand on: they are dropped, `change`
-// runs, and they are made anew. Where `change` fails, or the report is not done(), nothing has happened.
-Result<ApplyReport> ApplyChanging(Database& owner, std::shared_ptr<const Policy> policy, KeyRing& keys,
-                                  const std::function<Status()>& change);
+//
+// `change` alters the tables that the roles' views stand on, in the same transaction: the views are dropped, it runs,
+// and they are made anew. Where it fails, or the report is not done(), nothing has happened.
+Result<ApplyReport> Apply(Database& owner, std::shared_ptr<const Policy> policy, KeyRing* keys, ApplyMode mode,
+                          const std::function<Status()>& change = {});
 
 // The policy against the database, without the intention of applying it: everything Apply would refuse. Changes
 // nothing.

@@ -739,8 +739,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   // Until shortly before the change, so that little is left to seal under the lock.
   for (const MovingTable& table : tables)
     ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
-  auto changed = ApplyChanging(owner, options.policy, keys, change);
-  ECLUSE_TRY(const ApplyReport applied, std::move(changed));
+  ECLUSE_TRY(const ApplyReport applied, Apply(owner, options.policy, &keys, ApplyMode::apply, change));
   if (!applied.done()) {
     std::string why = Problems(*options.policy, applied.problems);
     for (const std::string& refusal : applied.refusals) why += "\ndatabase: " + refusal;

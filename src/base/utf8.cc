@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <algorithm>
+
 namespace ecluse {
 
 Utf8Character NextUtf8(std::string_view text) {
@@ -19,6 +21,11 @@ Utf8Character NextUtf8(std::string_view text) {
   bool overlong = (size == 3 && code < 0x800) || (size == 4 && code < 0x10000);
   if (overlong || (code >= 0xD800 && code < 0xE000) || code > 0x10FFFF) return {0xFFFD, 1, false};
   return {code, size, true};
+}
+
+size_t CountUtf8(std::string_view text) {
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 bool IsUtf8(std::string_view text) {

@@ -16,6 +16,9 @@ struct Utf8Character {
 // The first character of a text that is not empty.
 Utf8Character NextUtf8(std::string_view text);
 
+// How many characters a well-formed text has.
+size_t CountUtf8(std::string_view text);
+
 // True where all of `text` is well formed.
 bool IsUtf8(std::string_view text);
 

@@ -7,23 +7,6 @@
 #include "vault/folding.h"
 
 namespace ecluse {
-namespace {
-
-// What a LIKE looks for before its last %: nothing where it looks for more than how the text begins.
-std::optional<std::string> BeginningOf(std::string_view pattern, bool* open) {
-  *open = pattern.ends_with('%');
-  while (pattern.ends_with('%')) pattern.remove_suffix(1);
-  if (pattern.find_first_of("%_\\") != std::string_view::npos) return std::nullopt;
-  return std::string(pattern);
-}
-
-size_t Characters(std::string_view text) {
-  return static_cast<size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-}  // namespace
-
 std::optional<Analyzer::SealedSide> Analyzer::SealedOf(const pgq::Node& node, const Scope& scope) {
   if (node.has_func_call()) {
     // A sealed text is compared without case.
@@ -282,17 +265,15 @@ Status Analyzer::SealedLike(const pgq::A_Expr& expr, const SealedSide& column, L
     sql += (sql.empty() ? "" : " OR ") + at + QuoteIdentifier(index) + " = " + AddParameter(std::move(parameter));
   };
   if (source->kind == ValueSource::Kind::constant) {
-    bool open = false;
-    const auto beginning = BeginningOf(source->constant, &open);
-    if (!beginning) return refuse("is compared by how its values begin alone");
-    ECLUSE_TRY(const std::string folded, Fold(*beginning));
-    ECLUSE_TRY(const std::string longer, Fold(*beginning + "x"));
-    const size_t count = Characters(folded);
-    if (longer != folded + "x") return refuse("is compared by whole letters, and a space at the end is none");
+    ECLUSE_TRY(const auto beginning, BeginningOf(source->constant));
+    if (!beginning)
+      return refuse("is compared by how its values begin alone, in whole letters and no space at the end");
+    const size_t count = beginning->characters;
+    const bool open = beginning->open;
     if (open && (count == 0 || count > search.prefix)) return refuse("has no prefix index of so many characters");
     if (!open && !search.equality) return refuse("has no equality index, which a LIKE without % needs");
     ValueSource value = *source;
-    value.constant = *beginning;
+    value.constant = beginning->text;
     if (open) {
       add(PrefixColumn(own.name, static_cast<unsigned>(count)),
           {SealedParameter::Kind::prefix, static_cast<unsigned>(count), cell, std::move(value), {}});

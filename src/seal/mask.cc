@@ -22,11 +22,6 @@ size_t BytesOf(std::string_view text, size_t characters) {
   return size;
 }
 
-size_t Characters(std::string_view text) {
-  return static_cast<size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
 // `year-month-day` at the beginning of a canonical date or time.
 struct Day {
   int64_t year = 0;  // 0 is 1 BC
@@ -154,7 +149,7 @@ std::optional<std::string> MaskedValue(const ValueType& type, std::string_view c
       return std::string(canonical.substr(0, BytesOf(canonical, 1)));
     case Mask::Kind::last4: {
       // A short value would be shown whole.
-      const size_t count = Characters(canonical);
+      const size_t count = CountUtf8(canonical);
       return count >= 8 ? std::string(canonical.substr(BytesOf(canonical, count - 4))) : std::string();
     }
     case Mask::Kind::year:

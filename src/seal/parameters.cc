@@ -68,7 +68,7 @@ class Maker {
         const std::vector<std::string>& drawn)
       : plan_(plan), values_(values), keys_(keys), register_(register_name), drawn_(drawn) {}
 
-  Result<std::optional<std::string>> Make(const SealedParameter& parameter) const {
+  Result<std::optional<std::string>> Make(const SealedParameter& parameter) {
     const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
     if (parameter.kind == Kind::block && !parameter.written) return Blocks(parameter, cell);
     const Given given = Value(parameter.value);
@@ -157,8 +157,8 @@ class Maker {
     return true;
   }
 
-  // The tokens of one level: every level has a parameter of its own.
-  Result<std::optional<std::string>> Blocks(const SealedParameter& parameter, const SealedCell& cell) const {
+  // The blocks of a search between bounds. nullopt: NULL.
+  Result<std::optional<std::vector<StepBlock>>> Cover(const SealedParameter& parameter, const SealedCell& cell) const {
     const RangeSteps steps = *StepsOf(cell.type, cell.search);
     int64_t first = 0, last = 0;
     ECLUSE_TRY(const bool low, Bound(parameter, cell, steps, true, &first));
@@ -169,31 +169,38 @@ class Maker {
                     "seal.range");
       return std::nullopt;
     }
-    const auto blocks = BlocksOf(first, last, steps.levels, limits::kAskedValues);
+    auto blocks = BlocksOf(first, last, steps.levels, limits::kAskedValues);
     CHECK(blocks.has_value());
+    return blocks;
+  }
+
+  // The tokens of one level. Every level of a search has a parameter of its own, one behind the other.
+  Result<std::optional<std::string>> Blocks(const SealedParameter& parameter, const SealedCell& cell) {
+    if (parameter.level == 0) {
+      ECLUSE_TRY(cover_, Cover(parameter, cell));
+      next_level_ = 0;
+    }
+    CHECK(parameter.level == next_level_++);
+    if (!cover_) return std::nullopt;
     const BlindIndex index = Index(cell);
     std::vector<std::optional<std::string>> tokens;
-    for (const StepBlock& block : *blocks) {
+    for (const StepBlock& block : *cover_) {
       if (block.level != parameter.level) continue;
       const BlindToken token = index.Block(block.number << block.level, block.level);
       tokens.emplace_back(std::string(reinterpret_cast<const char*>(token.data()), token.size()));
     }
     // What nothing has: an empty array would be false where NULL is unknown.
-    if (blocks->empty() && parameter.level == 0) tokens.emplace_back(std::string(16, '\0'));
+    if (cover_->empty() && parameter.level == 0) tokens.emplace_back(std::string(16, '\0'));
     return BinaryArray(tokens);
   }
 
   // Of a LIKE whose pattern came as a parameter: every index has a parameter of its own, and one of them a token.
   Result<std::optional<std::string>> Pattern(const SealedParameter& parameter, const SealedCell& cell,
                                              std::string_view pattern) const {
-    const bool open = pattern.ends_with('%');
-    while (pattern.ends_with('%')) pattern.remove_suffix(1);
-    ECLUSE_TRY(const std::string folded, Fold(pattern));
-    ECLUSE_TRY(const std::string longer, Fold(std::string(pattern) + "x"));
-    const auto count = static_cast<size_t>(
-        std::ranges::count_if(folded, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-    if (pattern.find_first_of("%_\\") != std::string_view::npos || longer != folded + "x" ||
-        (open && (count == 0 || count > cell.search.prefix)) || (!open && !cell.search.equality)) {
+    ECLUSE_TRY(const auto beginning, BeginningOf(pattern));
+    const size_t count = beginning ? beginning->characters : 0;
+    const bool open = beginning && beginning->open;
+    if (!beginning || (open && (count == 0 || count > cell.search.prefix)) || (!open && !cell.search.equality)) {
       return Fail(sqlstate::kNotSupported,
                   fmt::format("column \"{}\" is sealed and found by its first 1 to {} letters", cell.column,
                               cell.search.prefix),
@@ -201,7 +208,7 @@ class Maker {
     }
     if (parameter.level != (open ? count : 0)) return std::string(16, '\0');  // what nothing has
     const SealedParameter asked{open ? Kind::prefix : Kind::equality, parameter.level, parameter.cell, {}, {}};
-    return Token(asked, cell, pattern);
+    return Token(asked, cell, beginning->text);
   }
 
   Result<std::optional<std::string>> Envelope(const SealedParameter& parameter, const SealedCell& cell,
@@ -232,6 +239,8 @@ class Maker {
   const CompartmentKeys& keys_;
   std::string_view register_;
   const std::vector<std::string>& drawn_;
+  std::optional<std::vector<StepBlock>> cover_;  // of the search between bounds that is being made
+  unsigned next_level_ = 0;
 };
 
 }  // namespace
@@ -247,7 +256,7 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
         "Bind one value for each parameter.", "seal.parameter-count");
   }
   ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
-  const Maker maker(plan, values, *compartment, register_name, drawn);
+  Maker maker(plan, values, *compartment, register_name, drawn);
   std::vector<int16_t> formats;
   std::vector<std::optional<std::string>> made;
   made.reserve(plan.sealed_parameters.size());

@@ -210,6 +210,18 @@ Result<std::string> Fold(std::string_view text) {
   return Folded(decoded).toUTF8String(out);
 }
 
+Result<std::optional<LikeBeginning>> BeginningOf(std::string_view pattern) {
+  LikeBeginning out;
+  out.open = pattern.ends_with('%');
+  while (pattern.ends_with('%')) pattern.remove_suffix(1);
+  out.text = pattern;
+  ECLUSE_TRY(const std::string folded, Fold(pattern));
+  ECLUSE_TRY(const std::string longer, Fold(std::string(pattern) + "x"));
+  if (pattern.find_first_of("%_\\") != std::string_view::npos || longer != folded + "x") return std::nullopt;
+  out.characters = CountUtf8(folded);
+  return out;
+}
+
 Result<std::string> SoundOf(std::string_view text) {
   ECLUSE_TRY(icu::UnicodeString decoded, Decoded(text));
   UErrorCode failed = U_ZERO_ERROR;

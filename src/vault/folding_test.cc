@@ -25,6 +25,18 @@ TEST(Fold, MeetsWhatPeopleTakeForTheSame) {
   EXPECT_EQ(fold("a\xED\xA0\x80"), "(refused)");
 }
 
+TEST(Fold, ReadsHowALikeBegins) {
+  const auto of = [](std::string_view pattern) { return BeginningOf(pattern).value(); };
+  EXPECT_EQ(of("Lefè%%")->text, "Lefè");
+  EXPECT_TRUE(of("Lefè%")->open);
+  EXPECT_EQ(of("Lefè%")->characters, 4u);
+  EXPECT_EQ(of("œu%")->characters, 3u) << "folded";
+  EXPECT_FALSE(of("Lefè")->open);
+  EXPECT_EQ(of("%")->characters, 0u);
+  for (const char* more : {"a%b", "%a", "a_", "a\\%", "a %", "a "}) EXPECT_FALSE(of(more)) << more;
+  EXPECT_FALSE(BeginningOf("\xff%"));
+}
+
 TEST(Fold, IsDoneOnce) {
   for (const char* text : {"Éloïse  D’Aubigné", "ǅ ß ﬃ ½", "İstanbul ılık", "Åse Ångström", "Πα\xCC\x81", "ⅻ℡"}) {
     const std::string once = Fold(text).value();

@@ -45,6 +45,7 @@ void RowBatch::Clear() {
   subject_keys_.clear();
   ids_.clear();
   bytes_.clear();
+  sealing_.reset();
 }
 
 Status RowBatch::AddPeople(uint32_t hidden, std::string_view joined, uint32_t* count) {
@@ -88,12 +89,14 @@ Status RowBatch::AddOpened(size_t column) {
   if (!subject || subject->empty() || subject->contains(kSubjectSeparator))
     return NotAsPlanned("a sealed value of nobody, or of several people");
   if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
-  ECLUSE_TRY(const CompartmentKeys* keys, SealingKeys(*keys_));
+  if (!sealing_) {
+    ECLUSE_TRY(sealing_, SealingKeys(*keys_));
+  }
   const auto table = static_cast<size_t>(cell.table_ref);
   person_.assign(plan_->tables[table].space).append(":").append(*subject);
   ECLUSE_TRY(
       const std::string canonical,
-      OpenCell(*keys, {sealed_forms_.register_name, table_names_[table], cell.column, person_}, *values_[column]));
+      OpenCell(*sealing_, {sealed_forms_.register_name, table_names_[table], cell.column, person_}, *values_[column]));
   const auto masked = MaskedValue(cell.type, canonical, output.mask, sealed_forms_.zone);
   if (!masked) {
     AppendU32(bytes_, UINT32_MAX);

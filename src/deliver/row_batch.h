@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -79,6 +80,7 @@ class RowBatch {
 
   const Plan* plan_;
   const KeyRing* keys_;
+  std::shared_ptr<const CompartmentKeys> sealing_;  // from the first sealed value of the batch on
   std::string role_;
   SealedForms sealed_forms_;
   std::vector<std::string> table_names_;                 // `schema.table` of each of plan.tables

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "ledger/origin.h"
-#include "ledger/sim_files.h"
+#include "base/sim_files.h"
 #include "ledger/testing.h"
 #include "ledger/verify.h"
 #include "tlog/tile.h"

@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "ledger/origin.h"
 #include "ledger/segment.h"
-#include "ledger/sim_files.h"
+#include "base/sim_files.h"
 #include "ledger/testing.h"
 
 namespace ecluse {

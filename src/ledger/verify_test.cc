@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "ledger/entries.h"
-#include "ledger/sim_files.h"
+#include "base/sim_files.h"
 #include "ledger/testing.h"
 #include "tlog/tile.h"
 

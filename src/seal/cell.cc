@@ -24,8 +24,8 @@ std::string_view Trimmed(std::string_view number) {
 
 }  // namespace
 
-Result<const CompartmentKeys*> SealingKeys(const KeyRing& keys) {
-  const CompartmentKeys* compartment = keys.Compartment(kMainCompartment);
+Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys) {
+  auto compartment = keys.Compartment(kMainCompartment);
   if (compartment != nullptr && compartment->complete()) return compartment;
   return Fail(sqlstate::kIo, "the keys of sealed columns are not there, so nothing of them is opened or written",
               "Ask whoever runs the gate: its keys are made where it starts (docs/operations.md).", "seal.keys");

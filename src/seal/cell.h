@@ -1,6 +1,7 @@
 // One value of a sealed column: its envelope, its tokens, and back; for statements and for whole tables. Pure: no I/O.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,8 +17,8 @@ namespace ecluse {
 // The compartment of tables that name none.
 inline constexpr std::string_view kMainCompartment = "main";
 
-// Its keys; 58030 where the ring holds none.
-Result<const CompartmentKeys*> SealingKeys(const KeyRing& keys);
+// Its keys, for one statement or batch; 58030 where the ring holds none.
+Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys);
 
 // Refuses a value that is written for nobody.
 std::unexpected<Error> NoSubject();

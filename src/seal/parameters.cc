@@ -255,7 +255,7 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
         fmt::format("bind message supplies {} parameters, but the statement requires {}", values.size(), clients),
         "Bind one value for each parameter.", "seal.parameter-count");
   }
-  ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   Maker maker(plan, values, *compartment, register_name, drawn);
   std::vector<int16_t> formats;
   std::vector<std::optional<std::string>> made;
@@ -281,7 +281,7 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
 Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view register_name,
                    std::vector<std::optional<std::string>>* row) {
   const Plan::Copy& copy = *plan.copy;
-  ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   std::string id;
   for (size_t i = 0; i < copy.subject.size(); ++i) {
     const auto at = static_cast<size_t>(copy.subject[i]);

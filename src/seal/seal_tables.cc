@@ -690,7 +690,7 @@ std::vector<std::string> StillToDo(bool undo, bool statistics) {
 }
 
 Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions& options) {
-  ECLUSE_TRY(const CompartmentKeys* compartment, SealingKeys(keys));
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   // Rows that a policy of the table hides from its owner must be an error, and not be left out.
   ECLUSE_OK(
       owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "

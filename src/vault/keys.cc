@@ -46,12 +46,11 @@ KeyId DayId(int64_t day) {
 }
 int64_t DayOf(const KeyId& id) { return LoadU32(reinterpret_cast<const char*>(id.data())); }
 
-Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder);
-
 class FileKeyRing final : public KeyRing {
  public:
-  FileKeyRing(FileSystem& files, std::string folder, Ring ring)
+  FileKeyRing(FileSystem& files, RootSource root, std::string folder, Ring ring)
       : files_(files),
+        root_(std::move(root)),
         folder_(std::move(folder)),
         ring_(std::move(ring)),
         index_(ring_.index->key.key()),
@@ -113,9 +112,31 @@ class FileKeyRing final : public KeyRing {
     return std::move(*plain);
   }
 
-  const CompartmentKeys* Compartment(std::string_view name) const override {
+  std::shared_ptr<const CompartmentKeys> Compartment(std::string_view name) const override {
+    std::shared_lock lock(mutex_);
     const auto found = ring_.compartments.find(name);
-    return found == ring_.compartments.end() ? nullptr : &found->second;
+    return found == ring_.compartments.end() ? nullptr : found->second;
+  }
+
+  Result<uint64_t> TakeRing() override {
+    ECLUSE_TRY(const bool asks, AsksOnTerminal(files_, root_));
+    if (asks)
+      return Unavailable("the root key opens with what is typed, so a running gate cannot take new keys",
+                         "restart the gate, or name a file with the passphrase or PIN in vault.root");
+    ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
+    ECLUSE_TRY(Ring next, ReadRing(files_, *root, folder_ + "/ring"));
+    std::unique_lock lock(mutex_);
+    if (!std::ranges::equal(next.gate->key.key(), ring_.gate->key.key()))
+      return Unavailable("the ring of keys is not the one that was opened", "restart the gate", folder_);
+    uint64_t taken = 0;
+    for (const KeyInfo& info : next.names) {
+      if (std::ranges::find(ring_.names, info.id, &KeyInfo::id) != ring_.names.end()) continue;
+      ++taken;
+      if (made_) made_(info);
+    }
+    ring_.names = std::move(next.names);
+    ring_.compartments = std::move(next.compartments);
+    return taken;
   }
 
   Result<uint64_t> DestroyDaysBefore(int64_t wall_micros) override {
@@ -134,7 +155,9 @@ class FileKeyRing final : public KeyRing {
   }
 
   Result<std::vector<KeyInfo>> List() const override {
+    std::shared_lock lock(mutex_);
     std::vector<KeyInfo> all = ring_.names;
+    lock.unlock();
     ECLUSE_TRY(auto names, files_.List(folder_ + "/days"));
     for (const auto& name : names) {
       if (name.size() != 10) continue;  // the left-over of an interrupted write
@@ -203,26 +226,14 @@ class FileKeyRing final : public KeyRing {
   }
 
   FileSystem& files_;
-  std::string folder_;
+  const RootSource root_;
+  const std::string folder_;
   Ring ring_;
   HmacKey index_, pseudonym_;
-  std::shared_mutex mutex_;
+  mutable std::shared_mutex mutex_;  // of ring_.names, ring_.compartments and what follows
   std::map<int64_t, Day> days_;
   std::function<void(const KeyInfo&)> made_;
 };
-
-// What is made once must not be made twice: the second would be in the place of the first.
-Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder) {
-  ECLUSE_TRY(std::unique_ptr<File> lock, files.Open(folder + "/lock", OpenMode::lock));
-  ECLUSE_TRY(const bool alone, lock->TryLock());
-  if (!alone) return Unavailable("another command is making keys in the data folder", "try again in a moment", folder);
-  return lock;
-}
-
-Result<Ring> ReadRing(FileSystem& files, RootKey& root, const std::string& path) {
-  ECLUSE_TRY(const std::string content, ReadWholeFile(files, path, limits::kRingBytes));
-  return ParseRing(root, content, path);
-}
 
 bool Lacks(const Ring& ring, std::span<const std::string> compartments) {
   return std::ranges::any_of(compartments, [&](const std::string& name) { return !ring.compartments.contains(name); });
@@ -255,6 +266,13 @@ Status CompleteRing(FileSystem& files, RootKey& root, const std::string& data_di
   if (auto whole = ParseRing(root, content, path); !whole) return std::unexpected(std::move(whole).error());
   ECLUSE_OK(ReplaceFile(files, path, content));
   return present ? Status() : files.SyncDirectory(data_dir);
+}
+
+// A ring under another root may be one whose root was being renewed.
+Error WhyNotRead(FileSystem& files, const RootSource& source, Error error) {
+  const auto next = source.in_token() ? std::nullopt : files.Find(NextRoot(source).file).value_or(std::nullopt);
+  if (next) error.hint = "a new root was being made: run `ecluse keys rotate --root` again, which finishes that";
+  return error;
 }
 
 bool Inside(const std::string& path, const std::string& folder) {
@@ -297,14 +315,16 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
   ECLUSE_TRY(auto present, files.Find(path));
   std::optional<Ring> ring;
   if (present) {
-    ECLUSE_TRY(ring, ReadRing(files, *root, path));
+    auto read = ReadRing(files, *root, path);
+    if (!read) return std::unexpected(WhyNotRead(files, source, std::move(read).error()));
+    ring = *std::move(read);
   }
   if (!ring || Lacks(*ring, compartments)) {
     ECLUSE_TRY(const auto lock, LockRing(files, folder));
     ECLUSE_OK(CompleteRing(files, *root, data_dir, path, compartments));
     ECLUSE_TRY(ring, ReadRing(files, *root, path));
   }
-  return std::make_unique<FileKeyRing>(files, folder, *std::move(ring));
+  return std::make_unique<FileKeyRing>(files, source, folder, *std::move(ring));
 }
 
 }  // namespace ecluse

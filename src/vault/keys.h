@@ -25,7 +25,8 @@ struct KeyInfo {
   std::string id;    // 16 hexadecimal digits
 };
 
-// What the sealed columns of one compartment are sealed, found and joined under. Immutable where it is shared.
+// What the sealed columns of one compartment are sealed, found and joined under. Immutable where it is shared, and
+// wiped with the last who holds it.
 class CompartmentKeys {
  public:
   struct Data {
@@ -82,8 +83,14 @@ class KeyRing {
   virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;
   virtual Result<std::string> Unwrap(std::string_view wrapped, std::string_view associated) = 0;
 
-  // The keys of a compartment; null where the ring holds none. They live as long as the ring.
-  virtual const CompartmentKeys* Compartment(std::string_view name) const = 0;
+  // The keys of a compartment; null where the ring holds none. Whoever holds them goes on with them where the ring is
+  // taken anew meanwhile: ask for each statement or batch.
+  virtual std::shared_ptr<const CompartmentKeys> Compartment(std::string_view name) const = 0;
+
+  // Takes over what has changed about compartments since the ring was opened (key_changes.h), telling OnKeyMade() of
+  // keys that are new before anything is sealed under them. The root is opened as by Open(); refused where that asks
+  // on a terminal, and where the ring is not the one it was. Nothing is taken then. How many keys are new.
+  virtual Result<uint64_t> TakeRing() = 0;
 
   // Destroys the keys of days before that of `wall_micros`: nothing that was sealed on them opens any more. How many.
   // Only while nobody else uses the ring.
@@ -92,8 +99,8 @@ class KeyRing {
   // Every key of the ring, day keys last and by day.
   virtual Result<std::vector<KeyInfo>> List() const = 0;
 
-  // Called once for every day key made from now on, after it is durable and before anything is sealed under it, on the
-  // thread that needed it. The ledger takes this to write the `key` entry. Null forgets it.
+  // Called once for every day key made, and every key taken, from now on, after it is durable and before anything is
+  // sealed under it, on the thread that needed it. The ledger takes this to write the `key` entry. Null forgets it.
   virtual void OnKeyMade(std::function<void(const KeyInfo&)> made) = 0;
 };
 

@@ -7,6 +7,8 @@
 #include <sstream>
 
 #include "base/bytes.h"
+#include "base/check.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
 
@@ -64,9 +66,16 @@ class RingReader {
       ring_.names.push_back({kind_, name_, id_text});
     }
     if (!ring_.gate || !ring_.auditors || !ring_.index || !ring_.pseudonym) return Broken();
-    for (const auto& [name, keys] : ring_.compartments)
+    for (auto& [name, keys] : compartments_) {
       if (!keys.complete()) return Broken();
+      ring_.compartments.emplace(name, std::make_shared<const CompartmentKeys>(std::move(keys)));
+    }
     return std::move(ring_);
+  }
+  // Once read, the key-encryption key of a compartment; null where there is none.
+  const WrappedKey* Under(std::string_view compartment) const {
+    const auto found = under_.find(compartment);
+    return found == under_.end() ? nullptr : &found->second;
   }
 
  private:
@@ -96,14 +105,14 @@ class RingReader {
       if (under_.contains(name_)) return Broken();
       ECLUSE_TRY(WrappedKey key, UnwrapByRoot(root_, kind_, name_, id, coded));
       under_.emplace(name_, std::move(key));
-      ring_.compartments.try_emplace(name_);
+      compartments_.try_emplace(name_);
       return {};
     }
     const auto under = under_.find(name_);
     if (under == under_.end()) return Broken();
     auto key = UnwrapText(under->second.key, kind_, name_, id, coded);
     if (!key) return Broken();
-    CompartmentKeys& keys = ring_.compartments[name_];
+    CompartmentKeys& keys = compartments_[name_];
     if (kind_ == "data") {
       if (!keys.AddData(id, std::move(key->key))) return Broken();
     } else if (kind_ == "search" && keys.search.empty()) {
@@ -120,8 +129,19 @@ class RingReader {
   const std::string& path_;
   std::string kind_, name_;
   Ring ring_;
-  std::map<std::string, WrappedKey> under_;  // by compartment
+  std::map<std::string, CompartmentKeys> compartments_;
+  std::map<std::string, WrappedKey, std::less<>> under_;  // by compartment
 };
+
+// One line of a ring that was read: its words.
+struct RingLine {
+  std::string kind, name, id, coded;
+};
+RingLine WordsOf(std::string_view line) {
+  RingLine words;
+  std::istringstream(std::string(line)) >> words.kind >> words.name >> words.id >> words.coded;
+  return words;
+}
 
 }  // namespace
 
@@ -164,8 +184,22 @@ std::optional<WrappedKey> UnwrapText(const Xaes& under, std::string_view kind, s
   return WrappedKey{id, Xaes(std::move(key))};
 }
 
+Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder) {
+  ECLUSE_TRY(std::unique_ptr<File> lock, files.Open(folder + "/lock", OpenMode::lock));
+  ECLUSE_TRY(const bool alone, lock->TryLock());
+  if (!alone)
+    return Fail(sqlstate::kIo, "another command is making keys in the data folder", "try again in a moment",
+                "vault.keys", folder);
+  return lock;
+}
+
 Result<Ring> ParseRing(RootKey& root, const std::string& content, const std::string& path) {
   return RingReader(root, path).Read(content);
+}
+
+Result<Ring> ReadRing(FileSystem& files, RootKey& root, const std::string& path) {
+  ECLUSE_TRY(const std::string content, ReadWholeFile(files, path, limits::kRingBytes));
+  return ParseRing(root, content, path);
 }
 
 Result<std::string> MakeRing(RootKey& root) {
@@ -187,6 +221,62 @@ Result<std::string> MakeCompartment(RootKey& root, std::string_view name) {
   for (const char* kind : {"data", "search", "link"})
     text += WrapLine(under, id, kind, name, RandomKeyId(), RandomKey().bytes());
   return text;
+}
+
+Result<std::string> MakeDataKey(RootKey& root, const std::string& content, const std::string& path,
+                                std::string_view compartment, KeyId* id) {
+  RingReader reader(root, path);
+  ECLUSE_TRY(const Ring ring, reader.Read(content));
+  const WrappedKey* under = reader.Under(compartment);
+  if (under == nullptr)
+    return Fail(sqlstate::kInvalidParameter, fmt::format("there is no compartment {}", compartment),
+                "`ecluse keys list` names those there are", "vault.keys");
+  *id = RandomKeyId();
+  return WrapLine(under->key, under->id, "data", compartment, *id, RandomKey().bytes());
+}
+
+Result<std::string> RewrapRing(RootKey& root, RootKey& next, const std::string& content, const std::string& path) {
+  ECLUSE_TRY(const Ring ring, ParseRing(root, content, path));
+  std::string out = fmt::format("{}\nroot {}\n", kHeader, HexEncode(next.id()));
+  std::map<std::string, std::pair<WrappedKey, WrappedKey>> under;  // by compartment: the former one, the new one
+  std::istringstream lines(content);
+  std::string line;
+  for (int head = 0; head < 2; ++head) std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    const RingLine words = WordsOf(line);
+    const KeyId id = *ParseKeyId(words.id);
+    if (words.kind == "kek") {
+      ECLUSE_TRY(const WrappedKey key, UnwrapByRoot(root, words.kind, words.name, id, words.coded));
+      ECLUSE_TRY(const std::string wrapped, WrapLineByRoot(next, words.kind, words.name, id, Secret(key.key.key())));
+      out += wrapped;
+    } else if (words.kind == "compartment") {
+      ECLUSE_TRY(WrappedKey former, UnwrapByRoot(root, words.kind, words.name, id, words.coded));
+      WrappedKey renewed{RandomKeyId(), Xaes(RandomKey())};
+      ECLUSE_TRY(const std::string wrapped,
+                 WrapLineByRoot(next, words.kind, words.name, renewed.id, Secret(renewed.key.key())));
+      out += wrapped;
+      under.emplace(words.name, std::pair(std::move(former), std::move(renewed)));
+    } else if (const auto keys = under.find(words.name); words.kind != "key" && keys != under.end()) {
+      const auto& [former, renewed] = keys->second;
+      const auto key = UnwrapText(former.key, words.kind, words.name, id, words.coded);
+      CHECK(key.has_value());  // ParseRing() has opened it
+      out += WrapLine(renewed.key, renewed.id, words.kind, words.name, id, key->key.key());
+    } else {
+      out += line + "\n";
+    }
+  }
+  return out;
+}
+
+std::string_view DataKeyLine(std::string_view content, std::string_view id) {
+  for (size_t begin = 0; begin < content.size();) {
+    const size_t end = std::min(content.find('\n', begin), content.size() - 1) + 1;
+    const std::string_view line = content.substr(begin, end - begin);
+    const RingLine words = WordsOf(line);
+    if (words.kind == "data" && words.id == id) return line;
+    begin = end;
+  }
+  return {};
 }
 
 }  // namespace ecluse

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/file.h"
 #include "base/result.h"
 #include "base/secret.h"
 #include "vault/keys.h"
@@ -37,13 +39,26 @@ std::optional<WrappedKey> UnwrapText(const Xaes& under, std::string_view kind, s
 struct Ring {
   std::vector<KeyInfo> names;  // in their order
   std::optional<WrappedKey> gate, auditors, index, pseudonym, ledger;
-  std::map<std::string, CompartmentKeys, std::less<>> compartments;
+  std::map<std::string, std::shared_ptr<const CompartmentKeys>, std::less<>> compartments;
 };
 
+// Only who holds it changes the ring: what is made once must not be made twice, the second in the place of the first.
+// `folder` is <data_dir>/keys. 58030 where another has it.
+Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder);
+
 Result<Ring> ParseRing(RootKey& root, const std::string& content, const std::string& path);
+// The ring at `path`.
+Result<Ring> ReadRing(FileSystem& files, RootKey& root, const std::string& path);
 // The text of a new ring, without compartments.
 Result<std::string> MakeRing(RootKey& root);
 // The lines of a new compartment's keys.
 Result<std::string> MakeCompartment(RootKey& root, std::string_view name);
+// The line of one more data key for a compartment of the ring `content`, which seals from then on.
+Result<std::string> MakeDataKey(RootKey& root, const std::string& content, const std::string& path,
+                                std::string_view compartment, KeyId* id);
+// The ring `content` under another root, the key-encryption keys of compartments made anew.
+Result<std::string> RewrapRing(RootKey& root, RootKey& next, const std::string& content, const std::string& path);
+// The line of the data key with that id; empty where there is none.
+std::string_view DataKeyLine(std::string_view content, std::string_view id);
 
 }  // namespace ecluse

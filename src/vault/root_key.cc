@@ -245,4 +245,19 @@ Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& s
   return std::make_unique<FileRoot>(std::move(secret));
 }
 
+Result<bool> AsksOnTerminal(FileSystem& files, const RootSource& source) {
+  if (source.in_token()) return source.pin_file.empty();
+  if (!source.passphrase_file.empty()) return false;
+  ECLUSE_TRY(std::string content, ReadWholeFile(files, source.file, kFileLimit));
+  const bool sealed = content.starts_with(kSealedHeader);
+  OPENSSL_cleanse(content.data(), content.size());
+  return sealed;
+}
+
+RootSource NextRoot(const RootSource& source) {
+  RootSource next = source;
+  next.file += ".next";
+  return next;
+}
+
 }  // namespace ecluse

@@ -33,6 +33,12 @@ Status MakeRoot(FileSystem& files, const RootSource& source, bool passphrase);
 // wrong passphrase; a token that is not there, does not open with its PIN, or holds no root.
 Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source);
 
+// Whether OpenRoot() asks on the terminal for what opens it.
+Result<bool> AsksOnTerminal(FileSystem& files, const RootSource& source);
+
+// Where a root lies that is to take the place of one in a file, until it does.
+RootSource NextRoot(const RootSource& source);
+
 // A secret that is one line of a file which nobody else may read: a passphrase, a PIN.
 Result<Secret> ReadSecretLine(FileSystem& files, const std::string& path);
 

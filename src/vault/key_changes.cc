@@ -1,0 +1,93 @@
+#include "vault/key_changes.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "vault/ring_file.h"
+#include "vault/root_key.h"
+
+namespace ecluse {
+namespace {
+
+std::unexpected<Error> Refuse(std::string what, std::string hint) {
+  return Fail(sqlstate::kInvalidParameter, std::move(what), std::move(hint), "vault.keys");
+}
+
+std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+}  // namespace
+
+KeyChanges::KeyChanges(RootSource root, const std::string& data_dir, FileSystem* files)
+    : root_(std::move(root)),
+      data_dir_(data_dir),
+      folder_(data_dir + "/keys"),
+      path_(folder_ + "/ring"),
+      files_(files != nullptr ? *files : RealFiles()) {}
+
+Result<KeyInfo> KeyChanges::AddDataKey(std::string_view compartment) {
+  ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
+  ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
+  ECLUSE_TRY(std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
+  KeyId id;
+  ECLUSE_TRY(const std::string line, MakeDataKey(*root, content, path_, compartment, &id));
+  content += line;
+  if (content.size() > limits::kRingBytes)
+    return Refuse("the gate's key ring has no room for more keys", "destroy those that no value is under any more");
+  if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
+  ECLUSE_OK(ReplaceFile(files_, path_, content));
+  return KeyInfo{"data", std::string(compartment), HexEncode(id)};
+}
+
+Status KeyChanges::RenewRoot(bool passphrase) {
+  if (root_.in_token())
+    return Refuse("a root key in a token is not renewed by this version",
+                  "its token never gives it away; to change tokens, begin a new data folder");
+  ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
+  ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
+  ECLUSE_TRY(const std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
+  const RootSource next = NextRoot(root_);
+  ECLUSE_TRY(const auto left, files_.Find(next.file));
+  if (left && !content.contains("\nroot " + HexEncode(root->id()) + "\n")) return FinishRenewal();
+  if (left) ECLUSE_OK(files_.Remove(next.file));  // of a run that ended before anything was wrapped under it
+  ECLUSE_OK(MakeRoot(files_, next, passphrase));
+  ECLUSE_TRY(const auto renewed, OpenRoot(files_, next));
+  ECLUSE_TRY(const std::string wrapped, RewrapRing(*root, *renewed, content, path_));
+  if (auto whole = ParseRing(*renewed, wrapped, path_); !whole) return std::unexpected(std::move(whole).error());
+  ECLUSE_OK(ReplaceFile(files_, path_, wrapped));
+  ECLUSE_OK(files_.Rename(next.file, root_.file));
+  return files_.SyncDirectory(FolderOf(root_.file));
+}
+
+// The ring may be under the root that was to take the other's place: then it takes it.
+Status KeyChanges::FinishRenewal() {
+  const RootSource next = NextRoot(root_);
+  ECLUSE_TRY(const auto renewed, OpenRoot(files_, next));
+  if (auto whole = ReadRing(files_, *renewed, path_); !whole) return std::unexpected(std::move(whole).error());
+  ECLUSE_OK(files_.Rename(next.file, root_.file));
+  return files_.SyncDirectory(FolderOf(root_.file));
+}
+
+Status KeyChanges::DestroyDataKey(const std::string& id) {
+  ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
+  ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
+  ECLUSE_TRY(std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
+  ECLUSE_TRY(const Ring ring, ParseRing(*root, content, path_));
+  const std::string_view line = DataKeyLine(content, id);
+  if (line.empty())
+    return Refuse(fmt::format("the ring holds no data key {}", id), "`ecluse keys list` names those there are");
+  for (const auto& [name, keys] : ring.compartments) {
+    if (HexEncode(keys->current().id) == id)
+      return Refuse(fmt::format("{} is the key that seals in the compartment {}", id, name),
+                    "`ecluse keys rotate --reencrypt` puts another in its place");
+  }
+  content.erase(static_cast<size_t>(line.data() - content.data()), line.size());
+  if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
+  return ReplaceFile(files_, path_, content);
+}
+
+}  // namespace ecluse

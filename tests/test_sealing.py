@@ -2,14 +2,14 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 
 import psycopg
 import pytest
 
-from harness.gate import BINARY, ENDLESS, Gate
+from harness.cut import Cut
+from harness.gate import ENDLESS, Gate
 from harness.postgres import Postgres
 
 ROLES = f"""
@@ -87,54 +87,6 @@ def test_a_register_in_use_is_sealed(make_gate, register_a):
     assert gate.seal().stdout.startswith("nothing to seal")
 
 
-class Cut:
-    """Stands between `ecluse seal` and PostgreSQL, and kills it at its statement number `at` (None: never)."""
-
-    def __init__(self, postgres, at):
-        self.at, self.count, self.process = at, 0, None
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(8)
-        self.port = self.listener.getsockname()[1]
-        self.server = (postgres.host, postgres.port)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self.server)
-            threading.Thread(target=self.pump, args=(client, server, True), daemon=True).start()
-            threading.Thread(target=self.pump, args=(server, client, False), daemon=True).start()
-
-    def pump(self, source, sink, counts):
-        try:
-            while data := source.recv(1 << 20):
-                if counts and data[:1] in b"QP":
-                    self.count += 1
-                    if self.count == self.at:
-                        self.process.kill()
-                        break
-                sink.sendall(data)
-        except OSError:
-            pass
-        for s in (source, sink):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def run(self, gate, *more):
-        url = gate.postgres.owner_url(gate.database).replace(f":{gate.postgres.port}/", f":{self.port}/")
-        self.process = subprocess.Popen([BINARY, "seal", "--owner", url, "--config", gate.config, *more], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, cwd=gate.folder)
-        out, err = self.process.communicate(timeout=120)
-        self.listener.close()
-        return self.process.returncode, out, err
-
-
 def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, register_a):
     gate = make_gate("sealkilled", accounts=ACCOUNTS, roles=ROLES, serve=False)
     gate.write_policy(sealed=True)
@@ -150,7 +102,7 @@ def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, reg
 
     renew()
     everything = Cut(postgres, None)
-    status, out, err = everything.run(gate)
+    status, out, err = everything.run(gate, "seal")
     assert status == 0, err
     total = everything.count
     assert total > 60
@@ -158,7 +110,7 @@ def test_it_may_be_killed_at_every_statement(make_gate, postgres, templates, reg
     points = list(range(1, 46)) + list(range(46, total + 1, max(1, (total - 46) // 25)))
     for at in points:
         renew()
-        status, out, err = Cut(postgres, at).run(gate)
+        status, out, err = Cut(postgres, at).run(gate, "seal")
         assert status in (-signal.SIGKILL, 0), (at, err)
         kind = types(gate)["nir"]
         if kind == "text":  # still the register that it was, as far as anybody else sees
@@ -181,7 +133,7 @@ def test_the_way_back(make_gate, postgres, register_a):
         c.execute(f"INSERT INTO taj.person ({ALL}) VALUES (999, 'new', 'Ö\"\\{{}}', 'x', '1999-12-31', 'Lyon', 'M', 5, NULL, '', 170, '\\x00ff')")
     gate.write_policy(sealed=False)
     for at in (3, 9, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31, 33, 36, 40, 45, 52, 60):
-        status, _, err = Cut(postgres, at).run(gate, "--undo")
+        status, _, err = Cut(postgres, at).run(gate, "seal", "--undo")
         assert status in (-signal.SIGKILL, 0), err
         if types(gate)["nir"] == "ecluse_sealed.text":  # the gate goes on under the policy it has
             with gate.psycopg("registrar") as c:
@@ -213,7 +165,7 @@ def test_a_run_under_another_policy_is_not_gone_on_with(make_gate, postgres, reg
         text = f.read()
     gate.write_policy(text.replace("taj.person:\n    subject: person_id\n", "taj.person:\n    subject: person_id\n    space: people\n", 1).replace("search: [equality, prefix(4), phonetic]", "search: [equality]"))
     for at in range(20, 200, 2):  # until some of it is sealed
-        assert Cut(postgres, at).run(gate)[0] == -signal.SIGKILL
+        assert Cut(postgres, at).run(gate, "seal")[0] == -signal.SIGKILL
         if "__sealed_nir" in types(gate) and in_database(gate, "SELECT count(*) > 0 FROM taj.person WHERE \"__sealed_nir\" IS NOT NULL") == [(True,)]:
             break
     gate.write_policy(text)

@@ -164,6 +164,7 @@ inline constexpr int64_t kRangeBlocks = 256;       // of the highest level of a 
 inline constexpr uint64_t kSealBatchRows = 1'000;  // that `ecluse seal` moves at a time
 inline constexpr uint64_t kSealBatchBytes = 8 * 1024 * 1024;
 inline constexpr auto kSealLock = 10s;             // that it waits for the tables
+inline constexpr int kReencryptPasses = 20;        // over a table, before values under a former key are no accident
 inline constexpr unsigned kPrefixCharacters = 16;  // of a prefix index, each with a column of its own
 
 // Upstream (execute/).

@@ -28,7 +28,9 @@ void AddCheck(CommandLine& line);                             // check.cc
 void AddApply(CommandLine& line);                             // apply.cc
 void AddSeal(CommandLine& line);                              // seal.cc
 void AddAccount(CommandLine& line);                           // account.cc
-void AddKeys(CommandLine& line);                              // keys.cc
+void AddKeys(CommandLine& line);                              // keys.cc, and
+void AddKeysRotate(CommandLine& line, CLI::App* keys);        // keys_rotate.cc
+void AddKeysDestroy(CommandLine& line, CLI::App* keys);       // keys_destroy.cc
 void AddLedger(CommandLine& line);                            // ledger.cc, and
 void AddAcceptClock(CommandLine& line, CLI::App* ledger);     // accept_clock.cc
 void AddNewLedger(CommandLine& line, CLI::App* ledger);       // new_ledger.cc

@@ -88,6 +88,8 @@ void AddKeys(CommandLine& line) {
   CLI::App* list = command("list", "Show every key's kind, name and id, never the key", List);
   list->add_flag("--json", options->json, "as JSON, one key a line");
   list->footer("Example:\n  ecluse keys list --json");
+  AddKeysRotate(line, keys);
+  AddKeysDestroy(line, keys);
 }
 
 }  // namespace ecluse

@@ -9,6 +9,10 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/file.h"
+#include "ledger/ledger.h"
+#include "server/control_socket.h"
+
 namespace ecluse {
 namespace {
 
@@ -38,6 +42,42 @@ std::optional<pid_t> RunningGate(const std::string& data_dir) {
       return process;
   }
   return std::nullopt;
+}
+
+Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boost::json::object& request) {
+  auto answer = AskGate(policy.data_dir, request);
+  if (answer) return std::move(*answer);
+  if (answer.error().rule != "control.reach") return std::unexpected(std::move(answer).error());
+  FileSystem& files = RealFiles();
+  ECLUSE_TRY(const auto ledger, files.Find(policy.data_dir + "/ledger"));
+  if (!ledger) return std::nullopt;
+  ECLUSE_TRY(auto lock, files.Open(policy.data_dir + "/ledger/lock", OpenMode::lock));
+  ECLUSE_TRY(const bool free, lock->TryLock());
+  if (free) return std::nullopt;
+  return Fail(sqlstate::kIo, "a gate runs over " + policy.data_dir + " and cannot be asked",
+              "run this as the gate's user (or root) on its machine; where the gate just starts or stops, try again",
+              "control.reach", answer.error().operator_detail);
+}
+
+Status GiveKeys(const Policy& policy) {
+  ECLUSE_OK(AskIfRunning(policy, {{"command", "take-keys"}}));
+  return {};
+}
+
+Status WriteKeyEntry(const Policy& policy, KeyRing& keys, const std::string& reason) {
+  ECLUSE_TRY(const auto told, AskIfRunning(policy, {{"command", "write-down"}, {"reason", reason}}));
+  if (told) return {};
+  ECLUSE_TRY(const auto ledger, RealFiles().Find(policy.data_dir + "/ledger/origin"));
+  if (!ledger) return {};
+  LedgerOptions options;
+  options.data_dir = policy.data_dir;
+  options.register_name = policy.register_name;
+  EntryDraft draft;
+  draft.kind = EntryKind::key;
+  draft.policy = policy.digest;
+  draft.door = "command";
+  draft.reason = reason;
+  return Ledger::WriteDown(options, keys, std::move(draft));
 }
 
 }  // namespace ecluse

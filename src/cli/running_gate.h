@@ -3,8 +3,13 @@
 
 #include <sys/types.h>
 
+#include <boost/json.hpp>
 #include <optional>
 #include <string>
+
+#include "base/result.h"
+#include "policy/policy.h"
+#include "vault/keys.h"
 
 namespace ecluse {
 
@@ -12,5 +17,16 @@ namespace ecluse {
 // be told to reload. Nullopt where there is none, where it runs out of this process's sight (another container), or on
 // a file system that does not tell.
 std::optional<pid_t> RunningGate(const std::string& data_dir);
+
+// Has the gate that runs over the policy's data folder do something (control_socket.h), and says what it answered.
+// Nullopt where none runs; refuses where one does that cannot be asked.
+Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boost::json::object& request);
+
+// Has a running gate take the keys that a command has changed.
+Status GiveKeys(const Policy& policy);
+
+// Writes an entry of kind `key` that says what a command has done: by the running gate, or in its absence. Nothing
+// where there is no ledger yet.
+Status WriteKeyEntry(const Policy& policy, KeyRing& keys, const std::string& reason);
 
 }  // namespace ecluse

@@ -1,12 +1,13 @@
 // ecluse seal: seals columns of tables that stand in clear, while the register is in use.
+#include <fmt/format.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/progress.h"
 #include "cli/running_gate.h"
 #include "seal/cell.h"
 #include "seal/seal_tables.h"
@@ -15,6 +16,8 @@
 namespace ecluse {
 namespace {
 
+constexpr size_t kColumnsNamed = 2'000;  // bytes
+
 struct SealCommand {
   std::string config = "ecluse.yaml";
   std::string owner;
@@ -22,34 +25,17 @@ struct SealCommand {
   bool undo = false;
 };
 
-// A line about every second, with a rate and what is left of the time.
-class Progress {
- public:
-  void operator()(const std::string& what, uint64_t done, uint64_t all) {
-    const auto now = std::chrono::steady_clock::now();
-    if (what == what_ && now - shown_ < std::chrono::seconds(1)) return;
-    if (what != what_) begun_ = now, first_ = done;
-    what_ = what;
-    shown_ = now;
-    const double seconds = std::chrono::duration<double>(now - begun_).count();
-    const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
-    std::fprintf(stderr, "%s%s", terminal_ ? "\r\x1b[K" : "", what.c_str());
-    if (done > 0) std::fprintf(stderr, ": %llu rows", static_cast<unsigned long long>(done));
-    if (done > 0 && all > 0) std::fprintf(stderr, " of about %llu", static_cast<unsigned long long>(all));
-    if (rate > 0) std::fprintf(stderr, ", %.0f a second", rate);
-    if (rate > 0 && all > done) std::fprintf(stderr, ", about %.0f s left", static_cast<double>(all - done) / rate);
-    if (!terminal_) std::fputc('\n', stderr);
+// What the ledger says of it.
+std::string LedgerText(const SealCommand& command, const SealReport& report) {
+  std::string text;
+  for (const std::string& column : report.columns) {
+    const std::string more = (text.empty() ? (command.undo ? "opened " : "sealed ") : ", ") + column;
+    if (text.size() + more.size() > kColumnsNamed)
+      return text + fmt::format(", and others: {} columns, {} rows", report.columns.size(), report.rows);
+    text += more;
   }
-  void End() const {
-    if (terminal_) std::fprintf(stderr, "\r\x1b[K");
-  }
-
- private:
-  const bool terminal_ = isatty(STDERR_FILENO) != 0;
-  std::string what_;
-  std::chrono::steady_clock::time_point begun_, shown_;
-  uint64_t first_ = 0;
-};
+  return text + fmt::format(": {} rows", report.rows);
+}
 
 int RunSeal(const SealCommand& command) {
   auto policy = PolicyOf(command.config);
@@ -85,6 +71,8 @@ int RunSeal(const SealCommand& command) {
   std::printf("%llu rows; the policy is applied\n", static_cast<unsigned long long>(report->rows));
   std::printf("\nStill to do:\n");
   for (const std::string& what : report->still_to_do) std::printf("- %s\n", what.c_str());
+  if (Status written = WriteKeyEntry(*policy, **keys, LedgerText(command, *report)); !written)
+    std::printf("- the ledger does not tell of it yet: %s\n", written.error().message.c_str());
   const std::optional<pid_t> gate = RunningGate(policy->data_dir);
   if (gate && kill(*gate, SIGHUP) == 0) {
     std::printf("\nthe running gate (process %d) was told to take it; its log says what came of that\n", *gate);

@@ -4,8 +4,8 @@
 #include <set>
 #include <thread>
 
-#include "ledger/origin.h"
 #include "base/sim_files.h"
+#include "ledger/origin.h"
 #include "ledger/testing.h"
 #include "ledger/verify.h"
 #include "tlog/tile.h"

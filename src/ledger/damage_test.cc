@@ -4,9 +4,9 @@
 #include <thread>
 
 #include "base/limits.h"
+#include "base/sim_files.h"
 #include "ledger/origin.h"
 #include "ledger/segment.h"
-#include "base/sim_files.h"
 #include "ledger/testing.h"
 
 namespace ecluse {

@@ -257,9 +257,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
 Status Ledger::AcceptClock(LedgerOptions options, KeyRing& keys, const std::string& reason) {
   FileSystem& files = options.files != nullptr ? *options.files : RealFiles();
   SegmentFolder folder{&files, options.data_dir + "/ledger", {}, 0};
-  std::string origin;
-  ECLUSE_TRY(folder.ledger, ReadOrigin(folder, &origin));
-  options.node = origin.substr(std::min(origin.find('/'), origin.size() - 1) + 1);
+  ECLUSE_TRY(options.node, OwnNode(&folder));
   ECLUSE_TRY(auto ledger, Open(std::move(options), keys, Lag::accept));
   if (ledger->impl_->ahead == 0)
     return Fail(sqlstate::kIo, "the machine's clock is not behind the ledger's last entry",
@@ -270,6 +268,15 @@ Status Ledger::AcceptClock(LedgerOptions options, KeyRing& keys, const std::stri
   approval.reason = AcceptanceReason(ledger->impl_->ahead, reason);
   ECLUSE_TRY(Receipt receipt, ledger->AppendAndWait(std::move(approval)));
   return KeepAcceptance(folder, receipt.seq());
+}
+
+Status Ledger::WriteDown(LedgerOptions options, KeyRing& keys, EntryDraft draft) {
+  SegmentFolder folder{options.files != nullptr ? options.files : &RealFiles(), options.data_dir + "/ledger", {}, 0};
+  ECLUSE_TRY(options.node, OwnNode(&folder));
+  ECLUSE_TRY(auto ledger, Open(std::move(options), keys));
+  if (auto written = ledger->AppendAndWait(std::move(draft)); !written)
+    return std::unexpected(std::move(written).error());
+  return {};
 }
 
 int64_t Ledger::NowMicros() const { return impl_->options.clock->WallMicros() + impl_->ahead; }

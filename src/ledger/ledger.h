@@ -85,6 +85,10 @@ class Ledger {
   // while a gate has the ledger open. The node is the ledger's own.
   static Status AcceptClock(LedgerOptions options, KeyRing& keys, const std::string& reason);
 
+  // Writes one entry down where no gate runs; refuses while one does, and where there is no ledger yet. The node is the
+  // ledger's own.
+  static Status WriteDown(LedgerOptions options, KeyRing& keys, EntryDraft draft);
+
   // The time that an entry would get now: the wall clock's, or ahead of it where a clock that is behind was accepted.
   int64_t NowMicros() const;
 

@@ -76,6 +76,12 @@ Status WriteOrigin(const SegmentFolder& folder, const std::string& register_name
   return ReplaceFile(*folder.files, PathOf(folder), OriginText(folder.ledger, register_name + "/" + node));
 }
 
+Result<std::string> OwnNode(SegmentFolder* folder) {
+  std::string origin;
+  ECLUSE_TRY(folder->ledger, ReadOrigin(*folder, &origin));
+  return origin.substr(std::min(origin.find('/'), origin.size() - 1) + 1);
+}
+
 Result<std::string> NodeName(std::string name) {
   if (name.empty()) {
     char host[256] = {};

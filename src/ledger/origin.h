@@ -19,6 +19,9 @@ Status WriteOrigin(const SegmentFolder& folder, const std::string& register_name
 // The id of the ledger in a folder; fails where there is none.
 Result<LedgerId> ReadOrigin(const SegmentFolder& folder, std::string* origin);
 
+// The ledger's own node, for those who write to it while no gate does; sets `folder->ledger`.
+Result<std::string> OwnNode(SegmentFolder* folder);
+
 // `name`, or the host's name where it is empty, as the gate's name in its origin; refuses what a note cannot hold.
 Result<std::string> NodeName(std::string name);
 

@@ -172,15 +172,14 @@ class Pruner {
   }
 
   Result<Pruned> Run() {
-    std::string origin;
-    ECLUSE_TRY(folder_.ledger, ReadOrigin(folder_, &origin));
+    ECLUSE_TRY(const std::string node, OwnNode(&folder_));
     ECLUSE_TRY(auto beginning, folder_.files->Find(options_.ledger.data_dir + "/beginning"));
     if (beginning)
       return Fail(sqlstate::kIo, "a new ledger was begun and not finished", "run `ecluse ledger new` again, as before",
                   "ledger.new");
     ECLUSE_OK(FinishInterrupted());
     LedgerOptions writing = options_.ledger;
-    writing.node = origin.substr(std::min(origin.find('/'), origin.size() - 1) + 1);
+    writing.node = node;
     ECLUSE_TRY(const int64_t last, LastTime());  // before this run writes anything by a clock that may be wrong
     ECLUSE_TRY(auto ledger, Ledger::Open(writing, keys_));
     ECLUSE_TRY(removal_, ReadRemoval(folder_));

@@ -5,8 +5,8 @@
 #include <random>
 #include <thread>
 
-#include "ledger/entries.h"
 #include "base/sim_files.h"
+#include "ledger/entries.h"
 #include "ledger/testing.h"
 #include "tlog/tile.h"
 

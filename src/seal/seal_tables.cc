@@ -8,8 +8,6 @@
 
 #include "base/bytes.h"
 #include "base/limits.h"
-#include "execute/values.h"
-#include "policy/applied.h"
 #include "policy/apply.h"
 #include "policy/catalog.h"
 #include "policy/compile.h"
@@ -18,8 +16,6 @@
 
 namespace ecluse {
 namespace {
-
-constexpr std::string_view kTrigger = "~ecluse_mark";  // behind all others: by name is the order in which they fire
 
 // One column on its way.
 struct Moving {
@@ -35,17 +31,10 @@ struct Moving {
   }
 };
 
-struct MovingTable {
-  TableName name;
-  const PolicyTable* policy = nullptr;
+struct MovingTable : BatchedTable {
   std::vector<Moving> columns;
-  std::vector<std::pair<std::string, std::string>> key;  // of the primary key: name and type
-  std::vector<Oid> subject_types;
   bool undo = false;
-  uint64_t rows = 0;  // about so many
-  int64_t batch = 1;  // rows at a time
 
-  std::string Sql() const { return QuoteTable(name); }
   std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(FittingName("mark " + name.Text())); }
   // Rows with a value that is not moved yet.
   std::string Unmoved(const std::string& alias) const {
@@ -63,10 +52,6 @@ struct Index {
 };
 
 std::string LockTimeout() { return "'" + std::to_string(limits::kSealLock.count()) + "s'"; }
-
-std::unexpected<Error> Cannot(std::string what, std::string hint) {
-  return Fail(sqlstate::kNotSupported, std::move(what), std::move(hint), "seal.table");
-}
 
 // One statement only: what a policy's texts hold is never run as a second one.
 Status Do(Database& owner, const std::string& sql) {
@@ -96,24 +81,24 @@ bool IsTokenColumn(const std::string& column, const std::string& name) {
           behind.find_first_not_of("0123456789", 2) == std::string_view::npos);
 }
 
-Status CheckColumn(const CatalogTable& real, const MovingTable& table, const CatalogColumn& column) {
-  const std::string what = table.name.Text() + "." + column.name;
+Status CheckColumn(const CatalogTable& real, const std::string& what, const CatalogColumn& column) {
   if (column.type_kind == 'd')
-    return Cannot(what + " has the domain type " + column.type_name, "give it the type it is over: ALTER TABLE … TYPE");
+    return CannotMove(what + " has the domain type " + column.type_name,
+                      "give it the type it is over: ALTER TABLE … TYPE");
   if (!MayBeSealed(column.type))
-    return Cannot(what + " is " + column.type_name + ", which cannot be sealed",
-                  "text, varchar, dates, timestamps, numbers, boolean, bytea, jsonb and uuid can");
+    return CannotMove(what + " is " + column.type_name + ", which cannot be sealed",
+                      "text, varchar, dates, timestamps, numbers, boolean, bytea, jsonb and uuid can");
   if (column.generated || column.identity_always)
-    return Cannot(what + " is computed by PostgreSQL", "seal the columns it is computed from, and drop it");
+    return CannotMove(what + " is computed by PostgreSQL", "seal the columns it is computed from, and drop it");
   for (const CatalogCheck& check : real.checks) {
     if (std::ranges::find(check.columns, column.name) != check.columns.end())
-      return Cannot(what + " is read by the " + check.name, "drop that first: it cannot read what is sealed");
+      return CannotMove(what + " is read by the " + check.name, "drop that first: it cannot read what is sealed");
   }
   for (const auto* keys : {&real.foreign_keys, &real.referencing}) {
     for (const CatalogForeignKey& key : *keys) {
       const auto& columns = key.from == real.name ? key.from_columns : key.to_columns;
       if (std::ranges::find(columns, column.name) != columns.end())
-        return Cannot(what + " is part of the foreign key " + key.name, "refer to a column that is not sealed");
+        return CannotMove(what + " is part of the foreign key " + key.name, "refer to a column that is not sealed");
     }
   }
   return {};
@@ -123,126 +108,91 @@ Status CheckKeys(const CatalogTable& real, const Moving& column, const std::stri
   for (const CatalogKey& key : real.keys) {
     if (std::ranges::find(key.reads, column.name) == key.reads.end()) continue;
     if (key.primary)
-      return Cannot(what + " is part of the primary key", "seal columns that tell of a row, not what names it");
+      return CannotMove(what + " is part of the primary key", "seal columns that tell of a row, not what names it");
     if (!key.plain || !key.unique || !key.own)
-      return Cannot(what + " is part of the index or constraint " + key.name,
-                    "drop it first: it cannot read what is sealed");
+      return CannotMove(what + " is part of the index or constraint " + key.name,
+                        "drop it first: it cannot read what is sealed");
     if (!column.search.equality)
-      return Cannot(what + " is unique by " + key.name,
-                    "give it search: [equality], by which sealed values are compared");
+      return CannotMove(what + " is unique by " + key.name,
+                        "give it search: [equality], by which sealed values are compared");
   }
   return {};
 }
 
+// What reads columns that are to be moved, and cannot once they are.
+Status CheckReaders(Database& owner, const MovingTable& table, const Policy& policy) {
+  std::vector<std::string> names;
+  for (const Moving& column : table.columns) names.push_back(column.name);
+  ECLUSE_TRY(const Rows views,
+             owner.Query("SELECT DISTINCT n.nspname || '.' || v.relname FROM pg_depend d JOIN pg_rewrite r ON r.oid = "
+                         "d.objid AND d.classid = 'pg_rewrite'::regclass JOIN pg_class v ON v.oid = r.ev_class JOIN "
+                         "pg_namespace n ON n.oid = v.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND "
+                         "a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = "
+                         "$1::regclass AND a.attname = ANY ($2::text[]) AND n.nspname <> ALL ($3::text[])",
+                         {table.Sql(), TextArray(names), TextArray(policy.Logins())}));
+  ECLUSE_TRY(const Rows others,
+             owner.Query("SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d JOIN pg_attribute "
+                         "a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE d.refclassid = "
+                         "'pg_class'::regclass AND d.refobjid = $1::regclass AND a.attname = ANY ($2::text[]) AND "
+                         "d.classid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_rewrite'::regclass, "
+                         "'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)",
+                         {table.Sql(), TextArray(names)}));
+  if (others.size() > 0)
+    return CannotMove("the " + others.Text(0, 0) + " depends on what is to be sealed", "drop it first");
+  if (views.size() > 0)
+    return CannotMove("the view " + views.Text(0, 0) + " reads what is to be sealed in " + table.name.Text(),
+                      "drop it: it would show nothing but envelopes");
+  return {};
+}
+
+// The columns of a table that policy and database differ in.
+Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& options, const TableName& name,
+                                          const PolicyTable& policy, const CatalogTable& real) {
+  std::vector<Moving> columns;
+  for (const PolicyColumn& column : policy.columns) {
+    const CatalogColumn* own = real.Find(column.name);
+    const std::string what = name.Text() + "." + column.name;
+    if (options.undo && !column.sealed && own != nullptr && own->type_schema == kSealedSchema) {
+      const auto type = SealedType(own->type_element);
+      if (!type) return CannotMove(what + " was sealed by a newer version", "use that one");
+      columns.push_back({column.name, *type, {}, true});
+      continue;
+    }
+    if (options.undo || !column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
+    ECLUSE_OK(CheckColumn(real, what, *own));
+    ECLUSE_TRY(const Rows of, owner.Query("SELECT atttypmod, atthasdef FROM pg_attribute WHERE attrelid = $1::regclass "
+                                          "AND attname = $2",
+                                          {QuoteTable(name), column.name}));
+    if (of.True(0, 1))
+      return CannotMove(what + " has a default, which cannot be sealed",
+                        "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT");
+    Moving moving{column.name, {own->type, std::atoi(of.Text(0, 0).c_str())}, *column.sealed, false};
+    ECLUSE_OK(CheckKeys(real, moving, what));
+    if (const std::string misfit = SearchMisfit(moving.type, moving.search); !misfit.empty())
+      return CannotMove(what + " " + misfit, "correct `search` in the policy");
+    columns.push_back(std::move(moving));
+  }
+  return columns;
+}
+
 Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog) {
   std::vector<MovingTable> tables;
+  for (const TableName& named : options.tables) {
+    if (!options.policy->tables.contains(named))
+      return CannotMove(named.Text() + " is not among the policy's tables", "name one of them");
+  }
   for (const auto& [name, policy] : options.policy->tables) {
     const auto real = catalog.tables.find(name);
     if (real == catalog.tables.end()) continue;
-    MovingTable table;
-    table.name = name;
-    table.policy = &policy;
-    table.undo = options.undo;
-    for (const PolicyColumn& column : policy.columns) {
-      const CatalogColumn* own = real->second.Find(column.name);
-      if (options.undo && !column.sealed && own != nullptr && own->type_schema == kSealedSchema) {
-        const auto type = SealedType(own->type_element);
-        if (!type) return Cannot(name.Text() + "." + column.name + " was sealed by a newer version", "use that one");
-        table.columns.push_back({column.name, *type, {}, true});
-        continue;
-      }
-      if (options.undo || !column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
-      ECLUSE_OK(CheckColumn(real->second, table, *own));
-      Moving moving{column.name, {own->type, -1}, *column.sealed, false};
-      ECLUSE_OK(CheckKeys(real->second, moving, name.Text() + "." + column.name));
-      if (const std::string misfit = SearchMisfit(moving.type, moving.search); !misfit.empty())
-        return Cannot(name.Text() + "." + column.name + " " + misfit, "correct `search` in the policy");
-      table.columns.push_back(std::move(moving));
-    }
-    if (table.columns.empty()) continue;
+    ECLUSE_TRY(std::vector<Moving> columns, ColumnsToMove(owner, options, name, policy, real->second));
+    if (columns.empty()) continue;
     if (!options.tables.empty() && std::ranges::find(options.tables, name) == options.tables.end())
-      return Cannot("policy and database differ in what is sealed of " + name.Text() +
-                        " too, and the policy is applied as a whole",
-                    "name it as well (--table " + name.Text() + "), or correct `sealed` there for now");
-    if (real->second.kind != 'r')
-      return Cannot(name.Text() + " is partitioned or foreign, which this version does not seal", "seal its source");
-    tables.push_back(std::move(table));
-  }
-  for (const TableName& named : options.tables) {
-    if (std::ranges::find(tables, named, &MovingTable::name) != tables.end()) continue;
-    if (!options.policy->tables.contains(named))
-      return Cannot(named.Text() + " is not among the policy's tables", "name one of them");
-  }
-  for (MovingTable& table : tables) {
-    const CatalogTable& real = catalog.tables.at(table.name);
-    for (Moving& column : table.columns) {
-      ECLUSE_TRY(
-          const Rows rows,
-          owner.Query("SELECT atttypmod, atthasdef, (SELECT reltuples::int8 FROM pg_class WHERE oid = attrelid), "
-                      "pg_table_size(attrelid) "
-                      "FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
-                      {table.Sql(), column.name}));
-      table.rows = static_cast<uint64_t>(std::max<int64_t>(std::atoll(rows.Text(0, 2).c_str()), 0));
-      const uint64_t bytes = static_cast<uint64_t>(std::atoll(rows.Text(0, 3).c_str()));
-      table.batch = static_cast<int64_t>(std::clamp<uint64_t>(
-          limits::kSealBatchBytes / (bytes / std::max<uint64_t>(table.rows, 1) + 1), 1, limits::kSealBatchRows));
-      if (options.undo) continue;
-      if (rows.True(0, 1))
-        return Cannot(table.name.Text() + "." + column.name + " has a default, which cannot be sealed",
-                      "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT");
-      column.type.modifier = std::atoi(rows.Text(0, 0).c_str());
-    }
-    for (const CatalogKey& key : real.keys) {
-      if (!key.primary) continue;
-      for (const std::string& name : key.columns) table.key.emplace_back(name, real.Find(name)->type_name);
-    }
-    if (table.key.empty())
-      return Cannot(table.name.Text() + " has no primary key, by which its rows could be sealed one after the other",
-                    "give it one: ALTER TABLE … ADD PRIMARY KEY");
-    for (const std::string& subject : table.policy->subject_columns) {
-      const CatalogColumn* own = real.Find(subject);
-      if (own == nullptr || own->generated)
-        return Cannot(table.name.Text() + "." + subject + " is not in the table, or computed by it",
-                      "values are sealed for the person that a column of the table's own names");
-      table.subject_types.push_back(own->base_type);
-    }
-    ECLUSE_TRY(const Rows family,
-               owner.Query("SELECT FROM pg_inherits WHERE $1::regclass IN (inhrelid, inhparent)", {table.Sql()}));
-    if (family.size() > 0)
-      return Cannot(table.name.Text() + " inherits from another table, or is inherited from",
-                    "seal tables of their own");
-    ECLUSE_TRY(
-        const Rows triggers,
-        owner.Query("SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled "
-                    "<> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
-                    {table.Sql(), std::string(kTrigger)}));
-    if (triggers.size() > 0)
-      return Cannot("the trigger " + triggers.Text(0, 0) + " of " + table.name.Text() +
-                        " would run for every row, and see its clear values",
-                    "disable it for the time (ALTER TABLE … DISABLE TRIGGER), and enable it afterwards");
-    std::vector<std::string> names;
-    for (const Moving& column : table.columns) names.push_back(column.name);
-    ECLUSE_TRY(
-        const Rows views,
-        owner.Query("SELECT DISTINCT n.nspname || '.' || v.relname FROM pg_depend d JOIN pg_rewrite r ON r.oid = "
-                    "d.objid AND d.classid = 'pg_rewrite'::regclass JOIN pg_class v ON v.oid = r.ev_class JOIN "
-                    "pg_namespace n ON n.oid = v.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND "
-                    "a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = "
-                    "$1::regclass AND a.attname = ANY ($2::text[]) AND n.nspname <> ALL ($3::text[])",
-                    {table.Sql(), TextArray(names), TextArray(options.policy->Logins())}));
-    ECLUSE_TRY(
-        const Rows others,
-        owner.Query("SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d JOIN pg_attribute a "
-                    "ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE d.refclassid = "
-                    "'pg_class'::regclass AND d.refobjid = $1::regclass AND a.attname = ANY ($2::text[]) AND "
-                    "d.classid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_rewrite'::regclass, "
-                    "'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)",
-                    {table.Sql(), TextArray(names)}));
-    if (others.size() > 0)
-      return Cannot("the " + others.Text(0, 0) + " depends on what is to be sealed", "drop it first");
-    if (views.size() > 0)
-      return Cannot("the view " + views.Text(0, 0) + " reads what is to be sealed in " + table.name.Text(),
-                    "drop it: it would show nothing but envelopes");
+      return CannotMove("policy and database differ in what is sealed of " + name.Text() +
+                            " too, and the policy is applied as a whole",
+                        "name it as well (--table " + name.Text() + "), or correct `sealed` there for now");
+    ECLUSE_TRY(BatchedTable table, DescribeTable(owner, name, policy, real->second));
+    tables.push_back({std::move(table), std::move(columns), options.undo});
+    ECLUSE_OK(CheckReaders(owner, tables.back(), *options.policy));
   }
   return tables;
 }
@@ -278,9 +228,9 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
   }
   auto schemas = CompileRoles(options.policy, catalog, nullptr);
   if (schemas) return {};
-  return Cannot(fmt::format("the policy could not be applied once the tables are {}{}",
-                            options.undo ? "opened" : "sealed", Problems(*options.policy, schemas.error())),
-                "correct it first; nothing was changed");
+  return CannotMove(fmt::format("the policy could not be applied once the tables are {}{}",
+                                options.undo ? "opened" : "sealed", Problems(*options.policy, schemas.error())),
+                    "correct it first; nothing was changed");
 }
 
 // ---- preparation ----
@@ -349,7 +299,7 @@ Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) 
         for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
           drop += ", DROP COLUMN IF EXISTS " + QuoteName(tokens.name);
       }
-      ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
+      ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kMarkTrigger) + " ON " + table.Sql()));
       ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + drop));
     }
     std::string columns;
@@ -374,10 +324,10 @@ Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) 
     ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + columns));
     ECLUSE_OK(Do(owner, "CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
                             QuoteText(body)));
-    ECLUSE_OK(Do(owner, "CREATE OR REPLACE TRIGGER " + QuoteName(kTrigger) + " BEFORE INSERT OR UPDATE ON " +
+    ECLUSE_OK(Do(owner, "CREATE OR REPLACE TRIGGER " + QuoteName(kMarkTrigger) + " BEFORE INSERT OR UPDATE ON " +
                             table.Sql() + " FOR EACH ROW EXECUTE FUNCTION " + table.Marker() + "()"));
     // Whatever writes: replication and loaders that pass over ordinary triggers too.
-    return Do(owner, "ALTER TABLE " + table.Sql() + " ENABLE ALWAYS TRIGGER " + QuoteName(kTrigger));
+    return Do(owner, "ALTER TABLE " + table.Sql() + " ENABLE ALWAYS TRIGGER " + QuoteName(kMarkTrigger));
   };
   if (Status done = all(); !done) {
     (void)owner.Run("ROLLBACK");
@@ -388,165 +338,88 @@ Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) 
 
 // ---- rows ----
 
-std::string HexText(std::string_view bytes) { return "\\x" + HexEncode(AsBytes(bytes)); }
-
-// A text[] as text; nullopt is NULL.
-std::string ArrayText(const std::vector<std::optional<std::string>>& values) {
-  std::string out = "{";
-  for (const auto& value : values) {
-    if (out.size() > 1) out += ',';
-    if (!value) {
-      out += "NULL";
-      continue;
-    }
-    out += '"';
-    for (const char c : *value) {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
-    }
-    out += '"';
-  }
-  return out + "}";
-}
-
 class Sealer {
  public:
   Sealer(Database& owner, const MovingTable& table, const CompartmentKeys& keys, const SealOptions& options)
-      : owner_(owner), table_(table), keys_(keys), options_(options) {
+      : owner_(owner), table_(table), name_(table.name.Text()), keys_(keys), options_(options) {
     for (const Moving& column : table.columns)
       indexes_.emplace_back(keys.search, options.policy->register_name, column.name);
   }
 
   // All rows without envelopes, from the first on; `done` counts those that were sealed.
   Status Pass(uint64_t* done, bool locked) {
-    std::vector<std::string> last;
+    std::vector<std::string> values;
+    for (const Moving& column : table_.columns)
+      values.push_back("t." + QuoteName(column.name) + (column.undo ? "::bytea::text" : "::text"));
+    RowBatches rows(owner_, table_, values, table_.Unmoved("t"));
     uint64_t here = 0;
     while (true) {
-      ECLUSE_TRY(const Rows rows, Read(last));
-      if (rows.size() == 0) return {};
-      ECLUSE_TRY(const uint64_t sealed, Seal(rows));
-      *done += sealed;
-      here += sealed;
+      ECLUSE_TRY(const int count, rows.Next());
+      if (count == 0) return {};
+      ECLUSE_TRY(const auto made, Move(rows, count));
+      ECLUSE_TRY(const uint64_t moved, rows.Write(made));
+      *done += moved;
+      here += moved;
       if (options_.progress && !locked)
-        options_.progress((options_.undo ? "opening " : "sealing ") + table_.name.Text(), here, table_.rows);
-      last.clear();
-      for (size_t i = 0; i < table_.key.size(); ++i) last.push_back(rows.Text(rows.size() - 1, static_cast<int>(i)));
+        options_.progress((options_.undo ? "opening " : "sealing ") + name_, here, table_.rows);
     }
   }
 
  private:
-  // key columns, ctid, xmin, subject columns, clear values
-  Result<Rows> Read(const std::vector<std::string>& last) {
-    std::string select, order, after;
-    std::vector<std::optional<std::string>> parameters;
-    for (size_t i = 0; i < table_.key.size(); ++i) {
-      const auto& [name, type] = table_.key[i];
-      select += "t." + QuoteName(name) + "::text, ";
-      order += (i > 0 ? ", t." : "t.") + QuoteName(name);
-      if (last.empty()) continue;
-      parameters.emplace_back(last[i]);
-      after += (i > 0 ? ", $" : "$") + std::to_string(i + 1) + "::" + type;
+  // Of each column its envelopes, or clear values, and behind them those of each of its token columns.
+  Result<std::vector<RowBatches::Written>> Move(const RowBatches& rows, int count) const {
+    std::vector<std::string> subjects;
+    for (int row = 0; row < count; ++row) {
+      ECLUSE_TRY(subjects.emplace_back(), rows.Subject(row));
     }
-    select += "t.ctid::text, t.xmin::text";
-    for (const std::string& subject : table_.policy->subject_columns) select += ", t." + QuoteName(subject) + "::text";
-    for (const Moving& column : table_.columns)
-      select += ", t." + QuoteName(column.name) + (column.undo ? "::bytea::text" : "::text");
-    return owner_.Query("SELECT " + select + " FROM " + table_.Sql() + " AS t WHERE " + table_.Unmoved("t") +
-                            (last.empty() ? "" : " AND (" + order + ") > (" + after + ")") + " ORDER BY " + order +
-                            " LIMIT " + std::to_string(table_.batch),
-                        parameters);
-  }
-
-  Result<std::string> SubjectOf(const Rows& rows, int row) const {
-    const int first = static_cast<int>(table_.key.size()) + 2;
-    std::string id;
-    for (size_t i = 0; i < table_.subject_types.size(); ++i) {
-      ECLUSE_TRY(const auto part,
-                 CanonicalId(table_.subject_types[i], rows.At(row, first + static_cast<int>(i)), false));
-      if (!part)
-        return Cannot("a row of " + table_.name.Text() + " is about nobody", "give its subject column a value");
-      id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *part;
-    }
-    return table_.policy->space + ":" + id;
-  }
-
-  Result<uint64_t> Seal(const Rows& rows) {
-    const int first = static_cast<int>(table_.key.size() + 2 + table_.subject_types.size());
-    std::string ctids = "{", xmins = "{";
-    std::vector<std::vector<std::optional<std::string>>> made;  // of each column: envelopes, then each of its tokens
-    for (const Moving& column : table_.columns)
-      made.resize(made.size() + 1 + TokenColumns(column.name, column.type, column.search).size());
-    for (int row = 0; row < rows.size(); ++row) {
-      const int at = static_cast<int>(table_.key.size());
-      ctids += (row > 0 ? ",\"" : "\"") + rows.Text(row, at) + "\"";
-      xmins += (row > 0 ? "," : "") + rows.Text(row, at + 1);
-      ECLUSE_TRY(const std::string subject, SubjectOf(rows, row));
-      size_t out = 0;
-      for (size_t c = 0; c < table_.columns.size(); ++c) {
-        const Moving& column = table_.columns[c];
-        const int value = first + static_cast<int>(c);
-        const auto tokens = TokenColumns(column.name, column.type, column.search);
-        if (rows.Null(row, value)) {
-          for (size_t i = 0; i <= tokens.size(); ++i) made[out++].emplace_back();
-          continue;
-        }
-        const std::string table = table_.name.Text();
-        const Cell cell{options_.policy->register_name, table, column.name, subject};
-        if (column.undo) {
-          const auto envelope = HexDecode(rows.At(row, value).substr(2));
-          if (!envelope) return Cannot("a sealed value is no bytea", "report this");
-          ECLUSE_TRY(std::string opened,
-                     OpenCell(keys_, cell, {reinterpret_cast<const char*>(envelope->data()), envelope->size()}));
-          made[out++].emplace_back(column.type.oid == type_oid::kBytea ? HexText(opened) : std::move(opened));
-          continue;
-        }
-        ECLUSE_TRY(const std::string canonical, CanonicalValue(column.type, rows.At(row, value), false));
-        std::string envelope = SealValue(keys_.current().key, keys_.current().id, cell, canonical);
-        ECLUSE_TRY(const std::string again, OpenCell(keys_, cell, envelope));
-        if (again != canonical) return Cannot("a value does not come back as it was sealed", "report this");
-        made[out++].emplace_back(HexText(envelope));
-        for (const TokenColumn& token : tokens) {
-          ECLUSE_TRY(const auto bytes,
-                     TokenOf(indexes_[c], column.type, column.search, token.kind, token.level, canonical));
-          made[out++].emplace_back(bytes ? std::optional(HexText(*bytes)) : std::nullopt);
+    std::vector<RowBatches::Written> made;
+    for (size_t c = 0; c < table_.columns.size(); ++c) {
+      const Moving& column = table_.columns[c];
+      const auto tokens = TokenColumns(column.name, column.type, column.search);
+      const size_t first = made.size();
+      if (column.undo)
+        made.push_back({column.moved(), "text[]", "::" + column.MovedType(), {}});
+      else
+        made.push_back({column.moved(), "bytea[]", "", {}});
+      for (const TokenColumn& token : tokens) made.push_back({token.name, "bytea[]", "", {}});
+      for (int row = 0; row < count; ++row) {
+        const Cell cell{options_.policy->register_name, name_, column.name, subjects[static_cast<size_t>(row)]};
+        if (rows.Null(row, c)) {
+          for (size_t i = first; i < made.size(); ++i) made[i].values.emplace_back();
+        } else if (column.undo) {
+          ECLUSE_TRY(made[first].values.emplace_back(), Opened(column, cell, rows.Value(row, c)));
+        } else {
+          ECLUSE_TRY(const std::string canonical, CanonicalValue(column.type, rows.Value(row, c), false));
+          ECLUSE_TRY(made[first].values.emplace_back(), Sealed(cell, canonical));
+          for (size_t i = 0; i < tokens.size(); ++i) {
+            ECLUSE_TRY(const auto bytes,
+                       TokenOf(indexes_[c], column.type, column.search, tokens[i].kind, tokens[i].level, canonical));
+            made[first + 1 + i].values.emplace_back(bytes ? std::optional(ByteaText(*bytes)) : std::nullopt);
+          }
         }
       }
     }
-    return Write(ctids + "}", xmins + "}", made);
+    return made;
   }
 
-  // Rows whose version is still the one that was read: a value that has changed is sealed by a later pass.
-  Result<uint64_t> Write(std::string ctids, std::string xmins,
-                         const std::vector<std::vector<std::optional<std::string>>>& made) {
-    std::string set, names, arrays;
-    std::vector<std::optional<std::string>> parameters{std::move(ctids), std::move(xmins)};
-    size_t number = 0;
-    const auto add = [&](const std::string& column, const std::string& array, const std::string& cast) {
-      const std::string n = std::to_string(++number);
-      set += (set.empty() ? "" : ", ") + QuoteName(column) + " = v.c" + n + cast;
-      names += ", c" + n;
-      arrays += ", $" + std::to_string(number + 2) + "::" + array;
-      parameters.emplace_back(ArrayText(made[number - 1]));
-    };
-    for (const Moving& column : table_.columns) {
-      if (column.undo)
-        add(column.moved(), "text[]", "::" + column.MovedType());
-      else
-        add(column.moved(), "bytea[]", "");
-      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
-        add(tokens.name, "bytea[]", "");
-    }
-    ECLUSE_TRY(
-        const Rows done,
-        owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set + " FROM unnest($1::tid[], $2::xid[]" +
-                         arrays + ") AS v(place, version" + names +
-                         ") WHERE t.ctid = v.place AND t.xmin = v.version RETURNING 1) SELECT count(*) FROM done",
-                     parameters));
-    return static_cast<uint64_t>(std::atoll(done.Text(0, 0).c_str()));
+  Result<std::string> Opened(const Moving& column, const Cell& cell, std::string_view hex) const {
+    const auto envelope = HexDecode(hex.substr(2));
+    if (!envelope) return CannotMove("a sealed value is no bytea", "report this");
+    ECLUSE_TRY(std::string opened,
+               OpenCell(keys_, cell, {reinterpret_cast<const char*>(envelope->data()), envelope->size()}));
+    return column.type.oid == type_oid::kBytea ? ByteaText(opened) : std::move(opened);
+  }
+
+  Result<std::string> Sealed(const Cell& cell, std::string_view canonical) const {
+    const std::string envelope = SealValue(keys_.current().key, keys_.current().id, cell, canonical);
+    ECLUSE_TRY(const std::string again, OpenCell(keys_, cell, envelope));
+    if (again != canonical) return CannotMove("a value does not come back as it was sealed", "report this");
+    return ByteaText(envelope);
   }
 
   Database& owner_;
   const MovingTable& table_;
+  const std::string name_;
   const CompartmentKeys& keys_;
   const SealOptions& options_;
   std::vector<BlindIndex> indexes_;
@@ -599,9 +472,9 @@ Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable
     if (made) continue;
     (void)owner.Run("DROP INDEX CONCURRENTLY IF EXISTS " + named);
     if (made.error().sqlstate == "23505") {
-      return Cannot("values of " + table.name.Text() + " that a unique key tells apart are the same to the index " +
-                        index.name + ", which knows no case and no accents",
-                    "correct one of them, or seal that column without the key (drop it)");
+      return CannotMove("values of " + table.name.Text() + " that a unique key tells apart are the same to the index " +
+                            index.name + ", which knows no case and no accents",
+                        "correct one of them, or seal that column without the key (drop it)");
     }
     return std::unexpected(std::move(made).error());
   }
@@ -616,7 +489,7 @@ Result<uint64_t> CountUnmoved(Database& owner, const MovingTable& table) {
 }
 
 Status Change(Database& owner, const MovingTable& table, const CatalogTable& real, std::vector<std::string>* dropped) {
-  ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kTrigger) + " ON " + table.Sql()));
+  ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kMarkTrigger) + " ON " + table.Sql()));
   ECLUSE_OK(Do(owner, "DROP FUNCTION IF EXISTS " + table.Marker() + "()"));
   // Whatever indexes the clear column goes: over envelopes it would find nothing.
   std::vector<std::string> names;
@@ -691,15 +564,7 @@ std::vector<std::string> StillToDo(bool undo, bool statistics) {
 
 Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions& options) {
   ECLUSE_TRY(const auto compartment, SealingKeys(keys));
-  // Rows that a policy of the table hides from its owner must be an error, and not be left out.
-  ECLUSE_OK(
-      owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
-                "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET row_security TO off; "
-                "SET statement_timeout TO 0; SET lock_timeout TO " +
-                LockTimeout()));
-  ECLUSE_TRY(const Rows alone,
-             owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(*options.policy) ^ 2)}));
-  if (!alone.True(0, 0)) return Cannot("another `ecluse seal` works on this register", "wait for it, or stop it");
+  ECLUSE_OK(BeginMoving(owner, *options.policy));
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *options.policy));
   ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, options, catalog));
   SealReport report;
@@ -724,14 +589,15 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
       ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, true));
       ECLUSE_TRY(const Rows watched,
                  owner.Query("SELECT tgenabled = 'A' FROM pg_trigger WHERE tgrelid = $1::regclass AND tgname = $2",
-                             {table.Sql(), std::string(kTrigger)}));
+                             {table.Sql(), std::string(kMarkTrigger)}));
       if (watched.size() == 0 || !watched.True(0, 0))
-        return Cannot("the trigger that marks changed rows of " + table.name.Text() + " was taken away or disabled",
-                      std::string("some values may be of before: drop the columns that begin with ") +
-                          (options.undo ? "__clear_" : "__sealed_") + ", and begin again");
+        return CannotMove("the trigger that marks changed rows of " + table.name.Text() + " was taken away or disabled",
+                          std::string("some values may be of before: drop the columns that begin with ") +
+                              (options.undo ? "__clear_" : "__sealed_") + ", and begin again");
       ECLUSE_TRY(const uint64_t left, CountUnmoved(owner, table));
       if (left > 0)
-        return Cannot(fmt::format("{} rows of {} are not moved", left, table.name.Text()), "run `ecluse seal` again");
+        return CannotMove(fmt::format("{} rows of {} are not moved", left, table.name.Text()),
+                          "run `ecluse seal` again");
       ECLUSE_OK(Change(owner, table, catalog.tables.at(table.name), &dropped));
     }
     return {};
@@ -743,7 +609,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   if (!applied.done()) {
     std::string why = Problems(*options.policy, applied.problems);
     for (const std::string& refusal : applied.refusals) why += "\ndatabase: " + refusal;
-    return Cannot(
+    return CannotMove(
         fmt::format("the rows are {}, and the policy cannot be applied{}", options.undo ? "opened" : "sealed", why),
         "nothing has changed for the register; mend that, and run `ecluse seal` again");
   }
@@ -759,8 +625,8 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
 Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions& options) {
   auto report = MoveTables(owner, keys, options);
   if (report || (report.error().sqlstate != "55P03" && report.error().sqlstate != "40P01")) return report;
-  return Cannot("statements or open transactions have used the tables for 10 seconds, so the work was not finished",
-                "what was done is kept; run `ecluse seal` again when less is going on, or end long transactions");
+  return CannotMove("statements or open transactions have used the tables for 10 seconds, so the work was not finished",
+                    "what was done is kept; run `ecluse seal` again when less is going on, or end long transactions");
 }
 
 }  // namespace ecluse

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "base/result.h"
 #include "policy/database.h"
 #include "policy/policy.h"
+#include "seal/table_rows.h"
 #include "vault/keys.h"
 
 namespace ecluse {
@@ -24,9 +24,8 @@ struct SealOptions {
   std::shared_ptr<const Policy> policy;
   // The way back: what the policy no longer seals and the database does is opened.
   bool undo = false;
-  std::vector<TableName> tables;  // those to seal, or to open; empty: all in which policy and database differ so// What
-                                  // it is at: rows sealed in this run, of about so many (0: not known).
-  std::function<void(const std::string& what, uint64_t done, uint64_t all)> progress;
+  std::vector<TableName> tables;  // those to seal, or to open; empty: all in which policy and database differ so
+  MovingProgress progress;        // may be empty
 };
 
 struct SealReport {

@@ -16,6 +16,7 @@
 #include "identity/accounts.h"
 #include "ledger/json.h"
 #include "ledger/origin.h"
+#include "ledger/people.h"
 #include "policy/applied.h"
 #include "seal/cell.h"
 #include "server/account_log.h"
@@ -69,6 +70,7 @@ struct Gate::Impl {
   Status TakePolicy();
   void RecordAccounts();
   Result<std::string> Command(const boost::json::object& request);
+  Result<std::string> WriteDown(const boost::json::object& request);
   Result<std::string> WaiveWitnesses(const boost::json::object& request);
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
@@ -186,6 +188,8 @@ Status Gate::Impl::Open() {
                                              [this](const boost::json::object& request) { return Command(request); });
   if (Status open = commands->Open(); !open)
     Log().error("no command will reach this gate: {} ({})", open.error().message, open.error().operator_detail);
+  // Whoever changes keys from now on tells this gate; who did since the ring was opened could not.
+  if (auto taken = keys->TakeRing(); !taken) return std::unexpected(std::move(taken).error());
   ECLUSE_OK(OpenDoor());  // who knocks already waits for Run()
   ECLUSE_OK(Event(EntryKind::start, *policy, "serve"));
   started = true;
@@ -303,9 +307,24 @@ Status Gate::Impl::TakePolicy() {
 }
 
 Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
-  if (TextOf(request, "command") == "waive-witnesses") return WaiveWitnesses(request);
+  const std::string_view command = TextOf(request, "command");
+  if (command == "waive-witnesses") return WaiveWitnesses(request);
+  if (command == "write-down") return WriteDown(request);
+  if (command == "take-keys") {
+    ECLUSE_TRY(const uint64_t taken, keys->TakeRing());
+    return fmt::format("{} new keys", taken);
+  }
   return Fail(sqlstate::kInvalidParameter, "this gate does not know that command",
               "the program and the gate that runs are of different versions: restart the gate", "control.command");
+}
+
+// What commands have done to keys and sealed columns, which the one who writes the ledger has not seen.
+Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
+  const std::string_view reason = TextOf(request, "reason");
+  if (reason.empty() || reason.size() > limits::kReason || reason.starts_with(kMadeKey))
+    return Fail(sqlstate::kInvalidParameter, "that is nothing to be written down", "", "control.write-down");
+  ECLUSE_OK(Event(EntryKind::key, *policy, std::string(reason)));
+  return "written down";
 }
 
 Result<std::string> Gate::Impl::WaiveWitnesses(const boost::json::object& request) {

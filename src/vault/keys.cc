@@ -94,8 +94,10 @@ class FileKeyRing final : public KeyRing {
         return Unavailable("another process has made the ledger's key meanwhile", "start again", path);
       const KeyId id = RandomKeyId();
       const Secret seed = RandomKey();
-      ECLUSE_OK(ReplaceFile(files_, path,
-                            content + WrapLine(ring_.gate->key, ring_.gate->id, "key", "ledger", id, seed.bytes())));
+      const bool as_read = content == ring_.content;
+      content += WrapLine(ring_.gate->key, ring_.gate->id, "key", "ledger", id, seed.bytes());
+      ECLUSE_OK(ReplaceFile(files_, path, content));
+      if (as_read) ring_.content = content;
       ring_.ledger = WrappedKey{id, Xaes(seed.Copy())};
       ring_.names.push_back({"key", "ledger", HexEncode(id)});
     }
@@ -119,12 +121,14 @@ class FileKeyRing final : public KeyRing {
   }
 
   Result<uint64_t> TakeRing() override {
+    ECLUSE_TRY(const std::string content, ReadWholeFile(files_, folder_ + "/ring", limits::kRingBytes));
+    if (content == ring_.content) return 0;
     ECLUSE_TRY(const bool asks, AsksOnTerminal(files_, root_));
     if (asks)
       return Unavailable("the root key opens with what is typed, so a running gate cannot take new keys",
                          "restart the gate, or name a file with the passphrase or PIN in vault.root");
     ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
-    ECLUSE_TRY(Ring next, ReadRing(files_, *root, folder_ + "/ring"));
+    ECLUSE_TRY(Ring next, ParseRing(*root, content, folder_ + "/ring"));
     std::unique_lock lock(mutex_);
     if (!std::ranges::equal(next.gate->key.key(), ring_.gate->key.key()))
       return Unavailable("the ring of keys is not the one that was opened", "restart the gate", folder_);
@@ -136,6 +140,7 @@ class FileKeyRing final : public KeyRing {
     }
     ring_.names = std::move(next.names);
     ring_.compartments = std::move(next.compartments);
+    ring_.content = content;
     return taken;
   }
 

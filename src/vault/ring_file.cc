@@ -70,6 +70,7 @@ class RingReader {
       if (!keys.complete()) return Broken();
       ring_.compartments.emplace(name, std::make_shared<const CompartmentKeys>(std::move(keys)));
     }
+    ring_.content = content;
     return std::move(ring_);
   }
   // Once read, the key-encryption key of a compartment; null where there is none.

@@ -37,6 +37,7 @@ std::optional<WrappedKey> UnwrapText(const Xaes& under, std::string_view kind, s
 
 // What a ring holds, unwrapped.
 struct Ring {
+  std::string content;         // as it was read
   std::vector<KeyInfo> names;  // in their order
   std::optional<WrappedKey> gate, auditors, index, pseudonym, ledger;
   std::map<std::string, std::shared_ptr<const CompartmentKeys>, std::less<>> compartments;

@@ -1,0 +1,107 @@
+// ecluse keys destroy: two people destroy a data key that no value is under any more.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "cli/ask.h"
+#include "base/bytes.h"
+#include "cli/commands.h"
+#include "cli/running_gate.h"
+#include "seal/cell.h"
+#include "seal/reencrypt.h"
+#include "vault/key_changes.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+namespace {
+
+struct DestroyCommand {
+  std::string config = "ecluse.yaml";
+  std::string id, owner;
+  TwoPeople by;
+};
+
+// Refuses what is no former data key.
+Status CheckKey(const KeyRing& keys, const std::string& id) {
+  const auto refuse = [](std::string what, std::string hint) {
+    return Fail(sqlstate::kInvalidParameter, std::move(what), std::move(hint), "keys.destroy");
+  };
+  ECLUSE_TRY(const auto all, keys.List());
+  const auto found = std::ranges::find(all, id, &KeyInfo::id);
+  if (found == all.end()) return refuse("the ring holds no key " + id, "`ecluse keys list` names those there are");
+  if (found->kind == "day")
+    return refuse("the key of a day goes with its entries", "`ecluse ledger prune` removes what was kept for long enough");
+  if (found->kind != "data")
+    return refuse(fmt::format("{} is the key {} {}, without which the gate does not run", id, found->kind, found->name),
+                  "data keys can be destroyed, once no value is under them");
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+  if (HexEncode(compartment->current().id) == id)
+    return refuse(id + " is the key that seals now", "`ecluse keys rotate --reencrypt` puts another in its place");
+  return {};
+}
+
+// In the transaction that has the tables locked: nobody writes under a former key any more.
+Status DestroyUnused(Database& owner, KeyRing& keys, const DestroyCommand& command, const Policy& policy) {
+  ECLUSE_OK(LockSealedTables(owner));
+  ECLUSE_TRY(const auto used, KeysInUse(owner));
+  if (const auto uses = used.find(command.id); uses != used.end()) {
+    std::string where;
+    for (const KeyUse& use : uses->second)
+      where += fmt::format("{}{} of {}.{}", where.empty() ? "" : ", ", use.values, use.table.Text(), use.column);
+    return Fail(sqlstate::kInvalidParameter, "values are under that key: " + where,
+                "seal them anew first: ecluse keys rotate --reencrypt --owner URL", "keys.destroy");
+  }
+  ECLUSE_OK(WriteKeyEntry(policy, keys, fmt::format("destroyed key {}, {}", command.id, command.by.Text())));
+  return KeyChanges(policy.root, policy.data_dir).DestroyDataKey(command.id);
+}
+
+Status Destroy(const DestroyCommand& command, const Policy& policy) {
+  ECLUSE_OK(AskTwoPeople(policy, command.by.people));
+  ECLUSE_TRY(const auto running, AskIfRunning(policy, {{"command", "take-keys"}}));
+  if (running)
+    return Fail(sqlstate::kInvalidParameter, "a gate runs, and may be writing under that key just now",
+                "stop it for as long as this takes: the sealed tables are read once", "keys.destroy");
+  ECLUSE_TRY(const auto keys, KeyRing::Open(policy.root, policy.data_dir));
+  ECLUSE_OK(CheckKey(*keys, command.id));
+  ECLUSE_TRY(Database owner, Database::Connect(command.owner));
+  ECLUSE_OK(BeginMoving(owner, policy));
+  ECLUSE_OK(owner.Run("BEGIN"));
+  ECLUSE_OK(DestroyUnused(owner, *keys, command, policy));
+  std::printf(
+      "destroyed the data key %s\n\nStill to do:\n"
+      "- copies of %s/keys from before hold it, wrapped: destroy them, or make a new root (ecluse keys rotate --root)\n"
+      "  and destroy the former one\n"
+      "- base backups and WAL of the register from before hold values under it, which nothing else opens\n",
+      command.id.c_str(), policy.data_dir.c_str());
+  return std::fflush(stdout) == 0 ? Status() : Fail(sqlstate::kIo, "the report could not be written", "");
+}
+
+int Run(const DestroyCommand& command) {
+  const auto policy = PolicyOf(command.config);
+  if (!policy) return 2;
+  const Status done = Destroy(command, *policy);
+  return done ? 0 : Complain("keys", done.error());
+}
+
+}  // namespace
+
+void AddKeysDestroy(CommandLine& line, CLI::App* keys) {
+  auto options = std::make_shared<DestroyCommand>();
+  CLI::App* destroy =
+      keys->add_subcommand("destroy", "Destroy a data key that no value is under; the gate must not be running");
+  destroy->add_option("--config", options->config, "the policy file")->capture_default_str();
+  destroy->add_option("id", options->id, "the key's id, 16 digits (ecluse keys list)")->required();
+  destroy->add_option("--owner", options->owner, "connection of the tables' owner, who sees that nothing is under it")
+      ->required();
+  options->by.AddOptions(destroy, "an account that stands for it", "why; written to the ledger");
+  destroy->footer(
+      "Reads every sealed table under a lock that keeps writers out. Asks for both passwords; where the input is no\n"
+      "terminal it reads them from there, one a line. There is no way back.\n\n"
+      "Example:\n  ecluse keys destroy 5f1c0a9be2d34477 --owner postgres://owner@db.internal/interior --by alice --by bob "
+      "\\\n    --reason \"yearly rotation\"");
+  destroy->callback([&line, options] { line.exit_status = Run(*options); });
+}
+
+}  // namespace ecluse

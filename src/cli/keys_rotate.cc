@@ -1,0 +1,140 @@
+// ecluse keys rotate: new keys in the place of those in use.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "base/bytes.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/running_gate.h"
+#include "seal/cell.h"
+#include "seal/reencrypt.h"
+#include "vault/key_changes.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+namespace {
+
+struct RotateCommand {
+  std::string config = "ecluse.yaml";
+  std::string owner;
+  bool reencrypt = false, root = false, passphrase = false;
+};
+
+Result<std::unique_ptr<KeyRing>> OpenRing(const Policy& policy) {
+  const std::string compartments[] = {std::string(kMainCompartment)};
+  return KeyRing::Open(policy.root, policy.data_dir, nullptr, compartments);
+}
+
+Status RotateRoot(const RotateCommand& command, const Policy& policy) {
+  const bool passphrase = command.passphrase || !policy.root.passphrase_file.empty();
+  ECLUSE_OK(KeyChanges(policy.root, policy.data_dir).RenewRoot(passphrase));
+  ECLUSE_TRY(const auto keys, OpenRing(policy));
+  ECLUSE_OK(WriteKeyEntry(policy, *keys, "the keys are wrapped under a new root key"));
+  std::fprintf(stderr,
+               "made the root key %s anew%s; a running gate goes on and needs it at its next start\n"
+               "Keep a copy%s in a safe place away from this machine, and destroy the copies of the former one once no "
+               "backup of %s/keys from before is needed: they open nothing else.\n",
+               policy.root.file.c_str(), passphrase ? " under the passphrase" : "",
+               passphrase ? ", and the passphrase," : "", policy.data_dir.c_str());
+  return {};
+}
+
+Status AddKey(const Policy& policy) {
+  ECLUSE_TRY(const auto ring, OpenRing(policy));  // whose compartments are there then
+  ECLUSE_TRY(const KeyInfo made, KeyChanges(policy.root, policy.data_dir).AddDataKey(kMainCompartment));
+  if (Status given = GiveKeys(policy); !given) {
+    Error error = std::move(given).error();
+    error.message = "made the data key " + made.id + ", and the running gate does not take it: " + error.message;
+    return std::unexpected(std::move(error));
+  }
+  std::fprintf(stderr, "made the data key %s: what is written from now on is sealed under it\n", made.id.c_str());
+  return {};
+}
+
+Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
+  ECLUSE_TRY(auto keys, OpenRing(policy));
+  ECLUSE_TRY(Database owner, Database::Connect(command.owner));
+  ECLUSE_OK(BeginMoving(owner, policy));
+  ECLUSE_TRY(const auto before, KeysInUse(owner));
+  ECLUSE_TRY(auto compartment, SealingKeys(*keys));
+  std::string current = HexEncode(compartment->current().id);
+  if (std::ranges::any_of(before, [&](const auto& use) { return use.first != current; })) {
+    ECLUSE_OK(GiveKeys(policy));
+    std::fprintf(stderr, "going on with the data key %s, which not every value is under yet\n", current.c_str());
+  } else {
+    ECLUSE_OK(AddKey(policy));
+    ECLUSE_TRY(keys, OpenRing(policy));
+    ECLUSE_TRY(compartment, SealingKeys(*keys));
+    current = HexEncode(compartment->current().id);
+  }
+  Progress progress;
+  auto rows = Reencrypt(owner, *keys, policy,
+                        [&](const std::string& what, uint64_t done, uint64_t all) { progress(what, done, all); });
+  progress.End();
+  if (!rows) return std::unexpected(std::move(rows).error());
+  ECLUSE_TRY(const auto after, KeysInUse(owner));
+  for (const auto& [id, uses] : after) {
+    if (id != current)
+      return CannotMove(fmt::format("{} values of {}.{} are under the key {} still", uses[0].values,
+                                    uses[0].table.Text(), uses[0].column, id),
+                        "see that no other gate or command writes with keys of before, and run this again");
+  }
+  ECLUSE_OK(WriteKeyEntry(policy, *keys, fmt::format("sealed {} rows anew under key {}", *rows, current)));
+  std::printf("sealed %llu rows anew; every value is under the data key %s\n", static_cast<unsigned long long>(*rows),
+              current.c_str());
+  ECLUSE_TRY(const auto all, keys->List());
+  bool said = false;
+  for (const KeyInfo& info : all) {
+    if (info.kind != "data" || info.name != kMainCompartment || info.id == current) continue;
+    if (!std::exchange(said, true)) std::printf("\nNo value is under these any more; two people can destroy them:\n");
+    std::printf("- ecluse keys destroy %s\n", info.id.c_str());
+  }
+  return std::fflush(stdout) == 0 ? Status() : Fail(sqlstate::kIo, "the report could not be written", "");
+}
+
+int Run(const RotateCommand& command) {
+  if (command.root && command.reencrypt) {
+    std::fprintf(stderr, "ecluse keys: --root and --reencrypt are two steps: run one after the other\n");
+    return 2;
+  }
+  if (command.reencrypt == command.owner.empty()) {
+    std::fprintf(stderr, "ecluse keys: --reencrypt and --owner belong together\n");
+    return 2;
+  }
+  if (command.passphrase && !command.root) {
+    std::fprintf(stderr, "ecluse keys: --passphrase is for a new root (--root)\n");
+    return 2;
+  }
+  const auto policy = PolicyOf(command.config);
+  if (!policy) return 2;
+  const Status done = command.root        ? RotateRoot(command, *policy)
+                      : command.reencrypt ? RotateAndReencrypt(command, *policy)
+                                          : AddKey(*policy);
+  return done ? 0 : Complain("keys", done.error());
+}
+
+}  // namespace
+
+void AddKeysRotate(CommandLine& line, CLI::App* keys) {
+  auto options = std::make_shared<RotateCommand>();
+  CLI::App* rotate = keys->add_subcommand("rotate", "New keys in the place of those in use; the gate goes on");
+  rotate->add_option("--config", options->config, "the policy file")->capture_default_str();
+  rotate->add_flag("--reencrypt", options->reencrypt, "also seal every value anew under the new key");
+  rotate->add_option("--owner", options->owner, "connection of the tables' owner, for --reencrypt");
+  rotate->add_flag("--root", options->root, "a new root key in the place of the one in the file, and keys under it");
+  rotate->add_flag("--passphrase", options->passphrase, "put the new root under a passphrase");
+  rotate->footer(
+      "Without --root: a new data key, under which sealed columns are written from now on; what is under former keys\n"
+      "opens as before. With --reencrypt all values are sealed under it, in batches, while the register is in use;\n"
+      "interrupted, it is run again and goes on. Every step is written into the ledger.\n\n"
+      "Example:\n"
+      "  ecluse keys rotate\n"
+      "  ecluse keys rotate --reencrypt --owner postgres://owner@db.internal/interior\n"
+      "  ecluse keys rotate --root");
+  rotate->callback([&line, options] { line.exit_status = Run(*options); });
+}
+
+}  // namespace ecluse

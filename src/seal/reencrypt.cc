@@ -1,0 +1,174 @@
+#include "seal/reencrypt.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "policy/applied.h"
+#include "policy/catalog.h"
+#include "policy/sealed_columns.h"
+#include "seal/cell.h"
+#include "vault/sealed_value.h"
+
+namespace ecluse {
+namespace {
+
+struct EnvelopeColumn {
+  TableName table;
+  std::string column;
+};
+
+// By their types, whatever the policy says of them: also what an unfinished `ecluse seal` has made.
+Result<std::vector<EnvelopeColumn>> EnvelopeColumns(Database& owner) {
+  ECLUSE_TRY(const Rows rows,
+             owner.Query("SELECT n.nspname, c.relname, a.attname, t.typname FROM pg_attribute a JOIN pg_class c ON "
+                         "c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = "
+                         "a.atttypid JOIN pg_namespace tn ON tn.oid = t.typnamespace WHERE tn.nspname = $1 AND "
+                         "c.relkind IN ('r', 'm') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, 2, a.attnum",
+                         {std::string(kSealedSchema)}));
+  std::vector<EnvelopeColumn> columns;
+  for (int row = 0; row < rows.size(); ++row) {
+    if (SealedType(rows.Text(row, 3)))
+      columns.push_back({{rows.Text(row, 0), rows.Text(row, 1)}, rows.Text(row, 2)});
+  }
+  return columns;
+}
+
+std::string KeyIdOf(const std::string& column) { return "substring(" + column + "::bytea FROM 2 FOR 8)"; }
+
+class Reencrypter {
+ public:
+  Reencrypter(Database& owner, const BatchedTable& table, std::vector<std::string> columns, const CompartmentKeys& keys,
+              const Policy& policy, const MovingProgress& progress)
+      : owner_(owner),
+        table_(table),
+        name_(table.name.Text()),
+        columns_(std::move(columns)),
+        keys_(keys),
+        policy_(policy),
+        progress_(progress) {}
+
+  // All rows with a value under another key, from the first on. How many were found; `done` counts those written.
+  Result<uint64_t> Pass(uint64_t* done) {
+    std::vector<std::string> values;
+    std::string where;
+    for (const std::string& column : columns_) {
+      const std::string value = "t." + QuoteName(column);
+      values.push_back(value + "::bytea::text");
+      where += (where.empty() ? "" : " OR ") + KeyIdOf(value) + " <> '\\x" + HexEncode(keys_.current().id) + "'";
+    }
+    RowBatches rows(owner_, table_, values, where);
+    uint64_t found = 0;
+    while (true) {
+      ECLUSE_TRY(const int count, rows.Next());
+      if (count == 0) return found;
+      found += static_cast<uint64_t>(count);
+      ECLUSE_TRY(const auto made, SealAnew(rows, count));
+      ECLUSE_TRY(const uint64_t written, rows.Write(made));
+      *done += written;
+      if (progress_) progress_("sealing anew " + name_, found, table_.rows);
+    }
+  }
+
+ private:
+  Result<std::vector<RowBatches::Written>> SealAnew(const RowBatches& rows, int count) const {
+    std::vector<RowBatches::Written> made;
+    for (const std::string& column : columns_) made.push_back({column, "bytea[]", "", {}});
+    for (int row = 0; row < count; ++row) {
+      ECLUSE_TRY(const std::string subject, rows.Subject(row));
+      for (size_t c = 0; c < columns_.size(); ++c) {
+        if (rows.Null(row, c)) {
+          made[c].values.emplace_back();
+          continue;
+        }
+        const Cell cell{policy_.register_name, name_, columns_[c], subject};
+        ECLUSE_TRY(made[c].values.emplace_back(), ValueAnew(cell, rows.Value(row, c)));
+      }
+    }
+    return made;
+  }
+
+  Result<std::string> ValueAnew(const Cell& cell, std::string_view hex) const {
+    const auto bytes = HexDecode(hex.substr(2));
+    if (!bytes) return CannotMove("a sealed value is no bytea", "report this");
+    const std::string_view former(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+    if (EnvelopeKeyId(former) == keys_.current().id) return std::string(hex);
+    ECLUSE_TRY(const std::string plain, OpenCell(keys_, cell, former));
+    const std::string anew = SealValue(keys_.current().key, keys_.current().id, cell, plain);
+    ECLUSE_TRY(const std::string again, OpenCell(keys_, cell, anew));
+    if (again != plain) return CannotMove("a value does not come back as it was sealed", "report this");
+    return ByteaText(anew);
+  }
+
+  Database& owner_;
+  const BatchedTable& table_;
+  const std::string name_;
+  const std::vector<std::string> columns_;
+  const CompartmentKeys& keys_;
+  const Policy& policy_;
+  const MovingProgress& progress_;
+};
+
+}  // namespace
+
+Result<std::map<std::string, std::vector<KeyUse>>> KeysInUse(Database& owner) {
+  ECLUSE_TRY(const auto columns, EnvelopeColumns(owner));
+  std::map<std::string, std::vector<KeyUse>> keys;
+  for (const EnvelopeColumn& column : columns) {
+    const std::string value = QuoteName(column.column);
+    ECLUSE_TRY(const Rows rows,
+               owner.Query("SELECT encode(" + KeyIdOf(value) + ", 'hex'), count(*) FROM " + QuoteTable(column.table) +
+                           " WHERE " + value + " IS NOT NULL GROUP BY 1"));
+    for (int row = 0; row < rows.size(); ++row) {
+      keys[rows.Text(row, 0)].push_back(
+          {column.table, column.column, static_cast<uint64_t>(std::atoll(rows.Text(row, 1).c_str()))});
+    }
+  }
+  return keys;
+}
+
+Status LockSealedTables(Database& owner) {
+  ECLUSE_TRY(const auto columns, EnvelopeColumns(owner));
+  std::string tables, last;
+  for (const EnvelopeColumn& column : columns) {
+    const std::string table = QuoteTable(column.table);
+    if (table == last) continue;
+    tables += (tables.empty() ? "" : ", ") + table;
+    last = table;
+  }
+  return tables.empty() ? Status() : owner.Run("LOCK TABLE " + tables + " IN SHARE MODE");
+}
+
+Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy, const MovingProgress& progress) {
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+  ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, policy));
+  ECLUSE_TRY(const auto sealed, EnvelopeColumns(owner));
+  std::map<TableName, std::vector<std::string>> columns;
+  for (const EnvelopeColumn& column : sealed) columns[column.table].push_back(column.column);
+  std::vector<std::pair<BatchedTable, std::vector<std::string>>> tables;
+  for (auto& [name, of] : columns) {
+    const auto policy_table = policy.tables.find(name);
+    const auto real = catalog.tables.find(name);
+    if (policy_table == policy.tables.end() || real == catalog.tables.end())
+      return CannotMove(name.Text() + " has sealed columns, and the policy does not tell of it",
+                        "name it in the policy, or drop the table");
+    ECLUSE_TRY(BatchedTable table, DescribeTable(owner, name, policy_table->second, real->second));
+    tables.emplace_back(std::move(table), std::move(of));
+  }
+  uint64_t done = 0;
+  for (const auto& [table, of] : tables) {
+    Reencrypter reencrypter(owner, table, of, *compartment, policy, progress);
+    uint64_t found = 1;
+    for (int pass = 0; found > 0; ++pass) {
+      if (pass == limits::kReencryptPasses)
+        return CannotMove("values of " + table.name.Text() + " are still being written under a former key",
+                          "see that no other gate or command writes with keys of before, and run this again");
+      ECLUSE_TRY(found, reencrypter.Pass(&done));
+    }
+  }
+  return done;
+}
+
+}  // namespace ecluse

@@ -1,0 +1,39 @@
+// Sealed values under another data key, while the register is in use; and under which keys they are.
+// docs/decisions/rotation.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/database.h"
+#include "policy/policy.h"
+#include "seal/table_rows.h"
+#include "vault/keys.h"
+
+namespace ecluse {
+
+// The values of one sealed column under one data key.
+struct KeyUse {
+  TableName table;
+  std::string column;
+  uint64_t values = 0;
+};
+
+// For each key id that an envelope names, in hexadecimal: where, in every table of the database that has sealed
+// columns. Reads all of them.
+Result<std::map<std::string, std::vector<KeyUse>>> KeysInUse(Database& owner);
+
+// The tables that have sealed columns, locked against writers until the transaction that the caller has begun ends.
+Status LockSealedTables(Database& owner);
+
+// Seals anew, under the compartment's newest data key, every value that is under another: in batches, each row only
+// while it is the version that was read, until none is left. Every program that seals must know that key. Whatever it
+// is interrupted at, it is run again. How many rows.
+// Refuses values that do not open, tables that are not in the policy, and what DescribeTable() refuses.
+Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy, const MovingProgress& progress);
+
+}  // namespace ecluse

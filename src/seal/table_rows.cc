@@ -1,0 +1,167 @@
+#include "seal/table_rows.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "execute/values.h"
+#include "policy/applied.h"
+
+namespace ecluse {
+namespace {
+
+// A text[] as text; nullopt is NULL.
+std::string ArrayText(const std::vector<std::optional<std::string>>& values) {
+  std::string out = "{";
+  for (const auto& value : values) {
+    if (out.size() > 1) out += ',';
+    if (!value) {
+      out += "NULL";
+      continue;
+    }
+    out += '"';
+    for (const char c : *value) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    out += '"';
+  }
+  return out + "}";
+}
+
+Status CheckPlain(Database& owner, const BatchedTable& table, const CatalogTable& real) {
+  if (real.kind != 'r')
+    return CannotMove(table.name.Text() + " is partitioned or foreign, which this version does not seal",
+                      "seal its source");
+  ECLUSE_TRY(const Rows family,
+             owner.Query("SELECT FROM pg_inherits WHERE $1::regclass IN (inhrelid, inhparent)", {table.Sql()}));
+  if (family.size() > 0)
+    return CannotMove(table.name.Text() + " inherits from another table, or is inherited from",
+                      "seal tables of their own");
+  ECLUSE_TRY(const Rows triggers,
+             owner.Query("SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled "
+                         "<> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
+                         {table.Sql(), std::string(kMarkTrigger)}));
+  if (triggers.size() == 0) return {};
+  return CannotMove("the trigger " + triggers.Text(0, 0) + " of " + table.name.Text() +
+                        " would run for every row, and see its clear values",
+                    "disable it for the time (ALTER TABLE … DISABLE TRIGGER), and enable it afterwards");
+}
+
+}  // namespace
+
+std::unexpected<Error> CannotMove(std::string what, std::string hint) {
+  return Fail(sqlstate::kNotSupported, std::move(what), std::move(hint), "seal.table");
+}
+
+std::string ByteaText(std::string_view bytes) { return "\\x" + HexEncode(AsBytes(bytes)); }
+
+Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const PolicyTable& policy,
+                                   const CatalogTable& real) {
+  BatchedTable table{name, &policy, {}, {}, 0, 1};
+  ECLUSE_OK(CheckPlain(owner, table, real));
+  ECLUSE_TRY(const Rows size,
+             owner.Query("SELECT reltuples::int8, pg_table_size(oid) FROM pg_class WHERE oid = $1::regclass",
+                         {table.Sql()}));
+  table.rows = static_cast<uint64_t>(std::max<int64_t>(std::atoll(size.Text(0, 0).c_str()), 0));
+  const auto bytes = static_cast<uint64_t>(std::atoll(size.Text(0, 1).c_str()));
+  table.batch = static_cast<int64_t>(std::clamp<uint64_t>(
+      limits::kSealBatchBytes / (bytes / std::max<uint64_t>(table.rows, 1) + 1), 1, limits::kSealBatchRows));
+  for (const CatalogKey& key : real.keys) {
+    if (!key.primary) continue;
+    for (const std::string& column : key.columns) table.key.emplace_back(column, real.Find(column)->type_name);
+  }
+  if (table.key.empty())
+    return CannotMove(name.Text() + " has no primary key, by which its rows could be sealed one after the other",
+                      "give it one: ALTER TABLE … ADD PRIMARY KEY");
+  for (const std::string& subject : policy.subject_columns) {
+    const CatalogColumn* own = real.Find(subject);
+    if (own == nullptr || own->generated)
+      return CannotMove(name.Text() + "." + subject + " is not in the table, or computed by it",
+                        "values are sealed for the person that a column of the table's own names");
+    table.subject_types.push_back(own->base_type);
+  }
+  return table;
+}
+
+Status BeginMoving(Database& owner, const Policy& policy) {
+  // Rows that a policy of the table hides from its owner must be an error, and not be left out.
+  ECLUSE_OK(
+      owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
+                "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET row_security TO off; "
+                "SET statement_timeout TO 0; SET lock_timeout TO '" +
+                std::to_string(limits::kSealLock.count()) + "s'"));
+  ECLUSE_TRY(const Rows alone,
+             owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(policy) ^ 2)}));
+  if (alone.True(0, 0)) return {};
+  return CannotMove("another command that moves sealed values works on this register", "wait for it, or stop it");
+}
+
+RowBatches::RowBatches(Database& owner, const BatchedTable& table, const std::vector<std::string>& values,
+                       std::string where)
+    : owner_(owner), table_(table), where_(std::move(where)) {
+  for (const auto& [name, type] : table.key) {
+    select_ += "t." + QuoteName(name) + "::text, ";
+    order_ += (order_.empty() ? "t." : ", t.") + QuoteName(name);
+  }
+  select_ += "t.ctid::text, t.xmin::text";
+  for (const std::string& subject : table.policy->subject_columns) select_ += ", t." + QuoteName(subject) + "::text";
+  for (const std::string& value : values) select_ += ", " + value;
+}
+
+Result<int> RowBatches::Next() {
+  std::string after;
+  std::vector<std::optional<std::string>> parameters;
+  for (size_t i = 0; i < last_.size(); ++i) {
+    parameters.emplace_back(last_[i]);
+    after += (i > 0 ? ", $" : "$") + std::to_string(i + 1) + "::" + table_.key[i].second;
+  }
+  ECLUSE_TRY(rows_, owner_.Query("SELECT " + select_ + " FROM " + table_.Sql() + " AS t WHERE (" + where_ + ")" +
+                                     (after.empty() ? "" : " AND (" + order_ + ") > (" + after + ")") + " ORDER BY " +
+                                     order_ + " LIMIT " + std::to_string(table_.batch),
+                                 parameters));
+  if (rows_->size() == 0) return 0;
+  last_.clear();
+  for (size_t i = 0; i < table_.key.size(); ++i)
+    last_.push_back(rows_->Text(rows_->size() - 1, static_cast<int>(i)));
+  return rows_->size();
+}
+
+Result<std::string> RowBatches::Subject(int row) const {
+  const size_t first = table_.key.size() + 2;
+  std::string id;
+  for (size_t i = 0; i < table_.subject_types.size(); ++i) {
+    ECLUSE_TRY(const auto part,
+               CanonicalId(table_.subject_types[i], rows_->At(row, static_cast<int>(first + i)), false));
+    if (!part)
+      return CannotMove("a row of " + table_.name.Text() + " is about nobody", "give its subject column a value");
+    id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *part;
+  }
+  return table_.policy->space + ":" + id;
+}
+
+Result<uint64_t> RowBatches::Write(const std::vector<Written>& columns) {
+  std::vector<std::optional<std::string>> places, versions;
+  for (int row = 0; row < rows_->size(); ++row) {
+    const int at = static_cast<int>(table_.key.size());
+    places.emplace_back(rows_->Text(row, at));
+    versions.emplace_back(rows_->Text(row, at + 1));
+  }
+  std::string set, names, arrays;
+  std::vector<std::optional<std::string>> parameters{ArrayText(places), ArrayText(versions)};
+  for (const Written& column : columns) {
+    parameters.emplace_back(ArrayText(column.values));
+    const std::string n = std::to_string(parameters.size());
+    set += (set.empty() ? "" : ", ") + QuoteName(column.name) + " = v.c" + n + column.cast;
+    names += ", c" + n;
+    arrays += ", $" + n + "::" + column.array;
+  }
+  ECLUSE_TRY(const Rows done,
+             owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set + " FROM unnest($1::tid[], "
+                          "$2::xid[]" + arrays + ") AS v(place, version" + names +
+                              ") WHERE t.ctid = v.place AND t.xmin = v.version RETURNING 1) SELECT count(*) FROM done",
+                          parameters));
+  return static_cast<uint64_t>(std::atoll(done.Text(0, 0).c_str()));
+}
+
+}  // namespace ecluse

@@ -1,0 +1,54 @@
+"""A command that is killed at one of its statements."""
+import socket
+import subprocess
+import threading
+
+from harness.gate import BINARY
+
+
+class Cut:
+    """Stands between a command and PostgreSQL, and kills the command at its statement number `at` (None: never)."""
+
+    def __init__(self, postgres, at):
+        self.at, self.count, self.process = at, 0, None
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(8)
+        self.port = self.listener.getsockname()[1]
+        self.server = (postgres.host, postgres.port)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.server)
+            threading.Thread(target=self.pump, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, False), daemon=True).start()
+
+    def pump(self, source, sink, counts):
+        try:
+            while data := source.recv(1 << 20):
+                if counts and data[:1] in b"QP":
+                    self.count += 1
+                    if self.count == self.at:
+                        self.process.kill()
+                        break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for s in (source, sink):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def run(self, gate, *command):
+        url = gate.postgres.owner_url(gate.database).replace(f":{gate.postgres.port}/", f":{self.port}/")
+        self.process = subprocess.Popen([BINARY, *command, "--owner", url, "--config", gate.config], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, cwd=gate.folder)
+        out, err = self.process.communicate(timeout=120)
+        self.listener.close()
+        return self.process.returncode, out, err

@@ -2,7 +2,7 @@
 # make demo     a private PostgreSQL, a fictitious register, the gate before it; DEMO="--subjects 1000000" passes options on
 # make test     everything CI runs: the end-to-end tests, then unit tests and corpora under address+undefined sanitizers
 # make unit, make sanitized, make thread   unit tests and corpora as they are; under address+undefined; under thread
-# make bench    measures, and writes bench/results.md; BENCH="--only ledger" measures the ledger alone
+# make bench    measures, and writes bench/results.md; BENCH="--only ledger" (or sealing) measures that alone
 # make install  program, systemd unit, documents and an example policy; takes DESTDIR and prefix
 
 prefix ?= /usr/local
@@ -61,7 +61,7 @@ thread:
 bench:
 	@tools/install-deps.sh bench
 	@mkdir -p build
-	@$(call build,release,--target ecluse ledger_bench)
+	@$(call build,release,--target ecluse ledger_bench vault_bench)
 	@$(PYTHON) bench/run.py $(BENCH)
 
 install:

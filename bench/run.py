@@ -1,6 +1,6 @@
 """`make bench`: every row of bench/README.md, beside its peers, into bench/results.md.
 
---only ledger: the ledger's rows, into bench/results-ledger.md."""
+--only ledger, --only sealing: the rows of that alone, into bench/results-ledger.md or bench/results-sealing.md."""
 import argparse
 import os
 import re
@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 
 import ledger  # noqa: E402
+import sealing  # noqa: E402
 from harness import postgres as pg, wire  # noqa: E402
 from report import ROUNDS, SECONDS, Report, machine, ratios, spread, sync_microseconds  # noqa: E402
 from setup import People, PgBouncer, bench_gate  # noqa: E402
@@ -157,7 +158,7 @@ def doors(report, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["ledger"])
+    parser.add_argument("--only", choices=["ledger", "sealing"])
     only = parser.parse_args().only
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     report = Report()
@@ -165,10 +166,15 @@ def main():
         os.chmod(folder, 0o755)
         if only is None:
             doors(report, folder)
-        else:
+        elif only == "ledger":
             report.say(f"# Results of the ledger\n\n{machine()}; fdatasync of 4 KiB on the ledger's disk: "
                        f"{sync_microseconds(folder):.0f} µs. Whoever appends and the ledger share the processors.")
-        ledger.measure(report, folder)
+        else:
+            report.say(f"# Results of sealed columns\n\n{machine()}. Client, gate, commands and PostgreSQL share the processors.")
+        if only != "sealing":
+            ledger.measure(report, folder)
+        if only != "ledger":
+            sealing.measure(report, folder, interleaved)
     report.write(os.path.join(ROOT, "bench", "results.md" if only is None else f"results-{only}.md"))
 
 

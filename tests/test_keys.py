@@ -1,8 +1,10 @@
 """Keys that change: a new data key beside a gate in use, values sealed anew, a destroyed key, a new root."""
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 
@@ -140,7 +142,7 @@ def test_a_new_data_key_beside_a_gate_in_use(make_gate, people, register_a):
     assert destroy(gate, first).returncode == 0 and data_keys(gate) == [second, third]
     gate.serve()
     reads_all(gate, register_a)
-    assert [e for e in key_entries(gate) if e == f"destroyed key {first}, by ann and ben: yearly"]
+    assert [e for e in key_entries(gate) if e == f"two people destroy key {first}, by ann and ben: yearly"]
     assert gate.command("ledger", "verify").returncode == 0
 
 
@@ -166,7 +168,7 @@ def test_only_two_people_destroy_and_only_what_nothing_is_under(make_gate, peopl
     refused("holds no key", "0123456789abcdef")
     for line in gate.command("keys", "list").stdout.split("\n")[1:]:
         if line and not line.startswith("data "):
-            refused("the key", line.split()[2])
+            refused("is the key" if not line.startswith("day ") else "the key of a day", line.split()[2])
     # Somebody who writes while it is looked for: waited for, and not overtaken.
     with gate.postgres.owner(gate.database) as c:
         c.autocommit = False
@@ -207,7 +209,8 @@ def test_sealing_anew_may_be_killed_at_every_statement(make_gate, postgres, regi
         assert status in (-signal.SIGKILL, 0), (at, err)
         killed += status != 0
         with gate.psycopg("registrar") as c:
-            assert c.execute("SELECT count(nir), count(photo) FROM taj.person").fetchone()[0] == len(register_a["taj.person"])
+            got = c.execute("SELECT nir, photo FROM taj.person ORDER BY person_id").fetchall()
+        assert got == [(p["nir"], p["photo"]) for p in register_a["taj.person"]], at
         keys = data_keys(gate)
         assert len(keys) <= len(before) + 1
         if len(used(gate)) > 1:  # it goes on with the key that was made, and makes no other
@@ -234,6 +237,117 @@ def test_a_value_that_does_not_open_stops_it_and_is_named(make_gate, postgres, r
     with gate.postgres.admin(gate.database) as c:
         c.execute("DROP FUNCTION closed.touch() CASCADE")
     reencrypt(gate)
+    reads_all(gate, register_a)
+
+
+def test_another_database_is_not_taken_for_the_register(make_gate, people, postgres, templates):
+    gate = people(make_gate("rightone", accounts=ACCOUNTS, roles=ROLES, sealed=True))
+    other = postgres.create_database("wrongone", templates["a"])
+    wrong = gate.postgres.owner_url(other)
+    [first] = data_keys(gate)
+    for command in (["keys", "rotate", "--reencrypt"], ["seal"]):
+        said = gate.command(*command, "--owner", wrong, check=False)
+        assert said.returncode == 2 and "another database" in said.stderr, said.stderr
+    assert data_keys(gate) == [first]
+    second = re.search(r"made the data key ([0-9a-f]{16})", rotate(gate).stderr).group(1)
+    gate.stop()
+    said = destroy(gate, first, owner=wrong)
+    assert said.returncode == 2 and "another database" in said.stderr
+    # Nor where there is no login to see it by.
+    os.rename(gate.data + "/logins", gate.data + "/logins.away")
+    said = destroy(gate, first, owner=wrong)
+    assert said.returncode == 2 and "no sealed columns" in said.stderr and data_keys(gate) == [first, second]
+    os.rename(gate.data + "/logins.away", gate.data + "/logins")
+
+
+def test_what_is_written_while_it_waits_is_seen(make_gate, people, postgres):
+    """Whatever the database's own settings say of isolation and of idle transactions."""
+    gate = people(make_gate("isolated", accounts=ACCOUNTS, roles=ROLES, sealed=True))
+    [first] = data_keys(gate)
+    old = in_database(gate, "SELECT nir::bytea FROM taj.person WHERE person_id = 1001")[0][0]
+    reencrypt(gate)
+    gate.stop()
+    with gate.postgres.admin(gate.database) as c:
+        c.execute(f"ALTER DATABASE {gate.database} SET default_transaction_isolation TO 'repeatable read'")
+        c.execute(f"ALTER DATABASE {gate.database} SET idle_in_transaction_session_timeout TO '30ms'")
+    with gate.postgres.owner(gate.database) as c:
+        c.autocommit = False
+        c.execute("SET idle_in_transaction_session_timeout TO 0")
+        c.execute("UPDATE taj.person SET nir = %s WHERE person_id = 1001", (old,))
+        said = []
+        waiting = threading.Thread(target=lambda: said.append(destroy(gate, first)))
+        waiting.start()
+        gate.wait_for(lambda: in_database(gate, "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock'")[0][0] == 1)
+        c.commit()
+    waiting.join()
+    assert said[0].returncode == 2 and "1 of taj.person.nir" in said[0].stderr and first in data_keys(gate)
+
+
+def test_a_gate_that_starts_meanwhile_waits(make_gate, people, postgres):
+    gate = people(make_gate("meanwhile", accounts=ACCOUNTS, roles=ROLES, sealed=True))
+    [first] = data_keys(gate)
+    reencrypt(gate)
+    gate.stop()
+    with gate.postgres.owner(gate.database) as c:
+        c.autocommit = False
+        c.execute("LOCK TABLE taj.person IN ROW EXCLUSIVE MODE")
+        said = []
+        waiting = threading.Thread(target=lambda: said.append(destroy(gate, first)))
+        waiting.start()
+        gate.wait_for(lambda: in_database(gate, "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock'")[0][0] == 1)
+        starting = threading.Thread(target=gate.serve)
+        starting.start()
+        starting.join(2)
+        assert starting.is_alive() and waiting.is_alive()  # it waits for the register's lock, which destroy holds
+        c.commit()
+    waiting.join()
+    starting.join()
+    assert said[0].returncode == 2 and "cannot be asked" in said[0].stderr and first in data_keys(gate)
+    with gate.psycopg("registrar") as c:
+        assert c.execute("SELECT count(nir) FROM taj.person").fetchone()[0] > 0
+
+
+def test_seal_gives_the_gate_what_it_seals_under(make_gate, register_a):
+    """A key that was made where the gate could not be told: seal tells it before anything is under that key."""
+    gate = make_gate("sealgives", accounts=ACCOUNTS, roles=ROLES)
+    gate.command("keys", "rotate")
+    sock = os.path.join(gate.data, "control.sock")
+    os.rename(sock, sock + ".away")
+    said = rotate(gate, check=False)
+    assert said.returncode == 2 and "cannot be asked" in said.stderr
+    gate.write_policy(sealed=True)
+    assert "cannot be asked" in gate.seal(check=False).stderr
+    os.rename(sock + ".away", sock)
+    gate.seal()
+    gate.wait_for(lambda: "is in force" in gate.log_text())
+    reads_all(gate, register_a)
+
+
+def test_the_ledger_is_not_told_of_what_was_not(make_gate):
+    gate = make_gate("writedown", accounts=ACCOUNTS, roles=ROLES)
+    for reason in ("made key 0011223344556677: data main", "two people destroy key 0011223344556677, by ann and ben: yearly", "", "a\nb", "x" * 5000):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(gate.data, "control.sock"))
+            s.sendall(json.dumps({"command": "write-down", "reason": reason}).encode() + b"\n")
+            assert "nothing to be written down" in s.recv(10000).decode()
+    assert not [e for e in key_entries(gate) if "0011223344556677" in e or e == ""]
+
+
+def test_a_ring_that_lost_a_key_is_not_taken(make_gate, register_a):
+    """The copy of yesterday in the place of today's: the gate keeps the key that everything is under."""
+    gate = make_gate("lostkey", accounts=ACCOUNTS, roles=ROLES, sealed=True)
+    ring = os.path.join(gate.data, "keys", "ring")
+    shutil.copy2(ring, ring + ".yesterday")
+    reencrypt(gate)
+    shutil.copy2(ring, ring + ".today")
+    os.replace(ring + ".yesterday", ring)
+    said = rotate(gate, check=False)
+    assert said.returncode == 2 and "has lost the data key" in said.stderr and len(data_keys(gate)) == 1
+    gate.signal(signal.SIGHUP)
+    gate.wait_for(lambda: "the keys stay as they were" in gate.log_text())
+    reads_all(gate, register_a)
+    os.replace(ring + ".today", ring)
+    rotate(gate)
     reads_all(gate, register_a)
 
 

@@ -103,6 +103,15 @@ def test_a_passphrase_is_asked_for_on_the_terminal_and_not_shown(bare):
     assert status == 2 and "does not open with this passphrase" in shown
     shown, status = typed(gate, [WORDS], "keys", "list")
     assert status == 0 and "kek" in shown
+    # A root under a passphrase is not renewed as one without.
+    shown, status = typed(gate, [WORDS, WORDS + " et demi", WORDS + " et demi", WORDS + " et demi", WORDS + " et demi"], "keys", "rotate", "--root")
+    assert status == 0 and "made the root key" in shown and "under the passphrase" in shown
+    with open(os.path.join(gate.folder, "root.key")) as f:
+        assert f.read().startswith("ecluse root key v1 under a passphrase\n")
+    shown, status = typed(gate, [WORDS], "keys", "list")
+    assert status == 2 and "does not open with this passphrase" in shown
+    shown, status = typed(gate, [WORDS + " et demi"], "keys", "list")
+    assert status == 0 and "kek" in shown
     # A service has no terminal.
     done = subprocess.run([BINARY, "serve", "--config", gate.config], capture_output=True, text=True, start_new_session=True,
                           stdin=subprocess.DEVNULL, timeout=60)

@@ -5,10 +5,12 @@
 #include <cstdio>
 #include <memory>
 
-#include "cli/ask.h"
 #include "base/bytes.h"
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/running_gate.h"
+#include "ledger/people.h"
+#include "policy/applied.h"
 #include "seal/cell.h"
 #include "seal/reencrypt.h"
 #include "vault/key_changes.h"
@@ -32,7 +34,8 @@ Status CheckKey(const KeyRing& keys, const std::string& id) {
   const auto found = std::ranges::find(all, id, &KeyInfo::id);
   if (found == all.end()) return refuse("the ring holds no key " + id, "`ecluse keys list` names those there are");
   if (found->kind == "day")
-    return refuse("the key of a day goes with its entries", "`ecluse ledger prune` removes what was kept for long enough");
+    return refuse("the key of a day goes with its entries",
+                  "`ecluse ledger prune` removes what was kept for long enough");
   if (found->kind != "data")
     return refuse(fmt::format("{} is the key {} {}, without which the gate does not run", id, found->kind, found->name),
                   "data keys can be destroyed, once no value is under them");
@@ -40,6 +43,22 @@ Status CheckKey(const KeyRing& keys, const std::string& id) {
   if (HexEncode(compartment->current().id) == id)
     return refuse(id + " is the key that seals now", "`ecluse keys rotate --reencrypt` puts another in its place");
   return {};
+}
+
+// No gate becomes one while this lock is held, and none of its statements is still on its way.
+Status CheckNoGate(Database& owner, const Policy& policy) {
+  ECLUSE_TRY(const Rows lock, owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(policy))}));
+  if (!lock.True(0, 0))
+    return Fail(sqlstate::kInvalidParameter, "a gate runs, and may be writing under that key just now",
+                "stop it for as long as this takes: the sealed tables are read once", "keys.destroy");
+  ECLUSE_TRY(const Rows open,
+             owner.Query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+                         "usename = ANY ($1::text[])",
+                         {TextArray(policy.Logins())}));
+  if (open.At(0, 0) == "0") return {};
+  return Fail(sqlstate::kInvalidParameter,
+              fmt::format("{} connections of the gate's logins are still open", open.Text(0, 0)),
+              "wait until they have ended, or end them (pg_terminate_backend), and try again", "keys.destroy");
 }
 
 // In the transaction that has the tables locked: nobody writes under a former key any more.
@@ -53,20 +72,20 @@ Status DestroyUnused(Database& owner, KeyRing& keys, const DestroyCommand& comma
     return Fail(sqlstate::kInvalidParameter, "values are under that key: " + where,
                 "seal them anew first: ecluse keys rotate --reencrypt --owner URL", "keys.destroy");
   }
-  ECLUSE_OK(WriteKeyEntry(policy, keys, fmt::format("destroyed key {}, {}", command.id, command.by.Text())));
+  ECLUSE_OK(WriteKeyEntry(policy, keys, fmt::format("{}{}, {}", kDestroyKey, command.id, command.by.Text())));
+  // The locks are there still.
+  if (auto still = owner.Query("SELECT 1"); !still) return std::unexpected(std::move(still).error());
   return KeyChanges(policy.root, policy.data_dir).DestroyDataKey(command.id);
 }
 
 Status Destroy(const DestroyCommand& command, const Policy& policy) {
-  ECLUSE_OK(AskTwoPeople(policy, command.by.people));
-  ECLUSE_TRY(const auto running, AskIfRunning(policy, {{"command", "take-keys"}}));
-  if (running)
-    return Fail(sqlstate::kInvalidParameter, "a gate runs, and may be writing under that key just now",
-                "stop it for as long as this takes: the sealed tables are read once", "keys.destroy");
+  ECLUSE_OK(CheckGateUser(policy));
   ECLUSE_TRY(const auto keys, KeyRing::Open(policy.root, policy.data_dir));
   ECLUSE_OK(CheckKey(*keys, command.id));
+  ECLUSE_OK(AskTwoPeople(policy, command.by.people));
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
-  ECLUSE_OK(BeginMoving(owner, policy));
+  ECLUSE_OK(BeginMoving(owner, policy, *keys));
+  ECLUSE_OK(CheckNoGate(owner, policy));
   ECLUSE_OK(owner.Run("BEGIN"));
   ECLUSE_OK(DestroyUnused(owner, *keys, command, policy));
   std::printf(
@@ -99,7 +118,8 @@ void AddKeysDestroy(CommandLine& line, CLI::App* keys) {
   destroy->footer(
       "Reads every sealed table under a lock that keeps writers out. Asks for both passwords; where the input is no\n"
       "terminal it reads them from there, one a line. There is no way back.\n\n"
-      "Example:\n  ecluse keys destroy 5f1c0a9be2d34477 --owner postgres://owner@db.internal/interior --by alice --by bob "
+      "Example:\n  ecluse keys destroy 5f1c0a9be2d34477 --owner postgres://owner@db.internal/interior --by alice --by "
+      "bob "
       "\\\n    --reason \"yearly rotation\"");
   destroy->callback([&line, options] { line.exit_status = Run(*options); });
 }

@@ -13,6 +13,7 @@
 #include "seal/reencrypt.h"
 #include "vault/key_changes.h"
 #include "vault/keys.h"
+#include "vault/root_key.h"
 
 namespace ecluse {
 namespace {
@@ -29,35 +30,45 @@ Result<std::unique_ptr<KeyRing>> OpenRing(const Policy& policy) {
 }
 
 Status RotateRoot(const RotateCommand& command, const Policy& policy) {
-  const bool passphrase = command.passphrase || !policy.root.passphrase_file.empty();
+  ECLUSE_TRY(const bool typed, AsksOnTerminal(RealFiles(), policy.root));
+  const bool passphrase = command.passphrase || typed || !policy.root.passphrase_file.empty();
   ECLUSE_OK(KeyChanges(policy.root, policy.data_dir).RenewRoot(passphrase));
-  ECLUSE_TRY(const auto keys, OpenRing(policy));
-  ECLUSE_OK(WriteKeyEntry(policy, *keys, "the keys are wrapped under a new root key"));
   std::fprintf(stderr,
                "made the root key %s anew%s; a running gate goes on and needs it at its next start\n"
                "Keep a copy%s in a safe place away from this machine, and destroy the copies of the former one once no "
                "backup of %s/keys from before is needed: they open nothing else.\n",
                policy.root.file.c_str(), passphrase ? " under the passphrase" : "",
                passphrase ? ", and the passphrase," : "", policy.data_dir.c_str());
+  ECLUSE_TRY(const auto keys, OpenRing(policy));
+  if (Status written = WriteKeyEntry(policy, *keys, "the keys are wrapped under a new root key"); !written) {
+    Error error = std::move(written).error();
+    error.message = "the new root key is in its place, and the ledger does not tell of it: " + error.message;
+    return std::unexpected(std::move(error));
+  }
   return {};
 }
 
 Status AddKey(const Policy& policy) {
   ECLUSE_TRY(const auto ring, OpenRing(policy));  // whose compartments are there then
+  ECLUSE_OK(GiveKeys(policy));                    // a gate that has others than the ring says so before it is changed
   ECLUSE_TRY(const KeyInfo made, KeyChanges(policy.root, policy.data_dir).AddDataKey(kMainCompartment));
   if (Status given = GiveKeys(policy); !given) {
     Error error = std::move(given).error();
     error.message = "made the data key " + made.id + ", and the running gate does not take it: " + error.message;
     return std::unexpected(std::move(error));
   }
-  std::fprintf(stderr, "made the data key %s: what is written from now on is sealed under it\n", made.id.c_str());
+  std::fprintf(stderr,
+               "made the data key %s: what is written from now on is sealed under it\n"
+               "Back up %s now: no copy of before has that key, and nothing else opens what is under it.\n",
+               made.id.c_str(), policy.data_dir.c_str());
   return {};
 }
 
 Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
   ECLUSE_TRY(auto keys, OpenRing(policy));
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
-  ECLUSE_OK(BeginMoving(owner, policy));
+  ECLUSE_OK(BeginMoving(owner, policy, *keys));
+  ECLUSE_OK(CheckReencrypt(owner, policy));
   ECLUSE_TRY(const auto before, KeysInUse(owner));
   ECLUSE_TRY(auto compartment, SealingKeys(*keys));
   std::string current = HexEncode(compartment->current().id);
@@ -66,7 +77,7 @@ Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
     std::fprintf(stderr, "going on with the data key %s, which not every value is under yet\n", current.c_str());
   } else {
     ECLUSE_OK(AddKey(policy));
-    ECLUSE_TRY(keys, OpenRing(policy));
+    if (auto taken = keys->TakeRing(); !taken) return std::unexpected(std::move(taken).error());
     ECLUSE_TRY(compartment, SealingKeys(*keys));
     current = HexEncode(compartment->current().id);
   }
@@ -74,7 +85,12 @@ Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
   auto rows = Reencrypt(owner, *keys, policy,
                         [&](const std::string& what, uint64_t done, uint64_t all) { progress(what, done, all); });
   progress.End();
-  if (!rows) return std::unexpected(std::move(rows).error());
+  if (!rows) {
+    (void)keys->TakeRing();
+    ECLUSE_TRY(compartment, SealingKeys(*keys));
+    if (HexEncode(compartment->current().id) == current) return std::unexpected(std::move(rows).error());
+    return CannotMove("another data key was made meanwhile", "run this again: it goes on with that");
+  }
   ECLUSE_TRY(const auto after, KeysInUse(owner));
   for (const auto& [id, uses] : after) {
     if (id != current)
@@ -110,6 +126,7 @@ int Run(const RotateCommand& command) {
   }
   const auto policy = PolicyOf(command.config);
   if (!policy) return 2;
+  if (Status user = CheckGateUser(*policy); !user) return Complain("keys", user.error());
   const Status done = command.root        ? RotateRoot(command, *policy)
                       : command.reencrypt ? RotateAndReencrypt(command, *policy)
                                           : AddKey(*policy);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -55,8 +56,15 @@ Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boos
   ECLUSE_TRY(const bool free, lock->TryLock());
   if (free) return std::nullopt;
   return Fail(sqlstate::kIo, "a gate runs over " + policy.data_dir + " and cannot be asked",
-              "run this as the gate's user (or root) on its machine; where the gate just starts or stops, try again",
+              "run this as the gate's user on its machine; where the gate just starts or stops, try again",
               "control.reach", answer.error().operator_detail);
+}
+
+Status CheckGateUser(const Policy& policy) {
+  struct stat info{};
+  if (stat(policy.data_dir.c_str(), &info) != 0 || info.st_uid == geteuid()) return {};
+  return Fail(sqlstate::kIo, policy.data_dir + " belongs to another user, who could not read what this makes",
+              "run it as the gate's user: runuser -u USER -- ecluse …", "cli.user");
 }
 
 Status GiveKeys(const Policy& policy) {

@@ -22,6 +22,9 @@ std::optional<pid_t> RunningGate(const std::string& data_dir);
 // Nullopt where none runs; refuses where one does that cannot be asked.
 Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boost::json::object& request);
 
+// Refuses where the data folder belongs to somebody else than who runs this.
+Status CheckGateUser(const Policy& policy);
+
 // Has a running gate take the keys that a command has changed.
 Status GiveKeys(const Policy& policy);
 

@@ -54,6 +54,8 @@ int RunSeal(const SealCommand& command) {
   const std::string compartments[] = {std::string(kMainCompartment)};
   auto keys = KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments);
   if (!keys) return Complain("seal", keys.error());
+  // What is sealed under a key that the gate does not have, it could not open.
+  if (Status given = GiveKeys(*policy); !given) return Complain("seal", given.error());
   auto owner = Database::Connect(command.owner);
   if (!owner) return Complain("seal", owner.error());
   Progress progress;
@@ -72,7 +74,7 @@ int RunSeal(const SealCommand& command) {
   std::printf("\nStill to do:\n");
   for (const std::string& what : report->still_to_do) std::printf("- %s\n", what.c_str());
   if (Status written = WriteKeyEntry(*policy, **keys, LedgerText(command, *report)); !written)
-    std::printf("- the ledger does not tell of it yet: %s\n", written.error().message.c_str());
+    std::printf("- the ledger does not tell of it: %s\n", written.error().message.c_str());
   const std::optional<pid_t> gate = RunningGate(policy->data_dir);
   if (gate && kill(*gate, SIGHUP) == 0) {
     std::printf("\nthe running gate (process %d) was told to take it; its log says what came of that\n", *gate);

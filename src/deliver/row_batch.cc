@@ -89,7 +89,9 @@ Status RowBatch::AddOpened(size_t column) {
   if (!subject || subject->empty() || subject->contains(kSubjectSeparator))
     return NotAsPlanned("a sealed value of nobody, or of several people");
   if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
-  if (!sealing_) {
+  // A key may be newer than the batch.
+  const auto key_id = EnvelopeKeyId(*values_[column]);
+  if (!sealing_ || (key_id && sealing_->Find(*key_id) == nullptr)) {
     ECLUSE_TRY(sealing_, SealingKeys(*keys_));
   }
   const auto table = static_cast<size_t>(cell.table_ref);

@@ -36,6 +36,8 @@ Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json);
 
 // How the reason of a `key` entry begins that announces a new key; its id follows.
 inline constexpr std::string_view kMadeKey = "made key ";
+// And that two people destroy one; written before it goes.
+inline constexpr std::string_view kDestroyKey = "two people destroy key ";
 
 // The id of the key that a `key` entry announces; nullopt for other entries.
 Result<std::optional<std::string>> ReadKeyEntry(std::string_view json);

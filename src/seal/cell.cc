@@ -91,7 +91,15 @@ Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std:
   const auto key_id = EnvelopeKeyId(envelope);
   if (!key_id) return refuse("it is no envelope of a version that is known here");
   const Xaes* key = keys.Find(*key_id);
-  if (key == nullptr) return refuse("its key " + HexEncode(*key_id) + " is not in this ring");
+  if (key == nullptr)
+    return Fail(
+        sqlstate::kIo, fmt::format("a value of the sealed column \"{}\" does not open", cell.column),
+        "Nothing of the answer is released. Whoever runs the gate finds in its log which table it is, and what "
+        "to do.",
+        "seal.key",
+        fmt::format("{}.{}: its key {} is not in this ring; restart the gate where keys were changed, or put the "
+                    "right <data_dir>/keys/ring back",
+                    cell.table, cell.column, HexEncode(*key_id)));
   auto opened = OpenValue(*key, cell, envelope);
   if (!opened) return refuse("it was altered, or sealed for another person, column or register");
   return *std::move(opened);

@@ -18,25 +18,34 @@ namespace {
 struct EnvelopeColumn {
   TableName table;
   std::string column;
+  bool view = false;  // a materialized one
 };
 
 // By their types, whatever the policy says of them: also what an unfinished `ecluse seal` has made.
 Result<std::vector<EnvelopeColumn>> EnvelopeColumns(Database& owner) {
-  ECLUSE_TRY(const Rows rows,
-             owner.Query("SELECT n.nspname, c.relname, a.attname, t.typname FROM pg_attribute a JOIN pg_class c ON "
-                         "c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = "
-                         "a.atttypid JOIN pg_namespace tn ON tn.oid = t.typnamespace WHERE tn.nspname = $1 AND "
-                         "c.relkind IN ('r', 'm') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, 2, a.attnum",
-                         {std::string(kSealedSchema)}));
+  ECLUSE_TRY(
+      const Rows rows,
+      owner.Query(
+          "SELECT n.nspname, c.relname, a.attname, t.typname, c.relkind = 'm' FROM pg_attribute a JOIN pg_class c ON "
+          "c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = "
+          "a.atttypid JOIN pg_namespace tn ON tn.oid = t.typnamespace WHERE tn.nspname = $1 AND "
+          "c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(n.oid) AND a.attnum > 0 AND NOT a.attisdropped "
+          "ORDER BY 1, 2, a.attnum",
+          {std::string(kSealedSchema)}));
   std::vector<EnvelopeColumn> columns;
   for (int row = 0; row < rows.size(); ++row) {
     if (SealedType(rows.Text(row, 3)))
-      columns.push_back({{rows.Text(row, 0), rows.Text(row, 1)}, rows.Text(row, 2)});
+      columns.push_back({{rows.Text(row, 0), rows.Text(row, 1)}, rows.Text(row, 2), rows.True(row, 4)});
   }
   return columns;
 }
 
 std::string KeyIdOf(const std::string& column) { return "substring(" + column + "::bytea FROM 2 FOR 8)"; }
+
+std::unexpected<Error> NothingSealed() {
+  return CannotMove("the database that --owner leads to has no sealed columns",
+                    "give the owner's connection to the register itself: server, port and database");
+}
 
 class Reencrypter {
  public:
@@ -66,8 +75,11 @@ class Reencrypter {
       if (count == 0) return found;
       found += static_cast<uint64_t>(count);
       ECLUSE_TRY(const auto made, SealAnew(rows, count));
-      ECLUSE_TRY(const uint64_t written, rows.Write(made));
-      *done += written;
+      const auto written = rows.Write(made);
+      const std::string state = written ? "" : written.error().sqlstate;
+      // Held by somebody for long, or by somebody who waits for us: a later pass has them.
+      if (!written && state != "55P03" && state != "40P01") return std::unexpected(written.error());
+      *done += written.value_or(0);
       if (progress_) progress_("sealing anew " + name_, found, table_.rows);
     }
   }
@@ -118,9 +130,8 @@ Result<std::map<std::string, std::vector<KeyUse>>> KeysInUse(Database& owner) {
   std::map<std::string, std::vector<KeyUse>> keys;
   for (const EnvelopeColumn& column : columns) {
     const std::string value = QuoteName(column.column);
-    ECLUSE_TRY(const Rows rows,
-               owner.Query("SELECT encode(" + KeyIdOf(value) + ", 'hex'), count(*) FROM " + QuoteTable(column.table) +
-                           " WHERE " + value + " IS NOT NULL GROUP BY 1"));
+    ECLUSE_TRY(const Rows rows, owner.Query("SELECT encode(" + KeyIdOf(value) + ", 'hex'), count(*) FROM " +
+                                            QuoteTable(column.table) + " WHERE " + value + " IS NOT NULL GROUP BY 1"));
     for (int row = 0; row < rows.size(); ++row) {
       keys[rows.Text(row, 0)].push_back(
           {column.table, column.column, static_cast<uint64_t>(std::atoll(rows.Text(row, 1).c_str()))});
@@ -134,20 +145,31 @@ Status LockSealedTables(Database& owner) {
   std::string tables, last;
   for (const EnvelopeColumn& column : columns) {
     const std::string table = QuoteTable(column.table);
+    if (column.view)
+      return CannotMove("the materialized view " + column.table.Text() + " shows envelopes, and cannot be locked",
+                        "drop it");
     if (table == last) continue;
     tables += (tables.empty() ? "" : ", ") + table;
     last = table;
   }
-  return tables.empty() ? Status() : owner.Run("LOCK TABLE " + tables + " IN SHARE MODE");
+  return tables.empty() ? NothingSealed() : owner.Run("LOCK TABLE " + tables + " IN SHARE MODE");
 }
 
-Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy, const MovingProgress& progress) {
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+namespace {
+
+using TableAndColumns = std::pair<BatchedTable, std::vector<std::string>>;
+
+Result<std::vector<TableAndColumns>> TablesToReencrypt(Database& owner, const Policy& policy) {
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, policy));
   ECLUSE_TRY(const auto sealed, EnvelopeColumns(owner));
   std::map<TableName, std::vector<std::string>> columns;
-  for (const EnvelopeColumn& column : sealed) columns[column.table].push_back(column.column);
-  std::vector<std::pair<BatchedTable, std::vector<std::string>>> tables;
+  for (const EnvelopeColumn& column : sealed) {
+    if (column.view) return CannotMove("the materialized view " + column.table.Text() + " shows envelopes", "drop it");
+    if (column.column.starts_with("__sealed_"))
+      return CannotMove("`ecluse seal` is not through with " + column.table.Text(), "run it again first");
+    columns[column.table].push_back(column.column);
+  }
+  std::vector<TableAndColumns> tables;
   for (auto& [name, of] : columns) {
     const auto policy_table = policy.tables.find(name);
     const auto real = catalog.tables.find(name);
@@ -157,14 +179,29 @@ Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& p
     ECLUSE_TRY(BatchedTable table, DescribeTable(owner, name, policy_table->second, real->second));
     tables.emplace_back(std::move(table), std::move(of));
   }
+  if (tables.empty()) return NothingSealed();
+  return tables;
+}
+
+}  // namespace
+
+Status CheckReencrypt(Database& owner, const Policy& policy) {
+  if (auto tables = TablesToReencrypt(owner, policy); !tables) return std::unexpected(std::move(tables).error());
+  return {};
+}
+
+Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy, const MovingProgress& progress) {
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+  ECLUSE_TRY(const auto tables, TablesToReencrypt(owner, policy));
   uint64_t done = 0;
   for (const auto& [table, of] : tables) {
     Reencrypter reencrypter(owner, table, of, *compartment, policy, progress);
     uint64_t found = 1;
     for (int pass = 0; found > 0; ++pass) {
       if (pass == limits::kReencryptPasses)
-        return CannotMove("values of " + table.name.Text() + " are still being written under a former key",
-                          "see that no other gate or command writes with keys of before, and run this again");
+        return CannotMove("values of " + table.name.Text() + " are locked, or still being written under a former key",
+                          "end long transactions, see that no other gate or command writes with keys of before, and "
+                          "run this again: what was done is kept");
       ECLUSE_TRY(found, reencrypter.Pass(&done));
     }
   }

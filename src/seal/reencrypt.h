@@ -23,16 +23,21 @@ struct KeyUse {
   uint64_t values = 0;
 };
 
-// For each key id that an envelope names, in hexadecimal: where, in every table of the database that has sealed
-// columns. Reads all of them.
+// For each key id that an envelope names, in hexadecimal: where, in every table and materialized view of the database
+// that has columns of a sealed type. Reads all of them. Envelopes that were copied as plain bytea, into arrays or into
+// temporary tables are not seen.
 Result<std::map<std::string, std::vector<KeyUse>>> KeysInUse(Database& owner);
 
 // The tables that have sealed columns, locked against writers until the transaction that the caller has begun ends.
+// Refuses materialized views of them, which cannot be locked.
 Status LockSealedTables(Database& owner);
+
+// Refuses what Reencrypt() would refuse of the tables, before a key is made for it.
+Status CheckReencrypt(Database& owner, const Policy& policy);
 
 // Seals anew, under the compartment's newest data key, every value that is under another: in batches, each row only
 // while it is the version that was read, until none is left. Every program that seals must know that key. Whatever it
-// is interrupted at, it is run again. How many rows.
+// is interrupted at, it is run again. Rows that others hold are left to a later pass. How many rows.
 // Refuses values that do not open, tables that are not in the policy, and what DescribeTable() refuses.
 Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy, const MovingProgress& progress);
 

@@ -563,8 +563,8 @@ std::vector<std::string> StillToDo(bool undo, bool statistics) {
 }
 
 Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions& options) {
+  ECLUSE_OK(BeginMoving(owner, *options.policy, keys));
   ECLUSE_TRY(const auto compartment, SealingKeys(keys));
-  ECLUSE_OK(BeginMoving(owner, *options.policy));
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *options.policy));
   ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, options, catalog));
   SealReport report;

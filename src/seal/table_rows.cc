@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "execute/values.h"
 #include "policy/applied.h"
@@ -38,14 +39,31 @@ Status CheckPlain(Database& owner, const BatchedTable& table, const CatalogTable
   if (family.size() > 0)
     return CannotMove(table.name.Text() + " inherits from another table, or is inherited from",
                       "seal tables of their own");
-  ECLUSE_TRY(const Rows triggers,
-             owner.Query("SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled "
-                         "<> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
-                         {table.Sql(), std::string(kMarkTrigger)}));
+  ECLUSE_TRY(
+      const Rows triggers,
+      owner.Query("SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled "
+                  "<> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
+                  {table.Sql(), std::string(kMarkTrigger)}));
   if (triggers.size() == 0) return {};
   return CannotMove("the trigger " + triggers.Text(0, 0) + " of " + table.name.Text() +
                         " would run for every row, and see its clear values",
                     "disable it for the time (ALTER TABLE … DISABLE TRIGGER), and enable it afterwards");
+}
+
+// A lock that is held in the policy's database is not to be had there again.
+Status CheckSameDatabase(const Policy& policy, KeyRing& keys, const std::string& lock) {
+  const std::string login = policy.GateLogin();
+  ECLUSE_TRY(const auto applied, RealFiles().Find(policy.data_dir + "/logins/" + login));
+  if (!applied) return {};
+  ECLUSE_TRY(const LoginCredentials credentials, LoadLogin(policy.data_dir, keys, login));
+  bool unknown = false;
+  auto gate = Database::ConnectAs(policy.database, credentials, &unknown);
+  if (!gate && unknown) return {};  // a register that is new, under a data folder that is not
+  if (!gate) return std::unexpected(std::move(gate).error());
+  ECLUSE_TRY(const Rows free, gate->Query("SELECT pg_try_advisory_lock($1)", {lock}));
+  if (!free.True(0, 0)) return {};
+  return CannotMove("--owner leads to another database than the policy's gate.database",
+                    "give the owner's connection to the register itself: server, port and database");
 }
 
 }  // namespace
@@ -60,9 +78,9 @@ Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const
                                    const CatalogTable& real) {
   BatchedTable table{name, &policy, {}, {}, 0, 1};
   ECLUSE_OK(CheckPlain(owner, table, real));
-  ECLUSE_TRY(const Rows size,
-             owner.Query("SELECT reltuples::int8, pg_table_size(oid) FROM pg_class WHERE oid = $1::regclass",
-                         {table.Sql()}));
+  ECLUSE_TRY(
+      const Rows size,
+      owner.Query("SELECT reltuples::int8, pg_table_size(oid) FROM pg_class WHERE oid = $1::regclass", {table.Sql()}));
   table.rows = static_cast<uint64_t>(std::max<int64_t>(std::atoll(size.Text(0, 0).c_str()), 0));
   const auto bytes = static_cast<uint64_t>(std::atoll(size.Text(0, 1).c_str()));
   table.batch = static_cast<int64_t>(std::clamp<uint64_t>(
@@ -84,17 +102,22 @@ Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const
   return table;
 }
 
-Status BeginMoving(Database& owner, const Policy& policy) {
+Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys) {
   // Rows that a policy of the table hides from its owner must be an error, and not be left out.
   ECLUSE_OK(
       owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
                 "SET extra_float_digits TO 1; SET client_min_messages TO warning; SET row_security TO off; "
-                "SET statement_timeout TO 0; SET lock_timeout TO '" +
+                "SET default_transaction_isolation TO 'read committed'; SET idle_in_transaction_session_timeout TO 0; "
+                "SET idle_session_timeout TO 0; SET statement_timeout TO 0; SET lock_timeout TO '" +
                 std::to_string(limits::kSealLock.count()) + "s'"));
-  ECLUSE_TRY(const Rows alone,
-             owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(policy) ^ 2)}));
-  if (alone.True(0, 0)) return {};
-  return CannotMove("another command that moves sealed values works on this register", "wait for it, or stop it");
+  if (owner.server_version() >= 170000) ECLUSE_OK(owner.Run("SET transaction_timeout TO 0"));
+  const std::string lock = std::to_string(GateLockKey(policy) ^ 2);
+  ECLUSE_TRY(const Rows alone, owner.Query("SELECT pg_try_advisory_lock($1)", {lock}));
+  if (!alone.True(0, 0))
+    return CannotMove("another command that moves sealed values works on this register", "wait for it, or stop it");
+  ECLUSE_OK(CheckSameDatabase(policy, keys, lock));
+  if (auto taken = keys.TakeRing(); !taken) return std::unexpected(std::move(taken).error());
+  return {};
 }
 
 RowBatches::RowBatches(Database& owner, const BatchedTable& table, const std::vector<std::string>& values,
@@ -122,8 +145,7 @@ Result<int> RowBatches::Next() {
                                  parameters));
   if (rows_->size() == 0) return 0;
   last_.clear();
-  for (size_t i = 0; i < table_.key.size(); ++i)
-    last_.push_back(rows_->Text(rows_->size() - 1, static_cast<int>(i)));
+  for (size_t i = 0; i < table_.key.size(); ++i) last_.push_back(rows_->Text(rows_->size() - 1, static_cast<int>(i)));
   return rows_->size();
 }
 
@@ -157,8 +179,10 @@ Result<uint64_t> RowBatches::Write(const std::vector<Written>& columns) {
     arrays += ", $" + n + "::" + column.array;
   }
   ECLUSE_TRY(const Rows done,
-             owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set + " FROM unnest($1::tid[], "
-                          "$2::xid[]" + arrays + ") AS v(place, version" + names +
+             owner_.Query("WITH done AS (UPDATE " + table_.Sql() + " AS t SET " + set +
+                              " FROM unnest($1::tid[], "
+                              "$2::xid[]" +
+                              arrays + ") AS v(place, version" + names +
                               ") WHERE t.ctid = v.place AND t.xmin = v.version RETURNING 1) SELECT count(*) FROM done",
                           parameters));
   return static_cast<uint64_t>(std::atoll(done.Text(0, 0).c_str()));

@@ -14,10 +14,12 @@
 #include "policy/catalog.h"
 #include "policy/database.h"
 #include "policy/policy.h"
+#include "vault/keys.h"
 
 namespace ecluse {
 
-// The trigger by which `ecluse seal` marks rows that change; behind all others: by name is the order in which they fire.
+// The trigger by which `ecluse seal` marks rows that change; behind all others: by name is the order in which they
+// fire.
 inline constexpr std::string_view kMarkTrigger = "~ecluse_mark";
 
 // What it is at: rows done in this run, of about so many (0: not known).
@@ -43,10 +45,12 @@ Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const
 // Says no to a table, with what to do.
 std::unexpected<Error> CannotMove(std::string what, std::string hint);
 
-// Has the owner's connection print values as they are read back, see every row, and wait for locks no longer than
-// limits::kSealLock; takes the register's lock of those who move sealed values, which refuses where another has it. Held
-// until the connection ends.
-Status BeginMoving(Database& owner, const Policy& policy);
+// Has the owner's connection print values as they are read back, see every row that is committed, stay open while it
+// waits, and wait for locks no longer than limits::kSealLock. Takes the register's lock of those who move sealed
+// values, held until the connection ends; refuses where another has it, and where the gate's own login sees that it is
+// another database's (where a policy has been applied: before, there is no login to see it by). Then takes the ring of
+// keys as it is now: nobody destroys one while the lock is held.
+Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys);
 
 // Bytes as a literal of bytea.
 std::string ByteaText(std::string_view bytes);
@@ -66,14 +70,16 @@ class RowBatches {
   Result<std::string> Subject(int row) const;
 
   struct Written {
-    std::string name, array, cast;                   // the column, the type of an array of its values, ::type or nothing
+    std::string name, array, cast;  // the column, the type of an array of its values, ::type or nothing
     std::vector<std::optional<std::string>> values;  // as text, for each row that was read
   };
   // Writes columns of the rows read last, those that have not changed since. How many.
   Result<uint64_t> Write(const std::vector<Written>& columns);
 
  private:
-  int Column(size_t value) const { return static_cast<int>(table_.key.size() + 2 + table_.subject_types.size() + value); }
+  int Column(size_t value) const {
+    return static_cast<int>(table_.key.size() + 2 + table_.subject_types.size() + value);
+  }
 
   Database& owner_;
   const BatchedTable& table_;

@@ -279,6 +279,8 @@ void Gate::Impl::HandleSignals() {
 
 void Gate::Impl::Reload() {
   (void)accounts->Reload();
+  if (const auto keys_taken = keys->TakeRing(); !keys_taken)
+    Log().error("the keys stay as they were: {} {}", keys_taken.error().message, keys_taken.error().hint);
   Status taken = TakePolicy();
   if (!taken) {
     Log().error("the policy stays as it was: {} {} {}", taken.error().message, taken.error().hint,
@@ -321,7 +323,9 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
 // What commands have done to keys and sealed columns, which the one who writes the ledger has not seen.
 Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
   const std::string_view reason = TextOf(request, "reason");
-  if (reason.empty() || reason.size() > limits::kReason || reason.starts_with(kMadeKey))
+  // What the gate alone says of keys, and what is done only while none runs, is not said by anybody else.
+  if (reason.empty() || reason.size() > limits::kReason || reason.starts_with(kMadeKey) ||
+      reason.starts_with(kDestroyKey) || Printable(reason) != reason)
     return Fail(sqlstate::kInvalidParameter, "that is nothing to be written down", "", "control.write-down");
   ECLUSE_OK(Event(EntryKind::key, *policy, std::string(reason)));
   return "written down";

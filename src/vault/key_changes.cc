@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -17,8 +18,6 @@ namespace {
 std::unexpected<Error> Refuse(std::string what, std::string hint) {
   return Fail(sqlstate::kInvalidParameter, std::move(what), std::move(hint), "vault.keys");
 }
-
-std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 }  // namespace
 
@@ -47,6 +46,10 @@ Status KeyChanges::RenewRoot(bool passphrase) {
   if (root_.in_token())
     return Refuse("a root key in a token is not renewed by this version",
                   "its token never gives it away; to change tokens, begin a new data folder");
+  std::error_code none;
+  if (std::filesystem::is_symlink(root_.file, none))
+    return Refuse(root_.file + " is a link, which a new root would take the place of",
+                  "name the file itself in vault.root.file");
   ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
   ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
   ECLUSE_TRY(const std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
@@ -54,22 +57,32 @@ Status KeyChanges::RenewRoot(bool passphrase) {
   ECLUSE_TRY(const auto left, files_.Find(next.file));
   if (left && !content.contains("\nroot " + HexEncode(root->id()) + "\n")) return FinishRenewal();
   if (left) ECLUSE_OK(files_.Remove(next.file));  // of a run that ended before anything was wrapped under it
+  if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
   ECLUSE_OK(MakeRoot(files_, next, passphrase));
-  ECLUSE_TRY(const auto renewed, OpenRoot(files_, next));
-  ECLUSE_TRY(const std::string wrapped, RewrapRing(*root, *renewed, content, path_));
-  if (auto whole = ParseRing(*renewed, wrapped, path_); !whole) return std::unexpected(std::move(whole).error());
-  ECLUSE_OK(ReplaceFile(files_, path_, wrapped));
-  ECLUSE_OK(files_.Rename(next.file, root_.file));
-  return files_.SyncDirectory(FolderOf(root_.file));
+  auto wrapped = [&]() -> Result<std::string> {
+    ECLUSE_TRY(const auto renewed, OpenRoot(files_, next));
+    ECLUSE_TRY(std::string text, RewrapRing(*root, *renewed, content, path_));
+    if (auto whole = ParseRing(*renewed, text, path_); !whole) return std::unexpected(std::move(whole).error());
+    return text;
+  }();
+  if (!wrapped) {
+    (void)files_.Remove(next.file);  // nothing is under it
+    return std::unexpected(std::move(wrapped).error());
+  }
+  ECLUSE_OK(ReplaceFile(files_, path_, *wrapped));
+  return TakePlace();
+}
+
+Status KeyChanges::TakePlace() {
+  ECLUSE_OK(files_.Rename(NextRoot(root_).file, root_.file));
+  return files_.SyncDirectory(std::filesystem::path(root_.file).parent_path());
 }
 
 // The ring may be under the root that was to take the other's place: then it takes it.
 Status KeyChanges::FinishRenewal() {
-  const RootSource next = NextRoot(root_);
-  ECLUSE_TRY(const auto renewed, OpenRoot(files_, next));
+  ECLUSE_TRY(const auto renewed, OpenRoot(files_, NextRoot(root_)));
   if (auto whole = ReadRing(files_, *renewed, path_); !whole) return std::unexpected(std::move(whole).error());
-  ECLUSE_OK(files_.Rename(next.file, root_.file));
-  return files_.SyncDirectory(FolderOf(root_.file));
+  return TakePlace();
 }
 
 Status KeyChanges::DestroyDataKey(const std::string& id) {

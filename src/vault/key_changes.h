@@ -23,8 +23,8 @@ class KeyChanges {
   Result<KeyInfo> AddDataKey(std::string_view compartment);
 
   // Makes a root in the place of the one in a file, and wraps the ring under it, the key-encryption keys of
-  // compartments made anew. Interrupted anywhere, it is called again and finishes; until then KeyRing::Open() may
-  // refuse and say so. Refuses roots in tokens.
+  // compartments made anew. Interrupted anywhere, it is called again and finishes, for which it needs what opens the
+  // former root too; until then KeyRing::Open() may refuse and say so. Refuses roots in tokens, and links.
   Status RenewRoot(bool passphrase);
 
   // Takes a data key out of the ring: nothing that is sealed under it opens any more. Refuses one that is not there,
@@ -33,6 +33,7 @@ class KeyChanges {
 
  private:
   Status FinishRenewal();
+  Status TakePlace();
 
   const RootSource root_;
   const std::string data_dir_, folder_, path_;

@@ -132,6 +132,13 @@ class FileKeyRing final : public KeyRing {
     std::unique_lock lock(mutex_);
     if (!std::ranges::equal(next.gate->key.key(), ring_.gate->key.key()))
       return Unavailable("the ring of keys is not the one that was opened", "restart the gate", folder_);
+    for (const KeyInfo& info : ring_.names) {
+      if (info.kind == "data" && std::ranges::find(next.names, info.id, &KeyInfo::id) == next.names.end())
+        return Unavailable(fmt::format("the ring of keys has lost the data key {}, so it is not taken", info.id),
+                           "put back the newest copy of <data_dir>/keys/ring; where two people destroyed that key, "
+                           "restart the gate or run the command again",
+                           folder_);
+    }
     uint64_t taken = 0;
     for (const KeyInfo& info : next.names) {
       if (std::ranges::find(ring_.names, info.id, &KeyInfo::id) != ring_.names.end()) continue;
@@ -274,9 +281,12 @@ Status CompleteRing(FileSystem& files, RootKey& root, const std::string& data_di
 }
 
 // A ring under another root may be one whose root was being renewed.
-Error WhyNotRead(FileSystem& files, const RootSource& source, Error error) {
+Error WhyNotRead(FileSystem& files, const RootSource& source, const RootKey& root, const std::string& path,
+                 Error error) {
   const auto next = source.in_token() ? std::nullopt : files.Find(NextRoot(source).file).value_or(std::nullopt);
-  if (next) error.hint = "a new root was being made: run `ecluse keys rotate --root` again, which finishes that";
+  const auto content = ReadWholeFile(files, path, limits::kRingBytes);
+  if (next && content && !content->contains("\nroot " + HexEncode(root.id()) + "\n"))
+    error.hint = "a new root was being made: run `ecluse keys rotate --root` again, which finishes that";
   return error;
 }
 
@@ -321,7 +331,7 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
   std::optional<Ring> ring;
   if (present) {
     auto read = ReadRing(files, *root, path);
-    if (!read) return std::unexpected(WhyNotRead(files, source, std::move(read).error()));
+    if (!read) return std::unexpected(WhyNotRead(files, source, *root, path, std::move(read).error()));
     ring = *std::move(read);
   }
   if (!ring || Lacks(*ring, compartments)) {

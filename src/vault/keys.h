@@ -89,8 +89,8 @@ class KeyRing {
 
   // Takes over what has changed about compartments since the ring was opened (key_changes.h), telling OnKeyMade() of
   // keys that are new before anything is sealed under them. The root is opened as by Open(); refused where that asks
-  // on a terminal, and where the ring is not the one it was. Nothing is taken then. How many keys are new. By one
-  // thread at a time.
+  // on a terminal, where the ring is not the one it was, and where a data key has gone from it. Nothing is taken then.
+  // How many keys are new. By one thread at a time.
   virtual Result<uint64_t> TakeRing() = 0;
 
   // Destroys the keys of days before that of `wall_micros`: nothing that was sealed on them opens any more. How many.

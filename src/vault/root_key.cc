@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -97,6 +98,7 @@ Result<Secret> Passphrase(FileSystem& files, const RootSource& source) {
 }
 
 Result<Secret> NewPassphrase(FileSystem& files, const RootSource& source) {
+  if (source.passphrase_file.empty()) std::fputs("A new root key needs a passphrase.\n", stderr);
   ECLUSE_TRY(Secret first, Passphrase(files, source));
   size_t characters = 0;
   for (std::string_view left = first.text(); !left.empty(); left.remove_prefix(NextUtf8(left).size)) ++characters;

@@ -406,8 +406,9 @@ TEST_F(RingTest, ADestroyedDataKeyIsGoneAndTheOneThatSealsIsKept) {
   EXPECT_TRUE(changes.DestroyDataKey(HexEncode(first)));
   EXPECT_EQ(Open()->Compartment("main")->Find(first), nullptr);
   EXPECT_TRUE(Open()->Compartment("contact") != nullptr);
-  ASSERT_TRUE((*ring)->TakeRing());
-  EXPECT_EQ((*ring)->Compartment("main")->Find(first), nullptr);
+  // Under a ring that is open none goes, whoever took it away: the only copy may be the one in memory.
+  EXPECT_FALSE((*ring)->TakeRing());
+  EXPECT_NE((*ring)->Compartment("main")->Find(first), nullptr);
 }
 
 TEST_F(RingTest, ANewRootLeavesTheFormerRingOfNoUse) {

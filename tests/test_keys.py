@@ -49,6 +49,13 @@ def data_keys(gate):
     return [line.split()[2] for line in gate.command("keys", "list").stdout.split("\n") if line.startswith("data ")]
 
 
+def locked(path):
+    """By somebody; looked at without taking it for a moment."""
+    inode = os.stat(path).st_ino
+    with open("/proc/locks") as f:
+        return any(line.split()[1] == "FLOCK" and line.split()[-3].endswith(f":{inode}") for line in f)
+
+
 def rotate(gate, *more, check=True):
     return gate.command("keys", "rotate", *more, check=check)
 
@@ -268,11 +275,12 @@ def test_what_is_written_while_it_waits_is_seen(make_gate, people, postgres):
     reencrypt(gate)
     gate.stop()
     with gate.postgres.admin(gate.database) as c:
-        c.execute(f"ALTER DATABASE {gate.database} SET default_transaction_isolation TO 'repeatable read'")
-        c.execute(f"ALTER DATABASE {gate.database} SET idle_in_transaction_session_timeout TO '30ms'")
+        c.execute(f"ALTER ROLE owner IN DATABASE {gate.database} SET default_transaction_isolation TO 'repeatable read'")
+        c.execute(f"ALTER ROLE owner IN DATABASE {gate.database} SET idle_in_transaction_session_timeout TO '30ms'")
     with gate.postgres.owner(gate.database) as c:
-        c.autocommit = False
+        c.autocommit = True
         c.execute("SET idle_in_transaction_session_timeout TO 0")
+        c.autocommit = False
         c.execute("UPDATE taj.person SET nir = %s WHERE person_id = 1001", (old,))
         said = []
         waiting = threading.Thread(target=lambda: said.append(destroy(gate, first)))
@@ -297,7 +305,8 @@ def test_a_gate_that_starts_meanwhile_waits(make_gate, people, postgres):
         gate.wait_for(lambda: in_database(gate, "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock'")[0][0] == 1)
         starting = threading.Thread(target=gate.serve)
         starting.start()
-        starting.join(2)
+        gate.wait_for(lambda: locked(os.path.join(gate.data, "ledger", "lock")), 20)  # it has come that far
+        starting.join(1)
         assert starting.is_alive() and waiting.is_alive()  # it waits for the register's lock, which destroy holds
         c.commit()
     waiting.join()

@@ -9,29 +9,9 @@ import psycopg
 import pytest
 
 from harness.cut import Cut
-from harness.gate import ENDLESS, Gate
+from harness.gate import Gate
 from harness.postgres import Postgres
-
-ROLES = f"""
-  registrar:
-    purposes: [judicial-inquiry]
-    read:
-      taj.person: {{key: clear, identity: clear, identifier: clear, assessment: clear, contact: clear, body: clear, biometric: clear}}
-      sia.address: {{key: clear, contact: clear}}
-    write:
-      taj.person:
-        insert: [person_id, nir, family_name, given_name, birth_date, birth_place, sex, risk, note, phone, height, photo]
-        update: [nir, family_name, given_name, birth_date, birth_place, sex, risk, note, phone, height, photo]
-    budgets: {ENDLESS}
-"""
-ACCOUNTS = {"registrar": "registrar"}
-ALL = "person_id, nir, family_name, given_name, birth_date, birth_place, sex, risk, note, phone, height, photo"
-
-
-def in_database(gate, sql, *values):
-    with gate.postgres.admin(gate.database) as c:
-        return c.execute(sql, values).fetchall()
-
+from harness.registrar import ACCOUNTS, ALL, ROLES, in_database
 
 def types(gate, table="taj.person"):
     return dict(in_database(gate, "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s::regclass "

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 
 #include "base/bytes.h"
@@ -48,9 +49,9 @@ Status RotateRoot(const RotateCommand& command, const Policy& policy) {
   return {};
 }
 
+// The compartments are in the ring.
 Status AddKey(const Policy& policy) {
-  ECLUSE_TRY(const auto ring, OpenRing(policy));  // whose compartments are there then
-  ECLUSE_OK(GiveKeys(policy));                    // a gate that has others than the ring says so before it is changed
+  ECLUSE_OK(GiveKeys(policy));  // a gate that has others than the ring says so before it is changed
   ECLUSE_TRY(const KeyInfo made, KeyChanges(policy.root, policy.data_dir).AddDataKey(kMainCompartment));
   if (Status given = GiveKeys(policy); !given) {
     Error error = std::move(given).error();
@@ -64,11 +65,17 @@ Status AddKey(const Policy& policy) {
   return {};
 }
 
+Status RotateAlone(const Policy& policy) {
+  ECLUSE_OK(OpenRing(policy));  // makes the compartments where there are none
+  return AddKey(policy);
+}
+
 Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
   ECLUSE_TRY(auto keys, OpenRing(policy));
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
-  ECLUSE_OK(BeginMoving(owner, policy, *keys));
-  ECLUSE_OK(CheckReencrypt(owner, policy));
+  ECLUSE_OK(BeginMoving(owner, policy, *keys, Register::known));
+  ECLUSE_TRY(const auto tables, TablesToReencrypt(owner, policy));
+  if (tables.empty()) return CannotMove("the register has no sealed columns", "`ecluse keys rotate` makes a key alone");
   ECLUSE_TRY(const auto before, KeysInUse(owner));
   ECLUSE_TRY(auto compartment, SealingKeys(*keys));
   std::string current = HexEncode(compartment->current().id);
@@ -77,13 +84,12 @@ Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
     std::fprintf(stderr, "going on with the data key %s, which not every value is under yet\n", current.c_str());
   } else {
     ECLUSE_OK(AddKey(policy));
-    if (auto taken = keys->TakeRing(); !taken) return std::unexpected(std::move(taken).error());
+    ECLUSE_TRY(keys, OpenRing(policy));
     ECLUSE_TRY(compartment, SealingKeys(*keys));
     current = HexEncode(compartment->current().id);
   }
   Progress progress;
-  auto rows = Reencrypt(owner, *keys, policy,
-                        [&](const std::string& what, uint64_t done, uint64_t all) { progress(what, done, all); });
+  auto rows = Reencrypt(owner, *keys, policy, tables, std::ref(progress));
   progress.End();
   if (!rows) {
     (void)keys->TakeRing();
@@ -129,7 +135,7 @@ int Run(const RotateCommand& command) {
   if (Status user = CheckGateUser(*policy); !user) return Complain("keys", user.error());
   const Status done = command.root        ? RotateRoot(command, *policy)
                       : command.reencrypt ? RotateAndReencrypt(command, *policy)
-                                          : AddKey(*policy);
+                                          : RotateAlone(*policy);
   return done ? 0 : Complain("keys", done.error());
 }
 

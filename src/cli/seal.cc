@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <memory>
 
 #include "cli/commands.h"
@@ -59,7 +60,7 @@ int RunSeal(const SealCommand& command) {
   auto owner = Database::Connect(command.owner);
   if (!owner) return Complain("seal", owner.error());
   Progress progress;
-  options.progress = [&](const std::string& what, uint64_t done, uint64_t all) { progress(what, done, all); };
+  options.progress = std::ref(progress);
   auto report = SealTables(*owner, **keys, options);
   progress.End();
   if (!report) return Complain("seal", report.error());

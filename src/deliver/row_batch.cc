@@ -89,17 +89,19 @@ Status RowBatch::AddOpened(size_t column) {
   if (!subject || subject->empty() || subject->contains(kSubjectSeparator))
     return NotAsPlanned("a sealed value of nobody, or of several people");
   if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
-  // A key may be newer than the batch.
-  const auto key_id = EnvelopeKeyId(*values_[column]);
-  if (!sealing_ || (key_id && sealing_->Find(*key_id) == nullptr)) {
+  if (!sealing_) {
     ECLUSE_TRY(sealing_, SealingKeys(*keys_));
   }
   const auto table = static_cast<size_t>(cell.table_ref);
   person_.assign(plan_->tables[table].space).append(":").append(*subject);
-  ECLUSE_TRY(
-      const std::string canonical,
-      OpenCell(*sealing_, {sealed_forms_.register_name, table_names_[table], cell.column, person_}, *values_[column]));
-  const auto masked = MaskedValue(cell.type, canonical, output.mask, sealed_forms_.zone);
+  const Cell place{sealed_forms_.register_name, table_names_[table], cell.column, person_};
+  auto canonical = OpenCell(*sealing_, place, *values_[column]);
+  if (!canonical && canonical.error().rule == kUnknownKey) {  // the key may be newer than the batch
+    ECLUSE_TRY(sealing_, SealingKeys(*keys_));
+    canonical = OpenCell(*sealing_, place, *values_[column]);
+  }
+  if (!canonical) return std::unexpected(std::move(canonical).error());
+  const auto masked = MaskedValue(cell.type, *canonical, output.mask, sealed_forms_.zone);
   if (!masked) {
     AppendU32(bytes_, UINT32_MAX);
     return {};

@@ -80,29 +80,34 @@ Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, co
 }
 
 Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std::string_view envelope) {
-  const auto refuse = [&](std::string why) {
+  const auto refuse = [&](std::string_view rule, const std::string& why) {
     return Fail(sqlstate::kIo, fmt::format("a value of the sealed column \"{}\" does not open", cell.column),
                 "Nothing of the answer is released. Whoever runs the gate finds in its log which table it is, and what "
                 "to do.",
-                "seal.open",
-                fmt::format("{}.{}: {}; a value that was written or moved around the gate has to be restored",
-                            cell.table, cell.column, why));
+                std::string(rule), fmt::format("{}.{}: {}", cell.table, cell.column, why));
   };
+  constexpr std::string_view kRestore = "a value that was written or moved around the gate has to be restored";
   const auto key_id = EnvelopeKeyId(envelope);
-  if (!key_id) return refuse("it is no envelope of a version that is known here");
+  if (!key_id) return refuse("seal.open", fmt::format("it is no envelope of a known version; {}", kRestore));
   const Xaes* key = keys.Find(*key_id);
   if (key == nullptr)
-    return Fail(
-        sqlstate::kIo, fmt::format("a value of the sealed column \"{}\" does not open", cell.column),
-        "Nothing of the answer is released. Whoever runs the gate finds in its log which table it is, and what "
-        "to do.",
-        "seal.key",
-        fmt::format("{}.{}: its key {} is not in this ring; restart the gate where keys were changed, or put the "
-                    "right <data_dir>/keys/ring back",
-                    cell.table, cell.column, HexEncode(*key_id)));
+    return refuse(kUnknownKey,
+                  fmt::format("its key {} is not in this ring; restart the gate where keys were changed, or "
+                              "put the right <data_dir>/keys/ring back",
+                              HexEncode(*key_id)));
   auto opened = OpenValue(*key, cell, envelope);
-  if (!opened) return refuse("it was altered, or sealed for another person, column or register");
+  if (!opened)
+    return refuse("seal.open",
+                  fmt::format("it was altered, or sealed for another person, column or register; {}", kRestore));
   return *std::move(opened);
+}
+
+Result<std::string> SealCell(const CompartmentKeys& keys, const Cell& cell, std::string_view canonical) {
+  std::string envelope = SealValue(keys.current().key, keys.current().id, cell, canonical);
+  ECLUSE_TRY(const std::string again, OpenCell(keys, cell, envelope));
+  if (again != canonical)
+    return Fail(sqlstate::kInternal, "a value does not come back as it was sealed", "report this", "seal.value");
+  return envelope;
 }
 
 }  // namespace ecluse

@@ -33,7 +33,13 @@ Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, co
                                std::string_view bytes, bool binary);
 
 // What the envelope holds, in canonical form. 58030 where it does not open: it was altered, belongs to another person,
-// column or register, or its key is not there. The error names the column and the key, and nothing of the value.
+// column or register, or (rule kUnknownKey) its key is not among these. The error names the column and the key, and
+// nothing of the value.
 Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std::string_view envelope);
+inline constexpr std::string_view kUnknownKey = "seal.key";
+
+// The envelope of a canonical value, opened again to see that it does: for those who put it in the place of the only
+// other copy.
+Result<std::string> SealCell(const CompartmentKeys& keys, const Cell& cell, std::string_view canonical);
 
 }  // namespace ecluse

@@ -42,11 +42,6 @@ Result<std::vector<EnvelopeColumn>> EnvelopeColumns(Database& owner) {
 
 std::string KeyIdOf(const std::string& column) { return "substring(" + column + "::bytea FROM 2 FOR 8)"; }
 
-std::unexpected<Error> NothingSealed() {
-  return CannotMove("the database that --owner leads to has no sealed columns",
-                    "give the owner's connection to the register itself: server, port and database");
-}
-
 class Reencrypter {
  public:
   Reencrypter(Database& owner, const BatchedTable& table, std::vector<std::string> columns, const CompartmentKeys& keys,
@@ -102,15 +97,11 @@ class Reencrypter {
     return made;
   }
 
-  Result<std::string> ValueAnew(const Cell& cell, std::string_view hex) const {
-    const auto bytes = HexDecode(hex.substr(2));
-    if (!bytes) return CannotMove("a sealed value is no bytea", "report this");
-    const std::string_view former(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-    if (EnvelopeKeyId(former) == keys_.current().id) return std::string(hex);
+  Result<std::string> ValueAnew(const Cell& cell, std::string_view text) const {
+    ECLUSE_TRY(const std::string former, ByteaOf(text));
+    if (EnvelopeKeyId(former) == keys_.current().id) return std::string(text);
     ECLUSE_TRY(const std::string plain, OpenCell(keys_, cell, former));
-    const std::string anew = SealValue(keys_.current().key, keys_.current().id, cell, plain);
-    ECLUSE_TRY(const std::string again, OpenCell(keys_, cell, anew));
-    if (again != plain) return CannotMove("a value does not come back as it was sealed", "report this");
+    ECLUSE_TRY(const std::string anew, SealCell(keys_, cell, plain));
     return ByteaText(anew);
   }
 
@@ -152,14 +143,10 @@ Status LockSealedTables(Database& owner) {
     tables += (tables.empty() ? "" : ", ") + table;
     last = table;
   }
-  return tables.empty() ? NothingSealed() : owner.Run("LOCK TABLE " + tables + " IN SHARE MODE");
+  return tables.empty() ? Status() : owner.Run("LOCK TABLE " + tables + " IN SHARE MODE");
 }
 
-namespace {
-
-using TableAndColumns = std::pair<BatchedTable, std::vector<std::string>>;
-
-Result<std::vector<TableAndColumns>> TablesToReencrypt(Database& owner, const Policy& policy) {
+Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy& policy) {
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, policy));
   ECLUSE_TRY(const auto sealed, EnvelopeColumns(owner));
   std::map<TableName, std::vector<std::string>> columns;
@@ -169,7 +156,7 @@ Result<std::vector<TableAndColumns>> TablesToReencrypt(Database& owner, const Po
       return CannotMove("`ecluse seal` is not through with " + column.table.Text(), "run it again first");
     columns[column.table].push_back(column.column);
   }
-  std::vector<TableAndColumns> tables;
+  std::vector<SealedTable> tables;
   for (auto& [name, of] : columns) {
     const auto policy_table = policy.tables.find(name);
     const auto real = catalog.tables.find(name);
@@ -177,22 +164,14 @@ Result<std::vector<TableAndColumns>> TablesToReencrypt(Database& owner, const Po
       return CannotMove(name.Text() + " has sealed columns, and the policy does not tell of it",
                         "name it in the policy, or drop the table");
     ECLUSE_TRY(BatchedTable table, DescribeTable(owner, name, policy_table->second, real->second));
-    tables.emplace_back(std::move(table), std::move(of));
+    tables.push_back({std::move(table), std::move(of)});
   }
-  if (tables.empty()) return NothingSealed();
   return tables;
 }
 
-}  // namespace
-
-Status CheckReencrypt(Database& owner, const Policy& policy) {
-  if (auto tables = TablesToReencrypt(owner, policy); !tables) return std::unexpected(std::move(tables).error());
-  return {};
-}
-
-Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy, const MovingProgress& progress) {
+Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy,
+                           const std::vector<SealedTable>& tables, const MovingProgress& progress) {
   ECLUSE_TRY(const auto compartment, SealingKeys(keys));
-  ECLUSE_TRY(const auto tables, TablesToReencrypt(owner, policy));
   uint64_t done = 0;
   for (const auto& [table, of] : tables) {
     Reencrypter reencrypter(owner, table, of, *compartment, policy, progress);

@@ -32,13 +32,20 @@ Result<std::map<std::string, std::vector<KeyUse>>> KeysInUse(Database& owner);
 // Refuses materialized views of them, which cannot be locked.
 Status LockSealedTables(Database& owner);
 
-// Refuses what Reencrypt() would refuse of the tables, before a key is made for it.
-Status CheckReencrypt(Database& owner, const Policy& policy);
+// A table with its sealed columns.
+struct SealedTable {
+  BatchedTable table;
+  std::vector<std::string> columns;
+};
+// Those of the register, which `policy` must outlive. Refuses tables that are not in the policy, that `ecluse seal` is
+// not through with, materialized views, and what DescribeTable() refuses.
+Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy& policy);
 
 // Seals anew, under the compartment's newest data key, every value that is under another: in batches, each row only
 // while it is the version that was read, until none is left. Every program that seals must know that key. Whatever it
 // is interrupted at, it is run again. Rows that others hold are left to a later pass. How many rows.
-// Refuses values that do not open, tables that are not in the policy, and what DescribeTable() refuses.
-Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy, const MovingProgress& progress);
+// Refuses values that do not open.
+Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy,
+                           const std::vector<SealedTable>& tables, const MovingProgress& progress);
 
 }  // namespace ecluse

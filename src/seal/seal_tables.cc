@@ -390,7 +390,8 @@ class Sealer {
           ECLUSE_TRY(made[first].values.emplace_back(), Opened(column, cell, rows.Value(row, c)));
         } else {
           ECLUSE_TRY(const std::string canonical, CanonicalValue(column.type, rows.Value(row, c), false));
-          ECLUSE_TRY(made[first].values.emplace_back(), Sealed(cell, canonical));
+          ECLUSE_TRY(const std::string envelope, SealCell(keys_, cell, canonical));
+          made[first].values.emplace_back(ByteaText(envelope));
           for (size_t i = 0; i < tokens.size(); ++i) {
             ECLUSE_TRY(const auto bytes,
                        TokenOf(indexes_[c], column.type, column.search, tokens[i].kind, tokens[i].level, canonical));
@@ -402,19 +403,10 @@ class Sealer {
     return made;
   }
 
-  Result<std::string> Opened(const Moving& column, const Cell& cell, std::string_view hex) const {
-    const auto envelope = HexDecode(hex.substr(2));
-    if (!envelope) return CannotMove("a sealed value is no bytea", "report this");
-    ECLUSE_TRY(std::string opened,
-               OpenCell(keys_, cell, {reinterpret_cast<const char*>(envelope->data()), envelope->size()}));
+  Result<std::string> Opened(const Moving& column, const Cell& cell, std::string_view text) const {
+    ECLUSE_TRY(const std::string envelope, ByteaOf(text));
+    ECLUSE_TRY(std::string opened, OpenCell(keys_, cell, envelope));
     return column.type.oid == type_oid::kBytea ? ByteaText(opened) : std::move(opened);
-  }
-
-  Result<std::string> Sealed(const Cell& cell, std::string_view canonical) const {
-    const std::string envelope = SealValue(keys_.current().key, keys_.current().id, cell, canonical);
-    ECLUSE_TRY(const std::string again, OpenCell(keys_, cell, envelope));
-    if (again != canonical) return CannotMove("a value does not come back as it was sealed", "report this");
-    return ByteaText(envelope);
   }
 
   Database& owner_;
@@ -563,7 +555,7 @@ std::vector<std::string> StillToDo(bool undo, bool statistics) {
 }
 
 Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions& options) {
-  ECLUSE_OK(BeginMoving(owner, *options.policy, keys));
+  ECLUSE_OK(BeginMoving(owner, *options.policy, keys, Register::may_be_new));
   ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *options.policy));
   ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, options, catalog));

@@ -51,14 +51,19 @@ Status CheckPlain(Database& owner, const BatchedTable& table, const CatalogTable
 }
 
 // A lock that is held in the policy's database is not to be had there again.
-Status CheckSameDatabase(const Policy& policy, KeyRing& keys, const std::string& lock) {
+Status CheckSameDatabase(const Policy& policy, KeyRing& keys, Register which, const std::string& lock) {
+  const auto unseen = [&]() -> Status {
+    if (which == Register::may_be_new) return {};
+    return CannotMove("there is no login of the gate's to the register, by which --owner could be seen to lead there",
+                      "run `ecluse apply`, which makes it");
+  };
   const std::string login = policy.GateLogin();
   ECLUSE_TRY(const auto applied, RealFiles().Find(policy.data_dir + "/logins/" + login));
-  if (!applied) return {};
+  if (!applied) return unseen();
   ECLUSE_TRY(const LoginCredentials credentials, LoadLogin(policy.data_dir, keys, login));
   bool unknown = false;
   auto gate = Database::ConnectAs(policy.database, credentials, &unknown);
-  if (!gate && unknown) return {};  // a register that is new, under a data folder that is not
+  if (!gate && unknown) return unseen();  // a register that is new, under a data folder that is not
   if (!gate) return std::unexpected(std::move(gate).error());
   ECLUSE_TRY(const Rows free, gate->Query("SELECT pg_try_advisory_lock($1)", {lock}));
   if (!free.True(0, 0)) return {};
@@ -73,6 +78,12 @@ std::unexpected<Error> CannotMove(std::string what, std::string hint) {
 }
 
 std::string ByteaText(std::string_view bytes) { return "\\x" + HexEncode(AsBytes(bytes)); }
+
+Result<std::string> ByteaOf(std::string_view text) {
+  const auto bytes = text.starts_with("\\x") ? HexDecode(text.substr(2)) : std::nullopt;
+  if (!bytes) return CannotMove("a sealed value is no bytea", "report this");
+  return std::string(bytes->begin(), bytes->end());
+}
 
 Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const PolicyTable& policy,
                                    const CatalogTable& real) {
@@ -102,7 +113,7 @@ Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const
   return table;
 }
 
-Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys) {
+Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys, Register which) {
   // Rows that a policy of the table hides from its owner must be an error, and not be left out.
   ECLUSE_OK(
       owner.Run("SET DateStyle TO 'ISO, YMD'; SET TimeZone TO 'UTC'; SET bytea_output TO hex; "
@@ -115,7 +126,7 @@ Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys) {
   ECLUSE_TRY(const Rows alone, owner.Query("SELECT pg_try_advisory_lock($1)", {lock}));
   if (!alone.True(0, 0))
     return CannotMove("another command that moves sealed values works on this register", "wait for it, or stop it");
-  ECLUSE_OK(CheckSameDatabase(policy, keys, lock));
+  ECLUSE_OK(CheckSameDatabase(policy, keys, which, lock));
   if (auto taken = keys.TakeRing(); !taken) return std::unexpected(std::move(taken).error());
   return {};
 }

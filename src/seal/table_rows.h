@@ -47,13 +47,16 @@ std::unexpected<Error> CannotMove(std::string what, std::string hint);
 
 // Has the owner's connection print values as they are read back, see every row that is committed, stay open while it
 // waits, and wait for locks no longer than limits::kSealLock. Takes the register's lock of those who move sealed
-// values, held until the connection ends; refuses where another has it, and where the gate's own login sees that it is
-// another database's (where a policy has been applied: before, there is no login to see it by). Then takes the ring of
-// keys as it is now: nobody destroys one while the lock is held.
-Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys);
+// values, held until the connection ends; refuses where another has it, and where the gate's own login, to the policy's
+// database, does not find it held: then the owner's connection leads elsewhere. Where no policy was applied yet there
+// is no login to see it by: `known` refuses that too. Then takes the ring of keys as it is now: nobody destroys one
+// while the lock is held.
+enum class Register { known, may_be_new };
+Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys, Register which);
 
-// Bytes as a literal of bytea.
+// Bytes as PostgreSQL prints a bytea, and back.
 std::string ByteaText(std::string_view bytes);
+Result<std::string> ByteaOf(std::string_view text);
 
 // Not thread-safe; `owner` and `table` must outlive it.
 class RowBatches {

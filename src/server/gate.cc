@@ -314,6 +314,8 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
   if (command == "write-down") return WriteDown(request);
   if (command == "take-keys") {
     ECLUSE_TRY(const uint64_t taken, keys->TakeRing());
+    // Durable behind their announcement: whoever asked may seal under them now.
+    if (taken > 0) ECLUSE_OK(Event(EntryKind::key, *policy, fmt::format("took {} new keys", taken)));
     return fmt::format("{} new keys", taken);
   }
   return Fail(sqlstate::kInvalidParameter, "this gate does not know that command",

@@ -23,7 +23,6 @@ std::unexpected<Error> Refuse(std::string what, std::string hint) {
 
 KeyChanges::KeyChanges(RootSource root, const std::string& data_dir, FileSystem* files)
     : root_(std::move(root)),
-      data_dir_(data_dir),
       folder_(data_dir + "/keys"),
       path_(folder_ + "/ring"),
       files_(files != nullptr ? *files : RealFiles()) {}

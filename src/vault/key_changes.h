@@ -36,7 +36,7 @@ class KeyChanges {
   Status TakePlace();
 
   const RootSource root_;
-  const std::string data_dir_, folder_, path_;
+  const std::string folder_, path_;
   FileSystem& files_;
 };
 

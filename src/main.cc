@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   ecluse::AddAccount(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);
+  ecluse::AddErase(line);
   ecluse::AddWhoSaw(line);
   ecluse::AddDossier(line);
   ecluse::AddServe(line);

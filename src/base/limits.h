@@ -50,6 +50,7 @@ inline constexpr size_t kSealedJsonDepth = 100;              // arrays and objec
 inline constexpr size_t kSealedJsonBytes = 8 * 1024 * 1024;  // of a jsonb as it is printed
 inline constexpr size_t kSearchedText = 64 * 1024;           // bytes of a text that is found by its spelling or sound
 inline constexpr size_t kRingBytes = 4 * 1024 * 1024;        // the file of wrapped keys: some 7,000 compartments
+inline constexpr size_t kGenerationsBytes = 64 * 1024;       // the file of root generations: two or three
 
 // Statements (plan/).
 inline constexpr size_t kStatementBytes = 1024 * 1024;
@@ -111,6 +112,11 @@ inline constexpr size_t kIndexBacklog = 1'000'000;  // entries and people that w
 inline constexpr size_t kProvedTogether = 1'000;    // proofs made from the tiles that are kept in memory
 inline constexpr size_t kDossierShown = 10'000;     // people listed in a dossier's HTML; CSV and JSON hold all
 inline constexpr size_t kPeopleCache = 1 << 20;     // people whose token is kept in memory
+inline constexpr size_t kWrappedTogether = 10'000;  // people's keys that a new root generation wraps at once
+inline constexpr auto kGenerationCheck = std::chrono::seconds(60);  // between looks whether one is due
+inline constexpr size_t kErasureReason = 512;                       // bytes
+inline constexpr auto kErasureHorizonLeast = std::chrono::seconds(10);
+inline constexpr auto kErasureHorizonMost = std::chrono::seconds(400 * 86'400);
 inline constexpr auto kClockDivergence = 5s;        // of the wall clock from the boot clock, before release stops
 inline constexpr auto kClockCheck = 1s;             // between looks at the clocks while nothing is written
 inline constexpr size_t kLedgerSegment = 16 * 1024 * 1024;

@@ -39,6 +39,7 @@ void AddWaiveWitnesses(CommandLine& line, CLI::App* ledger);  // waive_witnesses
 void AddPrune(CommandLine& line, CLI::App* ledger);           // prune.cc
 void AddReconcile(CommandLine& line, CLI::App* ledger);       // reconcile.cc
 void AddTree(CommandLine& line, CLI::App* ledger);            // tree.cc
+void AddErase(CommandLine& line);                             // erase.cc
 void AddWhoSaw(CommandLine& line);                            // who_saw.cc
 void AddDossier(CommandLine& line);                           // dossier.cc
 void AddServe(CommandLine& line);                             // serve.cc

@@ -164,8 +164,21 @@ Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<Su
   return index.Compact();
 }
 
+Status ForgetPerson(Store& index, const SubjectToken& token) {
+  std::vector<std::string> rows = {index_format::KeyOfToken(token)};
+  ECLUSE_TRY(const auto found, index.Get(rows[0]));
+  const auto known = found ? index_format::DecodeToken(*found) : std::nullopt;
+  if (!known) return {};
+  const std::string by_name = index_format::KeyOfSubject(known->key);
+  ECLUSE_TRY(const auto behind, index.Get(by_name));
+  if (behind && std::ranges::equal(*behind, token, {}, [](char c) { return static_cast<uint8_t>(c); }))
+    rows.push_back(by_name);
+  return index.Remove(rows);
+}
+
 IndexedEntry IndexedBy(EntryDraft&& draft) {
-  IndexedEntry entry{0, 0, std::move(draft.principal), std::move(draft.role), std::move(draft.address), {}, false};
+  IndexedEntry entry{0, 0, std::move(draft.principal), std::move(draft.role), std::move(draft.address), {}};
+  entry.erases = draft.kind == EntryKind::erasure && draft.reason.starts_with(kErasedByKey);
   for (EntrySubjects& table : draft.subjects) {
     if (entry.people.empty()) {
       entry.people = std::move(table.returned);

@@ -73,9 +73,14 @@ struct IndexedEntry {
   std::string principal, role, address;
   std::vector<SubjectToken> people;  // some may stand there more than once
   bool closed = false;               // what it seals does not open
+  // It says that whom it names is erased by key (entry.h, kErasedByKey).
+  bool erases = false;
 };
 // Takes out of the index what tells of entries before `end`, and of the people whose tokens are `gone`.
 Status PruneIndex(Store& index, uint64_t end, const boost::unordered_flat_set<SubjectToken, SubjectKeyHash>& gone);
+
+// Takes out who is behind a token; whom the same person is known by since stays.
+Status ForgetPerson(Store& index, const SubjectToken& token);
 
 // Of a draft that is not needed any more.
 IndexedEntry IndexedBy(EntryDraft&& draft);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/time_text.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -214,7 +215,8 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_TRY(RecoveredTail tail, RecoverTail(folder));
   ECLUSE_TRY(int64_t ahead, Ahead(folder, tail.last_time - options.clock->WallMicros(), lag == Lag::accept));
   EntryOrigin origin{options.register_name, options.node};
-  PeopleOptions naming{options.data_dir + "/keys/persons", options.data_dir + "/index", folder, origin, fresh};
+  PersonKeysOptions person_keys{options.data_dir, Store::Mode::existing, options.clock, options.erasure_horizon};
+  PeopleOptions naming{std::move(person_keys), options.data_dir + "/index", folder, origin, fresh};
   if (options.index_backlog != 0) naming.backlog = options.index_backlog;
   if (options.index_fill != 0) naming.fill = options.index_fill;
   ECLUSE_TRY(auto people, People::Open(std::move(naming), keys));
@@ -226,7 +228,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   WriterOptions writing;
   writing.folder = folder;
   writing.clock = options.clock;
-  writing.persons = &impl->people->persons();
+  writing.persons = &impl->people->keys();
   writing.reserve_bytes = std::min<uint64_t>(limits::kReserveBytes, folder.segment_bytes / 4);
   writing.ahead = ahead;
   writing.alert = [to = impl.get()](std::string reason) { return to->RenderOwn(EntryKind::alert, std::move(reason)); };
@@ -251,6 +253,9 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_TRY(impl->writer, Writer::Start(std::move(writing), tail));
   impl->tree->Begin();
   ECLUSE_OK(impl->AnnounceKeys());
+  impl->people->keys().Begin([to = impl.get()](std::string reason) {
+    to->writer->Submit(to->RenderOwn(EntryKind::key, std::move(reason)));
+  });
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
 }
 
@@ -313,6 +318,48 @@ Result<Receipt> Ledger::AppendAndWait(EntryDraft draft) {
     ECLUSE_TRY(seq, done.get());
   }
   return Receipt(seq);
+}
+
+Result<std::string> Ledger::EraseAlone(LedgerOptions options, KeyRing& keys, const std::string& subject,
+                                       std::chrono::seconds horizon, const std::string& policy,
+                                       const std::string& reason) {
+  SegmentFolder folder{options.files != nullptr ? options.files : &RealFiles(), options.data_dir + "/ledger", {}, 0};
+  ECLUSE_TRY(options.node, OwnNode(&folder));
+  ECLUSE_TRY(auto ledger, Open(std::move(options), keys));
+  return ledger->Erase(subject, horizon, policy, reason);
+}
+
+Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::seconds horizon, const std::string& policy,
+                                  const std::string& reason) {
+  const size_t colon = subject.find(':');
+  if (colon == 0 || colon >= subject.size() - 1 || subject.size() > limits::kSubjectId)
+    return Fail(sqlstate::kInvalidParameter, "a person is a space and an id, as person:4242", "", "ledger.erase");
+  if (reason.empty() || reason.size() > limits::kErasureReason || Printable(reason) != reason)
+    return Fail(sqlstate::kInvalidParameter,
+                fmt::format("the reason is empty, or longer than {} bytes, or not plain text", limits::kErasureReason),
+                "give --reason \"request 2026-113\"", "ledger.erase");
+  PersonName person{{}, std::string_view(subject).substr(0, colon), std::string_view(subject).substr(colon + 1)};
+  impl_->keys.SubjectKey(person.space, person.id, person.key.data());
+  People& people = *impl_->people;
+  ECLUSE_TRY(const uint64_t former, people.keys().DestroyInFormer(subject, impl_->keys));
+  ECLUSE_TRY(const auto token, people.BeginErasure(person));
+  if (!token && former == 0)
+    return Fail(sqlstate::kInvalidParameter, "no ledger names that person, so there is no key of theirs to destroy",
+                "an id is written as the register has it, and the spaces are those of the policy", "ledger.erase");
+  const int64_t now = NowMicros();
+  const std::string gone = TimeText(now + std::chrono::microseconds(horizon).count());
+  EntryDraft draft;
+  draft.kind = EntryKind::erasure;
+  draft.door = "command";
+  draft.policy = policy;
+  draft.reason = fmt::format("{}{}, from every copy by {}: {}", kErasedByKey, TimeText(now), gone, reason);
+  if (token) draft.subjects.push_back({{}, {*token}, {}, {}});
+  const Result<Receipt> written = AppendAndWait(std::move(draft));
+  if (!written && token) people.AbandonErasure(*token);
+  if (!written) return std::unexpected(written.error());
+  ECLUSE_OK(people.AwaitIndexed(written->seq() + 1));
+  return fmt::format("their key is destroyed (entry {}); no copy of it opens any more from {} on", written->seq(), gone) +
+         (former == 0 ? "" : fmt::format("; {} former ledgers named them too", former));
 }
 
 bool Ledger::healthy() const { return impl_->writer->healthy(); }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +46,9 @@ struct LedgerOptions {
   const Clock* clock = nullptr;  // null: the machine's
   FileSystem* files = nullptr;   // null: the real one
   uint64_t segment_bytes = 0;    // of a write-ahead segment, a multiple of 4096; 0: limits::kLedgerSegment
+  // Within which whoever is erased is to be gone from every copy. Without one no root generation is made but a first,
+  // and none destroyed: for commands that have the ledger open for a moment.
+  std::optional<std::chrono::seconds> erasure_horizon;
   size_t index_backlog = 0;      // 0: limits::kIndexBacklog
   size_t index_fill = 0;         // 0: limits::kIndexFill
   std::chrono::milliseconds checkpoint_every{1'000};
@@ -88,6 +92,17 @@ class Ledger {
   // Writes one entry down where no gate runs; refuses while one does, and where there is no ledger yet. The node is the
   // ledger's own.
   static Status WriteDown(LedgerOptions options, KeyRing& keys, EntryDraft draft);
+
+  // Erases a person (`space:id`) by their key: writes it down as an `erasure` for `reason`, destroys the key, and forgets
+  // who is behind their token, here and in ledgers that were put away; names them anew where they come again. What it
+  // did, in words; from every copy the key goes within `horizon`. Where it fails behind the entry, the next start
+  // finishes it. Refuses whom no ledger names. Blocks, for as long as former ledgers and the store of keys are read.
+  Result<std::string> Erase(const std::string& subject, std::chrono::seconds horizon, const std::string& policy,
+                            const std::string& reason);
+  // The same where no gate runs; refuses while one does, and where there is no ledger. The node is the ledger's own.
+  static Result<std::string> EraseAlone(LedgerOptions options, KeyRing& keys, const std::string& subject,
+                                        std::chrono::seconds horizon, const std::string& policy,
+                                        const std::string& reason);
 
   // The time that an entry would get now: the wall clock's, or ahead of it where a clock that is behind was accepted.
   int64_t NowMicros() const;

@@ -24,6 +24,15 @@ std::string_view Text(const Array& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+Error IndexStopped() {
+  return Error{std::string(sqlstate::kIo),
+               "the ledger's index cannot be written, and keys go with it",
+               "see the gate's log, mend the disk, then restart the gate: it finishes what the ledger says",
+               "ledger.index",
+               {},
+               0};
+}
+
 KeyId PersonKeyId(const SubjectToken& token) {
   KeyId id;
   std::copy_n(token.begin(), id.size(), id.begin());
@@ -31,8 +40,6 @@ KeyId PersonKeyId(const SubjectToken& token) {
 }
 
 }  // namespace
-
-std::string WrapBinding(const SubjectToken& token) { return "ecluse person key " + Base64UrlEncode(token); }
 
 Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json) {
   // Canonical order puts `kind` first where an entry has none of the members before it, and these have none.
@@ -53,9 +60,7 @@ Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json) {
 }
 
 Result<std::string> OpenPerson(const PersonEntry& entry, KeyRing& keys, std::string_view wrapped_key) {
-  ECLUSE_TRY(std::string plain, keys.Unwrap(wrapped_key, WrapBinding(entry.token)));
-  Secret secret{std::string_view(plain)};
-  std::fill(plain.begin(), plain.end(), '\0');
+  ECLUSE_TRY(Secret secret, keys.generations().Unwrap(wrapped_key, WrapBinding(entry.token)));
   if (secret.size() != kXaesKey) return LedgerDamaged("a person's key has the wrong size");
   auto id = OpenEnvelope(Xaes(std::move(secret)), entry.sealed_id, PersonBinding(entry.origin, entry.token));
   if (!id) return LedgerDamaged("the id of a person does not open");
@@ -72,10 +77,10 @@ Result<std::optional<std::string>> ReadKeyEntry(std::string_view json) {
   return std::string(text.substr(kMadeKey.size(), 16));
 }
 
-People::People(PeopleOptions options, KeyRing& keys, std::unique_ptr<Store> persons, std::unique_ptr<Store> index)
+People::People(PeopleOptions options, KeyRing& keys, std::unique_ptr<PersonKeys> persons, std::unique_ptr<Store> index)
     : options_(std::move(options)),
       keys_(keys),
-      persons_(std::move(persons)),
+      person_keys_(std::move(persons)),
       index_(std::move(index)),
       rows_(keys),
       tokens_(limits::kPeopleCache) {}
@@ -91,8 +96,8 @@ People::~People() {
 }
 
 Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& keys) {
-  ECLUSE_TRY(auto persons,
-             Store::Open(options.persons_path, options.fresh ? Store::Mode::create : Store::Mode::existing));
+  options.keys.mode = options.fresh ? Store::Mode::create : Store::Mode::existing;
+  ECLUSE_TRY(auto persons, PersonKeys::Open(options.keys, keys.generations()));
   ECLUSE_TRY(auto index, Store::Open(options.index_path, Store::Mode::create));
   ECLUSE_TRY(auto meta, index->Get(index_format::kMeta));
   ECLUSE_TRY(bool empty, index->Empty());
@@ -103,7 +108,7 @@ Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& key
     ECLUSE_TRY(index, Store::Open(options.index_path, Store::Mode::create));
   }
   if (options.fresh) {
-    ECLUSE_TRY(bool nobody, persons->Empty());
+    ECLUSE_TRY(bool nobody, persons->store().Empty());
     ECLUSE_TRY(bool nothing, index->Empty());
     if (!nobody || !nothing)
       return LedgerDamaged(options.folder.path + " is empty, and there are keys of people in it");
@@ -133,10 +138,9 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
   uint64_t unopened = 0, seen = from, told = from;
   Status problem;
   IndexRows::Pairs pairs;
-  auto flush = [&]() -> Status {
+  auto flush = [&](uint64_t to) -> Status {
     rows_.Take(pairs);
-    pairs.emplace_back(index_format::kMeta,
-                       index_format::Encode({seen, std::string(Text(options_.folder.ledger)), {}}));
+    pairs.emplace_back(index_format::kMeta, index_format::Encode({to, std::string(Text(options_.folder.ledger)), {}}));
     Status done = many ? index_->Ingest(std::exchange(pairs, {})) : index_->Put(pairs, false);
     pairs.clear();
     if (many && done && seen - told >= options_.fill) {
@@ -153,7 +157,7 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
     ECLUSE_TRY(auto person, ReadPersonEntry(entry.json));
     if (person) {
       rows_.Add(indexed);
-      ECLUSE_TRY(auto wrapped, persons_->Get(Text(person->token)));
+      ECLUSE_TRY(auto wrapped, person_keys_->store().Get(Text(person->token)));
       if (!wrapped) {
         ++unopened;
         return {};
@@ -173,18 +177,33 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
     indexed.address = facts.address;
     indexed.people = facts.People();
     indexed.closed = facts.sealed && !facts.opened;
+    indexed.erases = facts.kind == EntryKindName(EntryKind::erasure) && facts.reason.starts_with(kErasedByKey);
+    if (indexed.erases) {
+      ECLUSE_OK(flush(entry.seq));  // whoever it names may stand among the pairs
+      ECLUSE_OK(Erase(indexed));
+    }
     rows_.Add(indexed);
     return {};
   };
   Entries entries(options_.folder);
   ECLUSE_OK(entries.Visit(from, end, [&](const EntryView& entry) {
     problem = add(entry);
-    if (problem && pairs.size() + rows_.size() >= (many ? options_.fill : limits::kIndexPut)) problem = flush();
+    if (problem && pairs.size() + rows_.size() >= (many ? options_.fill : limits::kIndexPut)) problem = flush(seen);
     return problem.has_value();
   }));
   ECLUSE_OK(problem);
   if (unopened > 0) Log().warn("{} people of the ledger have no key any more: their ids stay closed", unopened);
-  return flush();
+  return flush(seen);
+}
+
+// Its people lose their keys, and the index does not know them any more. Before the index says that it has reached the
+// entry: interrupted, it is done again.
+Status People::Erase(const IndexedEntry& entry) {
+  for (const SubjectToken& token : entry.people) {
+    ECLUSE_OK(person_keys_->Destroy(token));
+    ECLUSE_OK(ForgetPerson(*index_, token));
+  }
+  return {};
 }
 
 const SubjectToken* People::Known(const SubjectKey& key) {
@@ -205,7 +224,7 @@ Result<QueuedEntry> People::Introduce(const PersonName& person) {
   RandomBytes(introduction->token);
   Secret secret(kXaesKey);
   RandomBytes(secret.mutable_bytes());
-  ECLUSE_TRY(introduction->wrapped_key, keys_.Wrap(secret.text(), WrapBinding(introduction->token)));
+  introduction->wrapped_key = keys_.generations().Wrap(secret.text(), WrapBinding(introduction->token));
   std::string name = fmt::format("{}:{}", person.space, person.id);
   std::string sealed = SealEnvelope(Xaes(std::move(secret)), PersonKeyId(introduction->token), name,
                                     PersonBinding(options_.origin, introduction->token));
@@ -219,6 +238,7 @@ Result<std::vector<SubjectToken>> People::TokensOf(Writer& writer, std::span<con
   std::vector<SubjectToken> tokens(people.size());
   std::vector<Newcomer> unknown;
   uint64_t flushes;
+  boost::unordered_flat_set<SubjectToken, SubjectKeyHash> erasing;
   {
     std::lock_guard lock(mutex_);
     for (size_t i = 0; i < people.size(); ++i) {
@@ -229,25 +249,30 @@ Result<std::vector<SubjectToken>> People::TokensOf(Writer& writer, std::span<con
       }
     }
     flushes = flushes_;
+    erasing = erasing_;
   }
   if (unknown.empty()) return tokens;
   ECLUSE_OK(LookUp(people, unknown));
   for (Newcomer& one : unknown) {
-    if (one.stored) continue;
+    if (one.stored && !erasing.contains(*one.stored)) continue;
     ECLUSE_TRY(one.introduction, Introduce(people[one.number]));
   }
   std::lock_guard lock(mutex_);
-  // Somebody else may have introduced them in the meantime, and the index thread have taken them from memory since.
+  // Somebody else may have introduced them in the meantime, and the index thread have taken them from memory since; or
+  // they were erased.
   if (flushes != flushes_) ECLUSE_OK(LookUp(people, unknown));
   for (Newcomer& one : unknown) {
     const SubjectKey& key = people[one.number].key;
     SubjectToken& token = tokens[one.number];
-    if (one.stored) {
+    if (one.stored && !erasing_.contains(*one.stored)) {
       token = *one.stored;
       tokens_.Put(key, token);
     } else if (const SubjectToken* known = Known(key)) {
       token = *known;
     } else {
+      if (!one.introduction) {
+        ECLUSE_TRY(one.introduction, Introduce(people[one.number]));
+      }
       token = one.introduction->introduces->token;
       pending_.emplace(key, token);
       pending_keys_.emplace(token, key);
@@ -263,7 +288,7 @@ Status People::LookUp(std::span<const PersonName> people, std::vector<Newcomer>&
   std::vector<std::string> names;
   std::vector<Newcomer*> asked;
   for (Newcomer& one : unknown) {
-    if (one.stored) continue;
+    one.stored.reset();
     asked.push_back(&one);
     names.push_back(index_format::KeyOfSubject(people[one.number].key));
   }
@@ -299,6 +324,8 @@ void People::Durable(DurableNews news) {
 
 Status People::Round(DurableNews news, bool reread) {
   IndexRows::Pairs pairs;
+  for (const IndexedEntry& entry : news.entries)
+    if (entry.erases) ECLUSE_OK(Erase(entry));  // whom the index has long known: see BeginErasure()
   for (const Introduction& one : news.introduced) {
     pairs.emplace_back(index_format::KeyOfSubject(one.key), Text(one.token));
     pairs.emplace_back(index_format::KeyOfToken(one.token), index_format::Encode({one.key, one.seq}));
@@ -333,16 +360,20 @@ void People::Run() {
       const bool reread = std::exchange(reread_, false);
       backlog_ = 0;
       std::vector<Introduction> introduced = news.introduced;
+      std::vector<SubjectToken> erased;
+      for (const IndexedEntry& entry : news.entries)
+        if (entry.erases) erased.insert(erased.end(), entry.people.begin(), entry.people.end());
       const uint64_t size = news.size;
       lock.unlock();
       Status written = Round(std::move(news), reread);
       lock.lock();
       if (written) {
-        Indexed(introduced, size);
+        Indexed(introduced, erased, size);
       } else {
         // Nothing is lost: the index is derived, and what is pending stays in memory until the next start catches it
         // up.
         index_failed_ = true;
+        indexed_to_.notify_all();
         Log().error("the ledger's index cannot be written: {} ({})", written.error().message,
                     written.error().operator_detail);
       }
@@ -355,14 +386,41 @@ void People::Run() {
   }
 }
 
-void People::Indexed(const std::vector<Introduction>& introduced, uint64_t size) {
+void People::Indexed(const std::vector<Introduction>& introduced, const std::vector<SubjectToken>& erased,
+                     uint64_t size) {
   indexed_ = size;
   ++flushes_;
+  for (const SubjectToken& token : erased) erasing_.erase(token);
   for (const Introduction& one : introduced) {
     pending_.erase(one.key);
     pending_keys_.erase(one.token);
     tokens_.Put(one.key, one.token);
   }
+  indexed_to_.notify_all();
+}
+
+Result<std::optional<SubjectToken>> People::BeginErasure(const PersonName& person) {
+  std::vector<Newcomer> one(1);
+  std::unique_lock lock(mutex_);
+  // What is still to be written to the index would come back behind what is taken out of it.
+  indexed_to_.wait(lock, [&] { return index_failed_ || !pending_.contains(person.key); });
+  if (index_failed_) return std::unexpected(IndexStopped());
+  ECLUSE_OK(LookUp({&person, 1}, one));
+  if (!one[0].stored || erasing_.contains(*one[0].stored)) return std::nullopt;
+  tokens_.Forget(person.key);
+  erasing_.insert(*one[0].stored);
+  return one[0].stored;
+}
+
+void People::AbandonErasure(const SubjectToken& token) {
+  std::lock_guard lock(mutex_);
+  erasing_.erase(token);
+}
+
+Status People::AwaitIndexed(uint64_t size) {
+  std::unique_lock lock(mutex_);
+  indexed_to_.wait(lock, [&] { return index_failed_ || indexed_ >= size; });
+  return index_failed_ ? std::unexpected(IndexStopped()) : Status();
 }
 
 Result<std::vector<std::pair<SubjectToken, SubjectKey>>> People::KeysOf(std::span<const SubjectToken> tokens) {

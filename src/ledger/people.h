@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include "base/result.h"
 #include "ledger/entry.h"
 #include "ledger/index.h"
+#include "ledger/person_keys.h"
 #include "ledger/render.h"
 #include "ledger/segment.h"
 #include "ledger/store.h"
@@ -38,6 +40,8 @@ Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json);
 inline constexpr std::string_view kMadeKey = "made key ";
 // And that two people destroy one; written before it goes.
 inline constexpr std::string_view kDestroyKey = "two people destroy key ";
+// And that the gate destroys a root generation.
+inline constexpr std::string_view kDestroyGeneration = "destroys the root generation ";
 
 // The id of the key that a `key` entry announces; nullopt for other entries.
 Result<std::optional<std::string>> ReadKeyEntry(std::string_view json);
@@ -45,11 +49,9 @@ Result<std::optional<std::string>> ReadKeyEntry(std::string_view json);
 // `space:id` of a person entry, opened with the person's wrapped key.
 Result<std::string> OpenPerson(const PersonEntry& entry, KeyRing& keys, std::string_view wrapped_key);
 
-std::string WrapBinding(const SubjectToken& token);  // what a person's wrapped key is bound to
-
 struct PeopleOptions {
-  std::string persons_path;  // <data_dir>/keys/persons
-  std::string index_path;    // <data_dir>/index
+  PersonKeysOptions keys;
+  std::string index_path;  // <data_dir>/index
   SegmentFolder folder;
   EntryOrigin origin;
   bool fresh = false;  // a new ledger: the stores are made
@@ -63,7 +65,7 @@ class People {
   static Result<std::unique_ptr<People>> Open(PeopleOptions options, KeyRing& keys);
   ~People();
 
-  Store& persons() { return *persons_; }
+  PersonKeys& keys() { return *person_keys_; }
 
   // Brings the index up to `size` entries. Refuses where it knows more than the ledger holds: those were durable.
   Status CatchUp(uint64_t size);
@@ -76,28 +78,40 @@ class People {
 
   Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
 
+  // Whoever is erased is nobody's token any more from now on: they are introduced anew where they come again. The entry
+  // that says so is appended next; as soon as it is durable and reached by the index, the key goes. Nullopt where nobody
+  // has been introduced by that name.
+  Result<std::optional<SubjectToken>> BeginErasure(const PersonName& person);
+  // The entry could not be appended: all is as before.
+  void AbandonErasure(const SubjectToken& token);
+  // Waits until the index has reached what was durable before `size`, with what that erases.
+  Status AwaitIndexed(uint64_t size);
+
   // Ids of keys that a `key` entry has announced.
   Result<bool> Announced(const std::string& key_id) const;
 
  private:
-  People(PeopleOptions options, KeyRing& keys, std::unique_ptr<Store> persons, std::unique_ptr<Store> index);
+  People(PeopleOptions options, KeyRing& keys, std::unique_ptr<PersonKeys> persons, std::unique_ptr<Store> index);
   Result<QueuedEntry> Introduce(const PersonName& person);
   const SubjectToken* Known(const SubjectKey& key);  // mutex_ held
   // Of the people of one call, one who is not in memory.
   struct Newcomer {
-    size_t number;  // among the people of the call
+    size_t number = 0;  // among the people of the call
     std::optional<SubjectToken> stored;
     std::optional<QueuedEntry> introduction;
   };
   Status LookUp(std::span<const PersonName> people, std::vector<Newcomer>& unknown) const;
+  Status Erase(const IndexedEntry& entry);
   void Run();
   Status Round(DurableNews news, bool reread);
   Status IndexRange(uint64_t from, uint64_t end);
-  void Indexed(const std::vector<Introduction>& introduced, uint64_t size);  // mutex_ held
+  void Indexed(const std::vector<Introduction>& introduced, const std::vector<SubjectToken>& erased,
+               uint64_t size);  // mutex_ held
 
   const PeopleOptions options_;
   KeyRing& keys_;
-  std::unique_ptr<Store> persons_, index_;
+  std::unique_ptr<PersonKeys> person_keys_;
+  std::unique_ptr<Store> index_;
   IndexRows rows_;  // of CatchUp(), then of the thread alone
 
   std::mutex mutex_;
@@ -105,9 +119,10 @@ class People {
   // Introduced, and not in the index yet: never forgotten, or the person would be introduced twice.
   boost::unordered_flat_map<SubjectKey, SubjectToken, SubjectKeyHash> pending_;
   boost::unordered_flat_map<SubjectToken, SubjectKey, SubjectKeyHash> pending_keys_;
-  uint64_t flushes_ = 0;  // how often pending_ lost entries to the index
+  boost::unordered_flat_set<SubjectToken, SubjectKeyHash> erasing_;  // and the index still knows them
+  uint64_t flushes_ = 0;  // how often pending_ lost entries to the index, or the index people
 
-  std::condition_variable changed_;
+  std::condition_variable changed_, indexed_to_;
   DurableNews news_;     // not in the index yet
   size_t backlog_ = 0;   // of news_.entries, people included
   bool reread_ = false;  // it grew too large: what is missing is read from the ledger

@@ -44,6 +44,11 @@ class TokenCache {
     bucket.at[way] = {key, token};
   }
 
+  void Forget(const SubjectKey& key) {
+    for (Entry& entry : Of(key).at)
+      if (entry.key == key) entry = {};
+  }
+
  private:
   struct Entry {
     SubjectKey key;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "ledger/person_keys.h"
 
 namespace ecluse {
 namespace {
@@ -254,16 +255,12 @@ Status Writer::CheckClock() {
 }
 
 Status Writer::StorePersonKeys(std::span<QueuedEntry> group) {
-  std::vector<std::pair<std::string, std::string>> keys;
+  std::vector<PersonKeys::Wrapped> keys;
   for (QueuedEntry& entry : group) {
     if (!entry.introduces || entry.introduces->wrapped_key.empty()) continue;
-    const SubjectToken& token = entry.introduces->token;
-    keys.emplace_back(std::string(token.begin(), token.end()), std::move(entry.introduces->wrapped_key));
-    entry.introduces->wrapped_key.clear();
+    keys.emplace_back(entry.introduces->token, std::exchange(entry.introduces->wrapped_key, {}));
   }
-  if (keys.empty()) return {};
-  ECLUSE_OK(options_.persons->Put(keys, true));
-  return options_.persons->CheckFiles();
+  return keys.empty() ? Status() : options_.persons->Add(std::move(keys));
 }
 
 Status Writer::WriteGroup(std::span<QueuedEntry> group) {

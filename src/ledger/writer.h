@@ -19,10 +19,11 @@
 #include "ledger/recovery.h"
 #include "ledger/render.h"
 #include "ledger/segment.h"
-#include "ledger/store.h"
 #include "ledger/supply.h"
 
 namespace ecluse {
+
+class PersonKeys;  // person_keys.h
 
 // Told once what became of an entry: its sequence when it is durable, or why it is not. Called on the writer's thread,
 // or on the submitter's where the ledger has failed already. Must not block.
@@ -64,7 +65,7 @@ struct DurableNews {
 struct WriterOptions {
   SegmentFolder folder;
   const Clock* clock = nullptr;
-  Store* persons = nullptr;  // person keys; outlives the writer
+  PersonKeys* persons = nullptr;  // outlives the writer
   uint64_t reserve_bytes = 0;
   int64_t ahead = 0;  // by how much entries' times are ahead of the wall clock: an accepted clock, in microseconds
   std::function<QueuedEntry(std::string reason)> alert;  // makes the `alert` entry that tells of a moved clock

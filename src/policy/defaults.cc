@@ -33,7 +33,10 @@ limits:
   per_register: [{subjects: 50000, per: 24h}]
 identity: {accounts: accounts.yaml}
 ledger: {checkpoint_every: 1s, retention: 3y}   # `ecluse ledger prune` removes what is older
-vault: {root: {file: root.key}}
+vault:
+  root: {file: root.key}
+  generations: root.key.generations   # beside the root's file; of a root in a token: root.generations
+  erasure_horizon: 7d
 )";
 }
 

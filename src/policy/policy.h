@@ -180,6 +180,7 @@ struct Policy {
 
   std::string accounts_file;                          // absolute
   RootSource root;                                    // its paths are absolute
+  std::chrono::seconds erasure_horizon{604'800};      // within which whoever is erased goes from every copy
   std::chrono::seconds ledger_retention{94'608'000};  // what is older may be removed: `ecluse ledger prune`
   std::chrono::seconds checkpoint_every{1};
   std::vector<PolicyWitness> witnesses;

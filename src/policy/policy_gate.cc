@@ -172,8 +172,13 @@ void ReadVault(PolicyReader& reader, const YamlNode* node) {
     if (auto text = reader.Text(*value, name)) outside.emplace_back(*to = reader.Path(*text), value->mark);
   };
   if (node != nullptr) {
-    PolicyFields fields(reader, *node, "vault", {"root"});
-    if (const YamlNode* root = fields.Need("root", "root: {file: /etc/ecluse/root.key}")) {
+    PolicyFields fields(reader, *node, "vault", {"root", "generations", "erasure_horizon"});
+    if (const YamlNode* time = fields.Get("erasure_horizon")) {
+      if (auto read = reader.Duration(*time, "vault.erasure_horizon", limits::kErasureHorizonLeast,
+                                      limits::kErasureHorizonMost))
+        reader.policy.erasure_horizon = *read;
+    }
+    if (const YamlNode* root = fields.Get("root")) {
       PolicyFields roots(reader, *root, "vault.root", {"file", "passphrase_file", "pkcs11"});
       const YamlNode* file = roots.Get("file");
       const YamlNode* token = roots.Get("pkcs11");
@@ -198,16 +203,18 @@ void ReadVault(PolicyReader& reader, const YamlNode* node) {
           if (auto text = reader.Text(*label, "vault.root.pkcs11.token")) source.token = *text;
         }
         path(tokens, "pin_file", "vault.root.pkcs11.pin_file", &source.pin_file);
+        source.generations = reader.Path("root.generations");
       }
     }
+    path(fields, "generations", "vault.generations", &source.generations);
   }
   if (reader.policy.data_dir.empty()) return;
   for (const auto& [name, mark] : outside) {
     const std::filesystem::path inside = std::filesystem::path(name).lexically_relative(reader.policy.data_dir);
     if (inside.empty() || *inside.begin() == "..") continue;
     reader.Problem(mark,
-                   "the root key, or what opens it, lies inside gate.data_dir, so whoever copies one has both; put it "
-                   "outside");
+                   "the root key, what opens it, or the file of root generations lies inside gate.data_dir, so whoever "
+                   "copies one has both; put it outside");
   }
 }
 

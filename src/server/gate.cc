@@ -147,6 +147,7 @@ Status Gate::Impl::Open() {
   ledger_options.data_dir = policy->data_dir;
   ledger_options.register_name = policy->register_name;
   ledger_options.checkpoint_every = policy->checkpoint_every;
+  ledger_options.erasure_horizon = policy->erasure_horizon;
   ECLUSE_TRY(ledger_options.node, NodeName(options.node));
   copy = std::make_unique<RegisterCheckpoint>(*policy, policy->register_name + "/" + ledger_options.node,
                                               CredentialsOf(*snapshot->gate_login));
@@ -312,6 +313,9 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
   const std::string_view command = TextOf(request, "command");
   if (command == "waive-witnesses") return WaiveWitnesses(request);
   if (command == "write-down") return WriteDown(request);
+  if (command == "erase")
+    return ledger->Erase(std::string(TextOf(request, "subject")), policy->erasure_horizon, policy->digest,
+                         std::string(TextOf(request, "reason")));
   if (command == "take-keys") {
     ECLUSE_TRY(const uint64_t taken, keys->TakeRing());
     // Durable behind their announcement: whoever asked may seal under them now.
@@ -327,7 +331,7 @@ Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
   const std::string_view reason = TextOf(request, "reason");
   // What the gate alone says of keys, and what is done only while none runs, is not said by anybody else.
   if (reason.empty() || reason.size() > limits::kReason || reason.starts_with(kMadeKey) ||
-      reason.starts_with(kDestroyKey) || Printable(reason) != reason)
+      reason.starts_with(kDestroyKey) || reason.starts_with(kDestroyGeneration) || Printable(reason) != reason)
     return Fail(sqlstate::kInvalidParameter, "that is nothing to be written down", "", "control.write-down");
   ECLUSE_OK(Event(EntryKind::key, *policy, std::string(reason)));
   return "written down";

@@ -18,6 +18,8 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/time_text.h"
+#include "vault/generations.h"
 #include "vault/hmac.h"
 #include "vault/ring_file.h"
 #include "vault/root_key.h"
@@ -55,6 +57,11 @@ class FileKeyRing final : public KeyRing {
         ring_(std::move(ring)),
         index_(ring_.index->key.key()),
         pseudonym_(ring_.pseudonym->key.key()) {}
+
+  Status OpenGenerations() {
+    ECLUSE_TRY(generations_, Generations::Open(files_, root_.generations_file(), *ring_.gate));
+    return {};
+  }
 
   Result<std::string> SealForDay(int64_t wall_micros, std::string_view plain, std::string_view associated) override {
     if (wall_micros < 0)
@@ -114,6 +121,8 @@ class FileKeyRing final : public KeyRing {
     return std::move(*plain);
   }
 
+  Generations& generations() override { return *generations_; }
+
   std::shared_ptr<const CompartmentKeys> Compartment(std::string_view name) const override {
     std::shared_lock lock(mutex_);
     const auto found = ring_.compartments.find(name);
@@ -170,6 +179,7 @@ class FileKeyRing final : public KeyRing {
     std::shared_lock lock(mutex_);
     std::vector<KeyInfo> all = ring_.names;
     lock.unlock();
+    for (const GenerationInfo& one : generations_->List()) all.push_back(KeyOf(one));
     ECLUSE_TRY(auto names, files_.List(folder_ + "/days"));
     for (const auto& name : names) {
       if (name.size() != 10) continue;  // the left-over of an interrupted write
@@ -185,11 +195,15 @@ class FileKeyRing final : public KeyRing {
   }
 
   void OnKeyMade(std::function<void(const KeyInfo&)> made) override {
+    generations_->OnMade(made ? [made](const GenerationInfo& one) { made(KeyOf(one)); }
+                              : std::function<void(const GenerationInfo&)>());
     std::unique_lock lock(mutex_);
     made_ = std::move(made);
   }
 
  private:
+  static KeyInfo KeyOf(const GenerationInfo& one) { return {"generation", TimeText(one.made), one.id}; }
+
   using Day = std::shared_ptr<const WrappedKey>;
 
   static std::unexpected<Error> DamagedDay(const std::string& name) {
@@ -242,6 +256,7 @@ class FileKeyRing final : public KeyRing {
   const std::string folder_;
   Ring ring_;
   HmacKey index_, pseudonym_;
+  std::unique_ptr<Generations> generations_;
   mutable std::shared_mutex mutex_;  // of ring_.names, ring_.compartments and what follows
   std::map<int64_t, Day> days_;
   std::function<void(const KeyInfo&)> made_;
@@ -316,10 +331,10 @@ bool CompartmentKeys::AddData(const KeyId& id, Xaes key) {
 Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const std::string& data_dir, FileSystem* given,
                                                std::span<const std::string> compartments) {
   FileSystem& files = given != nullptr ? *given : RealFiles();
-  for (const std::string& path : {source.file, source.passphrase_file, source.pin_file}) {
+  for (const std::string& path : {source.file, source.passphrase_file, source.pin_file, source.generations_file()}) {
     if (!path.empty() && Inside(path, data_dir))
-      return Unavailable("the root key, or what opens it, lies inside the data folder that it protects",
-                         "move it elsewhere and name it in vault.root", path);
+      return Unavailable("the root key, what opens it, or its generations lie inside the data folder that they protect",
+                         "move them elsewhere and name them in vault.root and vault.generations", path);
   }
   ECLUSE_TRY(const auto root, OpenRoot(files, source));
   std::string folder = data_dir + "/keys";
@@ -339,7 +354,9 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
     ECLUSE_OK(CompleteRing(files, *root, data_dir, path, compartments));
     ECLUSE_TRY(ring, ReadRing(files, *root, path));
   }
-  return std::make_unique<FileKeyRing>(files, source, folder, *std::move(ring));
+  auto keys = std::make_unique<FileKeyRing>(files, source, folder, *std::move(ring));
+  ECLUSE_OK(keys->OpenGenerations());
+  return keys;
 }
 
 }  // namespace ecluse

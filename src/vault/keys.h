@@ -16,12 +16,13 @@
 
 namespace ecluse {
 
-class FileSystem;  // base/file.h
+class FileSystem;   // base/file.h
+class Generations;  // generations.h
 
 // A key as `ecluse keys list` and the ledger's `key` entries name it; never the key itself.
 struct KeyInfo {
-  std::string kind;  // "kek", "key", "day"; of a compartment "compartment", "data", "search", "link"
-  std::string name;  // "gate", "auditors"; "index", "pseudonym", "ledger"; "2024-05-01"; the compartment
+  std::string kind;  // "kek", "key", "day", "generation"; of a compartment "compartment", "data", "search", "link"
+  std::string name;  // "gate", "auditors"; "index", "pseudonym", "ledger"; "2024-05-01"; when made; the compartment
   std::string id;    // 16 hexadecimal digits
 };
 
@@ -79,9 +80,12 @@ class KeyRing {
   // any has none: only for whoever holds the ledger's lock, and before the ring is used by other threads.
   virtual Result<Secret> SigningSeed() = 0;
 
-  // Wraps and unwraps small secrets (database passwords, person keys) under the ring's own key-encryption key.
+  // Wraps and unwraps small secrets (database passwords) under the ring's own key-encryption key.
   virtual Result<std::string> Wrap(std::string_view plain, std::string_view associated) = 0;
   virtual Result<std::string> Unwrap(std::string_view wrapped, std::string_view associated) = 0;
+
+  // What people's keys are wrapped under.
+  virtual Generations& generations() = 0;
 
   // The keys of a compartment; null where the ring holds none. Whoever holds them goes on with them where the ring is
   // taken anew meanwhile: ask for each statement or batch.
@@ -97,10 +101,10 @@ class KeyRing {
   // Only while nobody else uses the ring.
   virtual Result<uint64_t> DestroyDaysBefore(int64_t wall_micros) = 0;
 
-  // Every key of the ring, day keys last and by day.
+  // Every key of the ring, then the root generations, then day keys by day.
   virtual Result<std::vector<KeyInfo>> List() const = 0;
 
-  // Called once for every day key made, and every key taken, from now on, after it is durable and before anything is
+  // Called once for every day key and generation made, and every key taken, from now on, after it is durable and before anything is
   // sealed under it, on the thread that needed it. The ledger takes this to write the `key` entry. Null forgets it.
   virtual void OnKeyMade(std::function<void(const KeyInfo&)> made) = 0;
 };

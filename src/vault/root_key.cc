@@ -157,7 +157,9 @@ Result<Secret> OpenSealed(FileSystem& files, const RootSource& source, std::stri
   return key;
 }
 
-Status CheckPrivate(FileSystem& files, const std::string& path, const char* what, const char* missing) {
+}  // namespace
+
+Status CheckPrivateFile(FileSystem& files, const std::string& path, const char* what, const char* missing) {
   ECLUSE_TRY(auto info, files.Find(path));
   if (!info) return Fail(sqlstate::kIo, fmt::format("there is no {} at {}", what, path), missing, "vault.root");
   if (!info->regular) return Fail(sqlstate::kIo, fmt::format("{} is not a file", path), {}, "vault.root");
@@ -167,10 +169,8 @@ Status CheckPrivate(FileSystem& files, const std::string& path, const char* what
   return {};
 }
 
-}  // namespace
-
 Result<Secret> ReadSecretLine(FileSystem& files, const std::string& path) {
-  ECLUSE_OK(CheckPrivate(files, path, "passphrase or PIN", "make the file, or correct its name in the policy"));
+  ECLUSE_OK(CheckPrivateFile(files, path, "passphrase or PIN", "make the file, or correct its name in the policy"));
   ECLUSE_TRY(std::string content, ReadWholeFile(files, path, kFileLimit));
   std::string_view line = content;
   if (line.ends_with('\n')) line.remove_suffix(1);
@@ -222,7 +222,7 @@ Status MakeRoot(FileSystem& files, const RootSource& source, bool passphrase) {
 
 Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source) {
   if (source.in_token()) return OpenTokenRoot(files, source);
-  ECLUSE_OK(CheckPrivate(files, source.file, "root key",
+  ECLUSE_OK(CheckPrivateFile(files, source.file, "root key",
                          "run `ecluse keys init` to make it, or correct vault.root.file in the policy"));
   ECLUSE_TRY(std::string content, ReadWholeFile(files, source.file, kFileLimit));
   if (content.starts_with(kSealedHeader)) {

@@ -39,6 +39,9 @@ Result<bool> AsksOnTerminal(FileSystem& files, const RootSource& source);
 // Where a root lies that is to take the place of one in a file, until it does.
 RootSource NextRoot(const RootSource& source);
 
+// Refuses a file that is not there (saying `missing`), not a regular one, or open to group or others. `what` names it.
+Status CheckPrivateFile(FileSystem& files, const std::string& path, const char* what, const char* missing);
+
 // A secret that is one line of a file which nobody else may read: a passphrase, a PIN.
 Result<Secret> ReadSecretLine(FileSystem& files, const std::string& path);
 

@@ -19,6 +19,9 @@ struct RootSource {
   std::string token;     // its label
   std::string pin_file;  // what opens it; empty: it is asked for on the terminal
 
+  std::string generations;  // the file of root generations; empty: beside the root's file, as <file>.generations
+
+  std::string generations_file() const { return generations.empty() ? file + ".generations" : generations; }
   bool in_token() const { return !module.empty(); }
   friend bool operator==(const RootSource&, const RootSource&) = default;
 };

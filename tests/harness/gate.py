@@ -60,14 +60,14 @@ def password_of(account):
 
 
 def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, limits=LIMITS, roles="", statistic_rows=1000, tls="",
-                only=None, ledger="", sealed=False):
-    """The policy of harness/policy.yaml with its marks filled; of its roles only those named, where any are; `ledger` is a section;
+                only=None, ledger="", sealed=False, vault=""):
+    """The policy of harness/policy.yaml with its marks filled; of its roles only those named, where any are; `ledger` is a section, `vault` more of one;
     `sealed`: with the columns of SEALED sealed."""
     with open(os.path.join(HERE, "policy.yaml")) as f:
         text = f.read()
     for mark, value in {"@ROLES@": roles, "@LIMITS@": limits, "@MASKED@": MASKED, "@CLEAR@": CLEAR, "@ENDLESS@": endless,
                         "@OFFICER@": officer, "@REGISTER@": register, "@DATABASE@": database, "@PGPORT@": str(pgport),
-                        "@STATISTIC_ROWS@": str(statistic_rows), "@TLS@": tls}.items():
+                        "@STATISTIC_ROWS@": str(statistic_rows), "@TLS@": tls, "@VAULT@": vault and ", " + vault}.items():
         text = text.replace(mark, value)
     if only is not None:
         before, _, rest = text.partition("\nroles:\n")

@@ -1,0 +1,242 @@
+#include "ledger/person_keys.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/time_text.h"
+#include "ledger/entries.h"
+#include "ledger/origin.h"
+#include "ledger/people.h"
+
+namespace ecluse {
+namespace {
+
+std::string KeyOf(const SubjectToken& token) { return {token.begin(), token.end()}; }
+
+std::optional<SubjectToken> TokenOf(std::string_view key) {
+  SubjectToken token;
+  if (key.size() != token.size()) return std::nullopt;
+  std::ranges::copy(key, token.begin());
+  return token;
+}
+
+const std::string kBehindAll(sizeof(SubjectToken) + 1, '\xff');
+
+std::string StoreIn(const std::string& folder) { return folder + "/keys/persons"; }
+std::string NotePath(const std::string& data_dir) { return data_dir + "/keys/generation"; }
+
+}  // namespace
+
+std::string WrapBinding(const SubjectToken& token) { return "ecluse person key " + Base64UrlEncode(token); }
+
+Result<std::unique_ptr<PersonKeys>> PersonKeys::Open(PersonKeysOptions options, Generations& generations) {
+  ECLUSE_TRY(auto store, Store::Open(StoreIn(options.data_dir), options.mode));
+  std::unique_ptr<PersonKeys> keys(new PersonKeys(std::move(options), generations, std::move(store)));
+  ECLUSE_OK(keys->CheckGeneration());
+  if (generations.List().empty()) ECLUSE_OK(keys->MakeGeneration());
+  return keys;
+}
+
+PersonKeys::~PersonKeys() {
+  if (!thread_.joinable()) return;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+// By what was noted when one was made: a file that was put back may lack the newest, and others would still open.
+Status PersonKeys::CheckGeneration() const {
+  const std::string path = NotePath(options_.data_dir);
+  ECLUSE_TRY(const auto noted, RealFiles().Find(path));
+  if (!noted) return {};
+  ECLUSE_TRY(std::string id, ReadWholeFile(RealFiles(), path, limits::kNote));
+  if (id.ends_with('\n')) id.pop_back();
+  const auto all = generations_.List();
+  if (std::ranges::find(all, id, &GenerationInfo::id) != all.end()) return {};
+  return Fail(sqlstate::kIo,
+              fmt::format("the root generation {} is not in {}, and people's keys are under it", Printable(id),
+                          generations_.path()),
+              "put back the newest copy of that file. Where it is the data folder that was put back, from a copy older "
+              "than the erasure horizon, nobody whom its ledger names has a name any more: to go on like that, remove "
+              "<data_dir>/keys/generation",
+              "vault.generations", path);
+}
+
+Status PersonKeys::MakeGeneration() {
+  std::lock_guard lock(keys_mutex_);  // nothing is written under it before it is noted
+  ECLUSE_OK(generations_.Make(options_.clock->WallMicros()));
+  return ReplaceFile(RealFiles(), NotePath(options_.data_dir), generations_.List().back().id + "\n");
+}
+
+void PersonKeys::Begin(std::function<void(std::string)> tell) {
+  tell_ = std::move(tell);
+  if (options_.horizon) thread_ = std::thread([this] { Run(); });
+}
+
+bool PersonKeys::Stopping() const {
+  std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+void PersonKeys::Run() {
+  const auto every = std::min<std::chrono::microseconds>(limits::kGenerationCheck, *options_.horizon / 20);
+  bool failed = false;
+  while (true) {
+    const Status renewed = Renew();
+    // Once, not every minute.
+    if (!renewed && !failed)
+      Log().error("the keys of people are not kept erasable: {} {} ({})", renewed.error().message,
+                  renewed.error().hint, Printable(renewed.error().operator_detail));
+    failed = !renewed;
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, every, [this] { return stopping_; })) return;
+  }
+}
+
+Status PersonKeys::Renew() {
+  ECLUSE_TRY(const bool mended, generations_.Mend());
+  if (mended) Log().error("the file of root generations was gone and is written again: {}", generations_.path());
+  const int64_t now = options_.clock->WallMicros();
+  const int64_t horizon = options_.horizon->count();
+  if (now - generations_.List().back().made >= horizon / 2) ECLUSE_OK(MakeGeneration());
+  const std::vector<GenerationInfo> all = generations_.List();
+  if (all.size() == 1) return {};
+  if (wrapped_under_ != all.back().id) {
+    ECLUSE_OK(WrapAllAnew());
+    if (Stopping()) return {};
+    wrapped_under_ = all.back().id;
+  }
+  // A little before it is due: this looks only now and then.
+  for (size_t i = 0; i + 1 < all.size(); ++i) {
+    if (now - all[i].made < horizon - horizon / 10) continue;
+    tell_(fmt::format("{}{} of {}: who was erased before {} opens in no copy any more", kDestroyGeneration, all[i].id,
+                      TimeText(all[i].made), TimeText(all[i + 1].made)));
+    ECLUSE_OK(generations_.Destroy(all[i].id));
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> PersonKeys::Former() const {
+  std::vector<std::string> folders;
+  FileSystem& files = RealFiles();
+  const std::string former = options_.data_dir + "/former";
+  ECLUSE_TRY(const auto any, files.Find(former));
+  if (!any) return folders;
+  ECLUSE_TRY(const auto names, files.List(former));
+  for (const std::string& name : names) {
+    ECLUSE_TRY(const auto store, files.Find(StoreIn(former + "/" + name)));
+    if (store) folders.push_back(former + "/" + name);
+  }
+  return folders;
+}
+
+Status PersonKeys::WrapAllAnew() {
+  ECLUSE_OK(WrapAnew(*store_));
+  std::lock_guard lock(former_mutex_);
+  ECLUSE_TRY(const auto former, Former());
+  for (const std::string& folder : former) {
+    ECLUSE_TRY(const auto store, Store::Open(StoreIn(folder), Store::Mode::existing));
+    ECLUSE_OK(WrapAnew(*store));
+  }
+  return {};
+}
+
+Status PersonKeys::WrapAnew(Store& store) {
+  std::string from;
+  for (bool more = true; more && !Stopping();) {
+    ECLUSE_TRY(more, WrapAnew(store, &from));
+  }
+  return {};
+}
+
+// Some keys, from `from` on; false at the end. What does not open is left as it is: it is lost already.
+Result<bool> PersonKeys::WrapAnew(Store& store, std::string* from) {
+  std::lock_guard lock(keys_mutex_);
+  std::vector<std::pair<std::string, std::string>> pairs;
+  size_t seen = 0;
+  ECLUSE_OK(store.Visit(*from, kBehindAll, [&](std::string_view key, std::string_view wrapped) {
+    from->assign(key).push_back('\0');
+    if (!generations_.UnderNewest(wrapped)) pairs.emplace_back(key, wrapped);
+    return ++seen < limits::kWrappedTogether;
+  }));
+  std::erase_if(pairs, [&](auto& pair) {
+    const auto token = TokenOf(pair.first);
+    const std::string binding = token ? WrapBinding(*token) : "";
+    const auto key = generations_.Unwrap(pair.second, binding);
+    if (!key) {
+      Log().error("the key of the person {} does not open", Base64UrlEncode(AsBytes(pair.first)));
+      return true;
+    }
+    pair.second = generations_.Wrap(key->text(), binding);
+    return false;
+  });
+  if (!pairs.empty()) ECLUSE_OK(store.Put(pairs, true));
+  return seen == limits::kWrappedTogether;
+}
+
+Status PersonKeys::Add(std::vector<Wrapped> keys) {
+  std::lock_guard lock(keys_mutex_);
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (auto& [token, wrapped] : keys) {
+    if (!generations_.UnderNewest(wrapped)) {  // it waited while one was made
+      ECLUSE_TRY(const Secret key, generations_.Unwrap(wrapped, WrapBinding(token)));
+      wrapped = generations_.Wrap(key.text(), WrapBinding(token));
+    }
+    pairs.emplace_back(KeyOf(token), std::move(wrapped));
+  }
+  ECLUSE_OK(store_->Put(pairs, true));
+  return store_->CheckFiles();
+}
+
+Status PersonKeys::Destroy(const SubjectToken& token) {
+  {
+    std::lock_guard lock(keys_mutex_);
+    const std::string key = KeyOf(token);
+    ECLUSE_OK(store_->Remove({&key, 1}));
+  }
+  return store_->Compact();
+}
+
+Result<uint64_t> PersonKeys::DestroyInFormer(std::string_view name, KeyRing& keys) {
+  std::lock_guard lock(former_mutex_);
+  ECLUSE_TRY(const auto former, Former());
+  uint64_t destroyed = 0;
+  for (const std::string& folder : former) {
+    ECLUSE_TRY(const auto store, Store::Open(StoreIn(folder), Store::Mode::existing));
+    std::vector<std::string> tokens;
+    SegmentFolder ledger{&RealFiles(), folder + "/ledger", {}, 0};
+    std::string origin;
+    ECLUSE_TRY(ledger.ledger, ReadOrigin(ledger, &origin));
+    Status problem;
+    ECLUSE_OK(Entries(ledger).Visit(0, UINT64_MAX, [&](const EntryView& entry) {
+      problem = [&]() -> Status {
+        ECLUSE_TRY(const auto person, ReadPersonEntry(entry.json));
+        if (!person) return {};
+        ECLUSE_TRY(const auto wrapped, store->Get(KeyOf(person->token)));
+        if (!wrapped) return {};
+        ECLUSE_TRY(const std::string who, OpenPerson(*person, keys, *wrapped));
+        if (who == name) tokens.push_back(KeyOf(person->token));
+        return {};
+      }();
+      return problem.has_value();
+    }));
+    ECLUSE_OK(problem);
+    if (tokens.empty()) continue;
+    ECLUSE_OK(store->Remove(tokens));
+    ECLUSE_OK(store->Compact());
+    ++destroyed;
+  }
+  return destroyed;
+}
+
+}  // namespace ecluse

@@ -18,9 +18,8 @@ struct EraseCommand {
 
 Result<std::string> Erase(const EraseCommand& command, const Policy& policy) {
   ECLUSE_OK(CheckGateUser(policy));
-  ECLUSE_TRY(auto done, AskIfRunning(policy, {{"command", "erase"},
-                                              {"subject", command.subject},
-                                              {"reason", command.reason}}));
+  ECLUSE_TRY(auto done,
+             AskIfRunning(policy, {{"command", "erase"}, {"subject", command.subject}, {"reason", command.reason}}));
   if (done) return *std::move(done);
   ECLUSE_TRY(auto keys, KeyRing::Open(policy.root, policy.data_dir));
   LedgerOptions options;
@@ -43,13 +42,16 @@ int Run(const EraseCommand& command) {
 
 void AddErase(CommandLine& line) {
   auto options = std::make_shared<EraseCommand>();
-  CLI::App* app = line.app.add_subcommand("erase", "Destroy a person's key: no entry tells any more that it is about them");
+  CLI::App* app =
+      line.app.add_subcommand("erase", "Destroy a person's key: no entry tells any more that it is about them");
   app->add_option("--config", options->config, "the policy file")->capture_default_str();
   app->add_option("--subject", options->subject, "the person, as the ledger names them: person:4242")->required();
   app->add_option("--reason", options->reason, "why; written to the ledger, where it stays")->required();
   app->footer(
-      "Works while the gate is running, and without. The key goes at once, and within vault.erasure_horizon from every\n"
-      "copy of the gate's folder; there is no way back. Entries stay, and name somebody whom nobody can tell. The rows of\n"
+      "Works while the gate is running, and without. The key goes at once, and within vault.erasure_horizon from "
+      "every\n"
+      "copy of the gate's folder; there is no way back. Entries stay, and name somebody whom nobody can tell. The rows "
+      "of\n"
       "the register stay: delete them through the gate first. The reason is not sealed: name nobody in it.\n\n"
       "Example:\n  ecluse erase --subject person:4242 --reason \"request 2026-113\"");
   app->callback([&line, options] { line.exit_status = Run(*options); });

@@ -53,8 +53,8 @@ enum class EntryKind {
 };
 std::string_view EntryKindName(EntryKind kind);
 
-// How the reason of an `erasure` entry begins whose people have lost their keys by it; when, and by when every copy has,
-// follow.
+// How the reason of an `erasure` entry begins whose people have lost their keys by it; when, and by when every copy
+// has, follow.
 inline constexpr std::string_view kErasedByKey = "erased by key at ";
 
 enum class EntryPart { whole, first, part, last };

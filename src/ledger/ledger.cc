@@ -7,10 +7,10 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/file.h"
-#include "base/time_text.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/time_text.h"
 #include "ledger/accepted_clock.h"
 #include "ledger/entries.h"
 #include "ledger/open_entry.h"
@@ -253,9 +253,9 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_TRY(impl->writer, Writer::Start(std::move(writing), tail));
   impl->tree->Begin();
   ECLUSE_OK(impl->AnnounceKeys());
-  impl->people->keys().Begin([to = impl.get()](std::string reason) {
-    to->writer->Submit(to->RenderOwn(EntryKind::key, std::move(reason)));
-  });
+  impl->people->keys().Tell(
+      [to = impl.get()](std::string reason) { to->writer->Submit(to->RenderOwn(EntryKind::key, std::move(reason))); });
+  impl->people->keys().Begin();
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
 }
 
@@ -358,7 +358,8 @@ Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::secon
   if (!written && token) people.AbandonErasure(*token);
   if (!written) return std::unexpected(written.error());
   ECLUSE_OK(people.AwaitIndexed(written->seq() + 1));
-  return fmt::format("their key is destroyed (entry {}); no copy of it opens any more from {} on", written->seq(), gone) +
+  return fmt::format("their key is destroyed (entry {}); no copy of it opens any more from {} on", written->seq(),
+                     gone) +
          (former == 0 ? "" : fmt::format("; {} former ledgers named them too", former));
 }
 

@@ -49,8 +49,8 @@ struct LedgerOptions {
   // Within which whoever is erased is to be gone from every copy. Without one no root generation is made but a first,
   // and none destroyed: for commands that have the ledger open for a moment.
   std::optional<std::chrono::seconds> erasure_horizon;
-  size_t index_backlog = 0;      // 0: limits::kIndexBacklog
-  size_t index_fill = 0;         // 0: limits::kIndexFill
+  size_t index_backlog = 0;  // 0: limits::kIndexBacklog
+  size_t index_fill = 0;     // 0: limits::kIndexFill
   std::chrono::milliseconds checkpoint_every{1'000};
   // Told of every checkpoint before it takes the last one's place. What it refuses stops the ledger; false: it could
   // not be told just now, and will be asked again, with a later one. May block for some seconds. `ours` says whether
@@ -93,10 +93,11 @@ class Ledger {
   // ledger's own.
   static Status WriteDown(LedgerOptions options, KeyRing& keys, EntryDraft draft);
 
-  // Erases a person (`space:id`) by their key: writes it down as an `erasure` for `reason`, destroys the key, and forgets
-  // who is behind their token, here and in ledgers that were put away; names them anew where they come again. What it
-  // did, in words; from every copy the key goes within `horizon`. Where it fails behind the entry, the next start
-  // finishes it. Refuses whom no ledger names. Blocks, for as long as former ledgers and the store of keys are read.
+  // Erases a person (`space:id`) by their key: writes it down as an `erasure` for `reason`, destroys the key, and
+  // forgets who is behind their token, here and in ledgers that were put away; names them anew where they come again.
+  // What it did, in words; from every copy the key goes within `horizon`. Where it fails behind the entry, the next
+  // start finishes it. Refuses whom no ledger names. Blocks, for as long as former ledgers and the store of keys are
+  // read.
   Result<std::string> Erase(const std::string& subject, std::chrono::seconds horizon, const std::string& policy,
                             const std::string& reason);
   // The same where no gate runs; refuses while one does, and where there is no ledger. The node is the ledger's own.

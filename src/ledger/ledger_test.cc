@@ -304,7 +304,7 @@ TEST_F(LedgerTest, EveryKeyIsAnnouncedOnceBeforeItsFirstUse) {
   folder_.Open();
   auto ledger = folder_.Open();
   auto keys = OfKind(All(*ledger), "key");
-  ASSERT_EQ(keys.size(), 7u);  // two key-encryption keys, index, pseudonym, the ledger's own, two days
+  ASSERT_EQ(keys.size(), 8u);  // two key-encryption keys, index, pseudonym, the ledger's own, a generation, two days
   EXPECT_NE(keys.back().json.find("day 2024-05-02"), std::string::npos);
   EXPECT_LT(keys.back().seq, OfKind(All(*ledger), "disclosure").back().seq);
 }

@@ -79,8 +79,8 @@ class People {
   Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
 
   // Whoever is erased is nobody's token any more from now on: they are introduced anew where they come again. The entry
-  // that says so is appended next; as soon as it is durable and reached by the index, the key goes. Nullopt where nobody
-  // has been introduced by that name.
+  // that says so is appended next; as soon as it is durable and reached by the index, the key goes. Nullopt where
+  // nobody has been introduced by that name.
   Result<std::optional<SubjectToken>> BeginErasure(const PersonName& person);
   // The entry could not be appended: all is as before.
   void AbandonErasure(const SubjectToken& token);

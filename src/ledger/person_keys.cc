@@ -78,8 +78,7 @@ Status PersonKeys::MakeGeneration() {
   return ReplaceFile(RealFiles(), NotePath(options_.data_dir), generations_.List().back().id + "\n");
 }
 
-void PersonKeys::Begin(std::function<void(std::string)> tell) {
-  tell_ = std::move(tell);
+void PersonKeys::Begin() {
   if (options_.horizon) thread_ = std::thread([this] { Run(); });
 }
 
@@ -95,8 +94,8 @@ void PersonKeys::Run() {
     const Status renewed = Renew();
     // Once, not every minute.
     if (!renewed && !failed)
-      Log().error("the keys of people are not kept erasable: {} {} ({})", renewed.error().message,
-                  renewed.error().hint, Printable(renewed.error().operator_detail));
+      Log().error("the keys of people are not kept erasable: {} {} ({})", renewed.error().message, renewed.error().hint,
+                  Printable(renewed.error().operator_detail));
     failed = !renewed;
     std::unique_lock lock(mutex_);
     if (changed_.wait_for(lock, every, [this] { return stopping_; })) return;

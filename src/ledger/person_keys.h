@@ -1,6 +1,6 @@
-// The stores of people's keys: what opens the id behind a token. A key goes when its person is erased, from the store at
-// once and from every copy of it within the erasure horizon: keys are wrapped under root generations, which are made,
-// and destroyed, in time. docs/decisions/erasure.md.
+// The stores of people's keys: what opens the id behind a token. A key goes when its person is erased, from the store
+// at once and from every copy of it within the erasure horizon: keys are wrapped under root generations, which are
+// made, and destroyed, in time. docs/decisions/erasure.md.
 #pragma once
 
 #include <chrono>
@@ -45,8 +45,10 @@ class PersonKeys {
   static Result<std::unique_ptr<PersonKeys>> Open(PersonKeysOptions options, Generations& generations);
   ~PersonKeys();
 
-  // From now on a thread keeps generations in time, telling what it does.
-  void Begin(std::function<void(std::string reason)> tell);
+  // What is told when a generation is destroyed, before it is. Before Begin().
+  void Tell(std::function<void(std::string reason)> tell) { tell_ = std::move(tell); }
+  // From now on a thread keeps generations in time.
+  void Begin();
   // What that thread does from time to time: makes the next generation when the newest is half a horizon old, wraps
   // every key under it, and destroys those that are as old as the horizon. Interrupted anywhere, it goes on.
   Status Renew();
@@ -76,10 +78,10 @@ class PersonKeys {
   const PersonKeysOptions options_;
   Generations& generations_;
   std::unique_ptr<Store> store_;
-  std::function<void(std::string)> tell_;
+  std::function<void(std::string)> tell_ = [](const std::string&) {};
 
-  std::mutex keys_mutex_;    // keys are read and written back, or removed, or a generation is made
-  std::mutex former_mutex_;  // stores of ledgers that were put away are open
+  std::mutex keys_mutex_;      // keys are read and written back, or removed, or a generation is made
+  std::mutex former_mutex_;    // stores of ledgers that were put away are open
   std::string wrapped_under_;  // the generation that every key is under; of Renew()
 
   mutable std::mutex mutex_;

@@ -21,8 +21,8 @@ constexpr std::string_view kHeader = "ecluse root generations v1";
 
 std::unexpected<Error> Generations::Broken(std::string detail) const {
   return Fail(sqlstate::kIo, "the file of root generations is damaged",
-              "put back the newest copy of " + path_ + ": without it nobody in the ledger has a name", "vault.generations",
-              std::move(detail));
+              "put back the newest copy of " + path_ + ": without it nobody in the ledger has a name",
+              "vault.generations", std::move(detail));
 }
 
 Result<std::vector<Generations::Generation>> Generations::Read() const {
@@ -102,14 +102,16 @@ Result<Secret> Generations::Unwrap(std::string_view wrapped, std::string_view as
   std::unique_lock lock(mutex_);
   for (Generation& one : read) {
     if (one.key.id != *id || Find(*id) != nullptr) continue;
-    const auto behind = std::ranges::upper_bound(all_, one.info.made, {}, [](const Generation& g) { return g.info.made; });
+    const auto behind =
+        std::ranges::upper_bound(all_, one.info.made, {}, [](const Generation& g) { return g.info.made; });
     all_.insert(behind, std::move(one));
   }
   if (const Generation* known = Find(*id)) return open(known->key.key);
-  return Fail(sqlstate::kIo, fmt::format("the root generation {} is gone", HexEncode(*id)),
-              "what was wrapped under it is erased, or was put back from a copy older than the erasure horizon. Where it "
-              "is neither, put back the newest copy of the file of root generations",
-              "vault.generations", path_);
+  return Fail(
+      sqlstate::kIo, fmt::format("the root generation {} is gone", HexEncode(*id)),
+      "what was wrapped under it is erased, or was put back from a copy older than the erasure horizon. Where it "
+      "is neither, put back the newest copy of the file of root generations",
+      "vault.generations", path_);
 }
 
 bool Generations::UnderNewest(std::string_view wrapped) const {
@@ -130,8 +132,7 @@ Status Generations::Make(int64_t wall_micros) {
   // A clock that was set back must not make the newest one older than another.
   const int64_t made = all_.empty() ? wall_micros : std::max(wall_micros, all_.back().info.made);
   WrappedKey key{RandomKeyId(), Xaes(RandomKey())};
-  const std::string line =
-      WrapLine(gate_.key, gate_.id, "generation", std::to_string(made), key.id, key.key.key());
+  const std::string line = WrapLine(gate_.key, gate_.id, "generation", std::to_string(made), key.id, key.key.key());
   ECLUSE_OK(ReplaceFile(files_, path_, Text() + line));
   const GenerationInfo info{HexEncode(key.id), made};
   if (made_) made_(info);

@@ -1,6 +1,6 @@
-// The root generations: the keys under which people's keys are wrapped, so that they can be erased from every copy. Each
-// is destroyed within the erasure horizon of when it was made, and lies outside the data folder, in a file of which no
-// copy may be kept for longer. Format: docs/vault_format.md; why so: docs/decisions/erasure.md.
+// The root generations: the keys under which people's keys are wrapped, so that they can be erased from every copy.
+// Each is destroyed within the erasure horizon of when it was made, and lies outside the data folder, in a file of
+// which no copy may be kept for longer. Format: docs/vault_format.md; why so: docs/decisions/erasure.md.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct GenerationInfo {
 // Thread-safe, but for Make() and Destroy(): they belong to whoever holds the ledger's lock, one call at a time.
 class Generations {
  public:
-  // Of the file at `path`, under the gate's key-encryption key. A file that is not there yet holds none. Refuses one that
-  // is not a regular file of mode 0600, damaged, or another gate's. `files` and `gate` outlive it.
+  // Of the file at `path`, under the gate's key-encryption key. A file that is not there yet holds none. Refuses one
+  // that is not a regular file of mode 0600, damaged, or another gate's. `files` and `gate` outlive it.
   static Result<std::unique_ptr<Generations>> Open(FileSystem& files, std::string path, const WrappedKey& gate);
 
   // Under the newest, of which there must be one.
@@ -62,7 +62,7 @@ class Generations {
       : files_(files), path_(std::move(path)), gate_(gate) {}
   Result<std::vector<Generation>> Read() const;
   std::string Text(std::string_view without = {}) const;  // of the file; mutex_ held
-  const Generation* Find(const KeyId& id) const;  // mutex_ held
+  const Generation* Find(const KeyId& id) const;          // mutex_ held
   std::unexpected<Error> Broken(std::string detail) const;
 
   FileSystem& files_;

@@ -104,8 +104,9 @@ class KeyRing {
   // Every key of the ring, then the root generations, then day keys by day.
   virtual Result<std::vector<KeyInfo>> List() const = 0;
 
-  // Called once for every day key and generation made, and every key taken, from now on, after it is durable and before anything is
-  // sealed under it, on the thread that needed it. The ledger takes this to write the `key` entry. Null forgets it.
+  // Called once for every day key and generation made, and every key taken, from now on, after it is durable and before
+  // anything is sealed under it, on the thread that needed it. The ledger takes this to write the `key` entry. Null
+  // forgets it.
   virtual void OnKeyMade(std::function<void(const KeyInfo&)> made) = 0;
 };
 

@@ -223,7 +223,7 @@ Status MakeRoot(FileSystem& files, const RootSource& source, bool passphrase) {
 Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source) {
   if (source.in_token()) return OpenTokenRoot(files, source);
   ECLUSE_OK(CheckPrivateFile(files, source.file, "root key",
-                         "run `ecluse keys init` to make it, or correct vault.root.file in the policy"));
+                             "run `ecluse keys init` to make it, or correct vault.root.file in the policy"));
   ECLUSE_TRY(std::string content, ReadWholeFile(files, source.file, kFileLimit));
   if (content.starts_with(kSealedHeader)) {
     ECLUSE_TRY(Secret key, OpenSealed(files, source, content));

@@ -1,0 +1,127 @@
+#include "ledger/person_keys.h"
+
+#include <chrono>
+
+#include "base/limits.h"
+#include "ledger/testing.h"
+
+namespace ecluse {
+namespace {
+
+using std::chrono::days;
+
+class PersonKeysTest : public testing::Test {
+ protected:
+  std::unique_ptr<PersonKeys> Open(Store::Mode mode = Store::Mode::existing) {
+    PersonKeysOptions options{folder_.data(), mode, &folder_.clock(), days(7)};
+    auto opened = PersonKeys::Open(options, generations());
+    EXPECT_TRUE(opened) << opened.error().message;
+    return opened ? std::move(*opened) : nullptr;
+  }
+  Generations& generations() { return folder_.keys().generations(); }
+  static SubjectToken Token(int number) {
+    SubjectToken token{};
+    token[0] = static_cast<uint8_t>(number);
+    token[1] = static_cast<uint8_t>(number >> 8);
+    return token;
+  }
+  PersonKeys::Wrapped Wrapped(int number) {
+    return {Token(number), generations().Wrap("key of " + std::to_string(number), WrapBinding(Token(number)))};
+  }
+  std::string Stored(PersonKeys& keys, int number) {
+    const SubjectToken token = Token(number);
+    auto found = keys.store().Get({reinterpret_cast<const char*>(token.data()), token.size()});
+    EXPECT_TRUE(found);
+    return found->value_or("");
+  }
+  void Pass(std::chrono::seconds time) { folder_.clock().Advance(std::chrono::microseconds(time).count()); }
+
+  LedgerFolder folder_;
+};
+
+TEST_F(PersonKeysTest, GenerationsAreMadeAtHalfTheHorizonAndGoBeforeItsEnd) {
+  auto keys = Open(Store::Mode::create);
+  ASSERT_EQ(generations().List().size(), 1u);
+  const std::string first = generations().List()[0].id;
+  const int many = static_cast<int>(limits::kWrappedTogether) + 5;  // in two steps
+  std::vector<PersonKeys::Wrapped> all;
+  for (int i = 0; i < many; ++i) all.push_back(Wrapped(i));
+  ASSERT_TRUE(keys->Add(all));
+  Pass(days(3));
+  ASSERT_TRUE(keys->Renew());
+  EXPECT_EQ(generations().List().size(), 1u);
+  Pass(std::chrono::hours(12));
+  ASSERT_TRUE(keys->Renew());
+  ASSERT_EQ(generations().List().size(), 2u);
+  for (int i = 0; i < many; ++i) {
+    const std::string now = Stored(*keys, i);
+    ASSERT_TRUE(generations().UnderNewest(now)) << i;
+    EXPECT_EQ(generations().Unwrap(now, WrapBinding(Token(i)))->text(), "key of " + std::to_string(i));
+    EXPECT_TRUE(generations().Unwrap(all[static_cast<size_t>(i)].second, WrapBinding(Token(i))));  // a copy of before
+  }
+}
+
+TEST_F(PersonKeysTest, WhatIsAsOldAsTheHorizonIsDestroyedAndToldOf) {
+  auto keys = Open(Store::Mode::create);
+  std::vector<std::string> told;
+  const PersonKeys::Wrapped before = Wrapped(1);
+  ASSERT_TRUE(keys->Add({before}));
+  const std::string first = generations().List()[0].id;
+  Pass(std::chrono::hours(84));
+  ASSERT_TRUE(keys->Renew());
+  Pass(std::chrono::hours(60));
+  ASSERT_TRUE(keys->Renew());  // 6 days: not yet
+  EXPECT_TRUE(generations().Unwrap(before.second, WrapBinding(before.first)));
+  keys.reset();
+  // After a long pause all of it at once.
+  Pass(days(30));
+  keys = Open();
+  keys->Tell([&](std::string reason) { told.push_back(std::move(reason)); });
+  ASSERT_TRUE(keys->Renew());
+  ASSERT_EQ(generations().List().size(), 1u);
+  EXPECT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].rfind("destroys the root generation " + first, 0), 0u);
+  EXPECT_FALSE(generations().Unwrap(before.second, WrapBinding(before.first)));
+  EXPECT_EQ(generations().Unwrap(Stored(*keys, 1), WrapBinding(Token(1)))->text(), "key of 1");
+}
+
+// An introduction may wait for long, where the disk is full.
+TEST_F(PersonKeysTest, WhatWaitedWhileAGenerationWasMadeIsUnderThatOne) {
+  auto keys = Open(Store::Mode::create);
+  const PersonKeys::Wrapped waits = Wrapped(1);
+  Pass(days(4));
+  ASSERT_TRUE(keys->Renew());
+  ASSERT_FALSE(generations().UnderNewest(waits.second));
+  ASSERT_TRUE(keys->Add({waits}));
+  EXPECT_TRUE(generations().UnderNewest(Stored(*keys, 1)));
+}
+
+TEST_F(PersonKeysTest, AFileThatLacksTheNewestIsRefused) {
+  auto keys = Open(Store::Mode::create);
+  const std::string path = generations().path();
+  std::filesystem::copy_file(path, path + ".old");
+  Pass(days(4));
+  ASSERT_TRUE(keys->Renew());
+  keys.reset();
+  std::filesystem::rename(path + ".old", path);
+  auto ring = KeyRing::Open(folder_.root(), folder_.data());
+  ASSERT_TRUE(ring);
+  auto refused = PersonKeys::Open({folder_.data(), Store::Mode::existing, &folder_.clock(), days(7)}, (*ring)->generations());
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("is not in"), std::string::npos);
+}
+
+TEST_F(PersonKeysTest, WhatDoesNotOpenHoldsNothingUp) {
+  auto keys = Open(Store::Mode::create);
+  ASSERT_TRUE(keys->Add({Wrapped(1), Wrapped(2)}));
+  const SubjectToken token = Token(1);
+  const std::pair<std::string, std::string> damaged{std::string(token.begin(), token.end()), std::string(81, '\1')};
+  ASSERT_TRUE(keys->store().Put({&damaged, 1}, true));
+  Pass(days(4));
+  ASSERT_TRUE(keys->Renew());
+  EXPECT_EQ(Stored(*keys, 1), damaged.second);
+  EXPECT_TRUE(generations().UnderNewest(Stored(*keys, 2)));
+}
+
+}  // namespace
+}  // namespace ecluse

@@ -158,6 +158,79 @@ def test_a_run_under_another_policy_is_not_gone_on_with(make_gate, postgres, reg
         assert c.execute("SELECT count(*) FROM taj.person WHERE family_name LIKE 'mart%'").fetchone()[0] > 0
 
 
+BEFORE_THE_CHANGE = b"pg_advisory_xact_lock"  # a statement behind all batches, before the transaction that ends it
+SET_NOTE = "UPDATE taj.person SET note = '{0}' WHERE person_id = {0}"
+UNMARKED = [  # ways past the trigger that marks changed rows, and what is said of them
+    ("ALTER TABLE taj.person DISABLE TRIGGER USER; {}; ALTER TABLE taj.person ENABLE TRIGGER USER", "taken away or disabled"),
+    ('DROP TRIGGER "~ecluse_mark" ON taj.person; {}', "taken away or disabled"),
+    ('DROP TRIGGER "~ecluse_mark" ON taj.person; {}; CREATE TRIGGER "~ecluse_mark" BEFORE INSERT OR UPDATE ON taj.person FOR EACH ROW EXECUTE FUNCTION '
+     'ecluse_sealed."mark taj.person"()', "taken away or disabled"),
+    ("ALTER TABLE taj.person ALTER COLUMN note TYPE text USING CASE WHEN person_id = {0} THEN '{0}' ELSE note END", "written anew"),
+]
+
+
+def unmarked(way, person):
+    return way.format(person if "{0}" in way else SET_NOTE.format(person))
+
+
+def test_what_changed_unmarked_between_two_runs_is_sealed_anew(make_gate, postgres, register_a):
+    gate = make_gate("sealunmarked", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    notes = {p["person_id"]: p["note"] for p in register_a["taj.person"]}
+
+    def interrupted(at=BEFORE_THE_CHANGE):
+        status, _, err = Cut(postgres, at).run(gate, "seal")
+        assert status == -signal.SIGKILL and in_database(gate, 'SELECT count(*) > 0 FROM taj.person WHERE "__sealed_nir" IS NOT NULL') == [(True,)], err
+        return err
+
+    assert "anew" not in interrupted() and "anew" not in interrupted()
+    said = []
+    for person, (way, _) in zip(notes, UNMARKED):
+        with postgres.admin(gate.database) as c:
+            c.execute(unmarked(way, person))
+        said.append(interrupted())
+        notes[person] = str(person)
+    with postgres.admin(gate.database) as c:  # which the trigger marks all the same
+        c.execute("SET session_replication_role TO replica")
+        last = list(notes)[-1]
+        c.execute(SET_NOTE.format(last))
+        notes[last] = str(last)
+    said.append(gate.seal().stderr)
+    gate.add_account("registrar", "registrar")
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        assert dict(c.execute("SELECT person_id, note FROM taj.person").fetchall()) == notes
+    assert all("begun anew" in err and words in err for err, (_, words) in zip(said, UNMARKED)) and "begun anew" not in said[-1], said
+
+
+def test_what_changed_unmarked_before_the_change_is_no_end_of_it(make_gate, postgres, register_a):
+    gate = make_gate("sealunseen", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    notes = {p["person_id"]: p["note"] for p in register_a["taj.person"]}
+    for person, (way, words) in zip(notes, UNMARKED):
+        def change():
+            with postgres.admin(gate.database) as c:
+                c.execute(unmarked(way, person))
+        status, _, err = Cut(postgres, BEFORE_THE_CHANGE, change).run(gate, "seal")
+        assert status == 2 and "may have changed unmarked" in err and words in err and types(gate)["note"] == "text", err
+        notes[person] = str(person)
+    gate.seal()
+    gate.add_account("registrar", "registrar")
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        assert dict(c.execute("SELECT person_id, note FROM taj.person").fetchall()) == notes
+
+
+def test_what_changed_unmarked_is_opened_anew(make_gate, postgres):
+    gate = make_gate("sealunmarkedback", accounts=ACCOUNTS, roles=ROLES, serve=False, sealed=True)
+    gate.write_policy(sealed=False)
+    assert Cut(postgres, BEFORE_THE_CHANGE).run(gate, "seal", "--undo")[0] == -signal.SIGKILL
+    with postgres.admin(gate.database) as c:
+        c.execute("ALTER TABLE taj.person DISABLE TRIGGER USER; UPDATE taj.person SET note = NULL; ALTER TABLE taj.person ENABLE TRIGGER USER")
+    said = gate.seal("--undo")
+    assert in_database(gate, "SELECT count(nir) > 0, count(note) FROM taj.person") == [(True, 0)] and "begun anew" in said.stderr
+
+
 @pytest.mark.parametrize("sql, words", [
     ("ALTER TABLE sia.address DROP CONSTRAINT address_pkey", "primary key"),
     ("ALTER TABLE taj.person ADD CHECK (length(nir) > 2)", "check"),

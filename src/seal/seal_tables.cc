@@ -46,7 +46,9 @@ std::string MadeOf(const MovingTable& table, const Policy& policy) {
   return HexEncode(hash);
 }
 
-std::string TriggerBody(const MovingTable& table, const Policy& policy) {
+// It tells what is gathered, and in which of the table's files: values that are written anew in bulk pass no trigger.
+Result<std::string> TriggerBody(Database& owner, const MovingTable& table, const Policy& policy) {
+  ECLUSE_TRY(const Rows file, owner.Query("SELECT pg_relation_filenode($1::regclass)", {table.Sql()}));
   // As written: values that a type or collation calls equal may still differ.
   const auto differs = [](const std::string& name) {
     return "NEW." + QuoteName(name) + "::text COLLATE \"C\" IS DISTINCT FROM OLD." + QuoteName(name) +
@@ -62,8 +64,25 @@ std::string TriggerBody(const MovingTable& table, const Policy& policy) {
     for (const std::string& subject : table.policy->subject_columns) any += " OR " + differs(subject);
     changed += "IF " + any + " THEN " + clear + "END IF; ";
   }
-  return "/* " + MadeOf(table, policy) + " */ BEGIN IF TG_OP = 'INSERT' THEN " + all + "ELSE " + changed +
-         "END IF; RETURN NEW; END";
+  return "/* " + MadeOf(table, policy) + " in " + file.Text(0, 0) + " */ BEGIN IF TG_OP = 'INSERT' THEN " + all +
+         "ELSE " + changed + "END IF; RETURN NEW; END";
+}
+
+// Why what was gathered may not be what this run would gather, or no longer what the rows hold; empty where it is. Only
+// under a lock that lets nobody alter the table is it true for longer than a moment.
+Result<std::string> WhyUnfit(Database& owner, const MovingTable& table, const Policy& policy) {
+  ECLUSE_TRY(const Rows trigger, owner.Query("SELECT t.tgenabled, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = "
+                                             "t.tgfoid WHERE t.tgrelid = $1::regclass AND t.tgname = $2",
+                                             {table.Sql(), std::string(kMarkTrigger)}));
+  // Prepare() has it fire always: whoever takes it away or disables it, and makes or enables it again, leaves it firing
+  // on ordinary writes alone.
+  if (trigger.size() == 0 || trigger.At(0, 0) != "A")
+    return "the trigger that marks changed rows was taken away or disabled";
+  ECLUSE_TRY(const std::string body, TriggerBody(owner, table, policy));
+  if (trigger.At(0, 1) == body) return "";
+  if (!trigger.At(0, 1).contains(MadeOf(table, policy)))
+    return "it was begun under another policy, or with other types of its columns";
+  return "the table was written anew meanwhile (ALTER TABLE, VACUUM FULL), or the function of its trigger altered";
 }
 
 // In the owner's schema of domains over bytea.
@@ -81,24 +100,35 @@ std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
   return QuoteName(kSealedSchema) + "." + QuoteName(RangeDomain(search));
 }
 
-Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) {
+// What an earlier run gathered and is of no use.
+Status DropUnfit(Database& owner, const MovingTable& table, const SealOptions& options) {
+  std::vector<std::string> names;
+  for (const Moving& column : table.columns) {
+    names.push_back(column.moved());
+    for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
+      names.push_back(tokens.name);
+  }
+  ECLUSE_TRY(const Rows there, owner.Query("SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attname "
+                                           "= ANY ($2::text[]) AND NOT attisdropped",
+                                           {table.Sql(), TextArray(names)}));
+  if (there.size() == 0) return {};
+  ECLUSE_TRY(const std::string why, WhyUnfit(owner, table, *options.policy));
+  if (why.empty()) return {};
+  if (options.say)
+    options.say("what an earlier run did of " + table.name.Text() + " is not gone on with, but begun anew: " + why);
+  std::string drop;
+  for (int i = 0; i < there.size(); ++i)
+    drop += (drop.empty() ? "DROP COLUMN " : ", DROP COLUMN ") + QuoteName(there.At(i, 0));
+  return Do(owner, "ALTER TABLE " + table.Sql() + " " + drop);
+}
+
+Status Prepare(Database& owner, const MovingTable& table, const SealOptions& options) {
   ECLUSE_OK(owner.Run("BEGIN; SET LOCAL lock_timeout TO " + LockTimeout()));
   const auto all = [&]() -> Status {
     ECLUSE_OK(Do(owner, "CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
-    const std::string body = TriggerBody(table, policy);
-    ECLUSE_TRY(const Rows before,
-               owner.Query("SELECT prosrc FROM pg_proc WHERE oid = to_regproc($1)", {table.Marker()}));
-    if (before.size() > 0 && before.At(0, 0) != body) {
-      // Begun under another policy: what it made does not fit.
-      std::string drop;
-      for (const Moving& column : table.columns) {
-        drop += (drop.empty() ? "DROP COLUMN IF EXISTS " : ", DROP COLUMN IF EXISTS ") + QuoteName(column.moved());
-        for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
-          drop += ", DROP COLUMN IF EXISTS " + QuoteName(tokens.name);
-      }
-      ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kMarkTrigger) + " ON " + table.Sql()));
-      ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + drop));
-    }
+    // From here until the trigger is made anew nobody alters the table: it would hide what was done to it before.
+    ECLUSE_OK(Do(owner, "LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
+    ECLUSE_OK(DropUnfit(owner, table, options));
     std::string columns;
     const auto add = [&](const std::string& name, const std::string& type) {
       columns += (columns.empty() ? "" : ", ") + ("ADD COLUMN IF NOT EXISTS " + QuoteName(name)) + " " + type;
@@ -119,6 +149,7 @@ Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) 
       }
     }
     ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + columns));
+    ECLUSE_TRY(const std::string body, TriggerBody(owner, table, *options.policy));
     ECLUSE_OK(Do(owner, "CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
                             QuoteText(body)));
     ECLUSE_OK(Do(owner, "CREATE OR REPLACE TRIGGER " + QuoteName(kMarkTrigger) + " BEFORE INSERT OR UPDATE ON " +
@@ -371,7 +402,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   ECLUSE_OK(CheckPolicy(options, catalog, tables));
   for (const MovingTable& table : tables) {
     for (const Moving& column : table.columns) report.columns.push_back(table.name.Text() + "." + column.name);
-    ECLUSE_OK(Prepare(owner, table, *options.policy));
+    ECLUSE_OK(Prepare(owner, table, options));
   }
   for (const MovingTable& table : tables) {
     ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
@@ -383,16 +414,13 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
     for (const MovingTable& table : tables)
       ECLUSE_OK(owner.Run("LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
     for (const MovingTable& table : tables) {
+      ECLUSE_TRY(const std::string unfit, WhyUnfit(owner, table, *options.policy));
+      if (!unfit.empty())
+        return CannotMove("rows of " + table.name.Text() + " may have changed unmarked: " + unfit,
+                          "nothing is lost: run `ecluse seal` again, which begins that table anew");
       if (options.progress) options.progress("writing " + table.name.Text() + " anew", 0, 0);
       // What came in since, now that nobody else writes.
       ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, true));
-      ECLUSE_TRY(const Rows watched,
-                 owner.Query("SELECT tgenabled = 'A' FROM pg_trigger WHERE tgrelid = $1::regclass AND tgname = $2",
-                             {table.Sql(), std::string(kMarkTrigger)}));
-      if (watched.size() == 0 || !watched.True(0, 0))
-        return CannotMove("the trigger that marks changed rows of " + table.name.Text() + " was taken away or disabled",
-                          std::string("some values may be of before: drop the columns that begin with ") +
-                              (options.undo ? "__clear_" : "__sealed_") + ", and begin again");
       ECLUSE_TRY(const uint64_t left, CountUnmoved(owner, table));
       if (left > 0)
         return CannotMove(fmt::format("{} rows of {} are not moved", left, table.name.Text()),

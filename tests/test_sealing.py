@@ -221,6 +221,46 @@ def test_what_changed_unmarked_before_the_change_is_no_end_of_it(make_gate, post
         assert dict(c.execute("SELECT person_id, note FROM taj.person").fetchall()) == notes
 
 
+ALTERED = [  # beside `seal`, what is said of it, and what undoes it
+    ("ALTER TABLE taj.person ADD CONSTRAINT one_phone UNIQUE (phone)", "the unique key one_phone was added", "ALTER TABLE taj.person DROP CONSTRAINT one_phone"),
+    ("CREATE UNIQUE INDEX one_phone ON taj.person (phone, person_id)", "the unique key one_phone was added", "DROP INDEX taj.one_phone"),
+    ("CREATE UNIQUE INDEX one_phone ON taj.person (phone) WHERE risk > 2", "is read by the index one_phone", "DROP INDEX taj.one_phone"),
+    ("ALTER TABLE taj.person ADD CONSTRAINT long CHECK (length(nir) > 2)", "check long", "ALTER TABLE taj.person DROP CONSTRAINT long"),
+    ("CREATE TABLE closed.card (nir text REFERENCES taj.person (nir))", "foreign key card_nir_fkey", "DROP TABLE closed.card"),
+    ("CREATE VIEW closed.names AS SELECT nir FROM taj.person", "view closed.names", "DROP VIEW closed.names"),
+    ("CREATE POLICY few ON taj.person USING (nir > 'a')", "policy few", "DROP POLICY few ON taj.person"),
+    ("ALTER TABLE taj.person ENABLE ROW LEVEL SECURITY; ALTER TABLE taj.person FORCE ROW LEVEL SECURITY; CREATE POLICY few ON taj.person USING (person_id < 1100)",
+     "row-level security", "DROP POLICY few ON taj.person; ALTER TABLE taj.person NO FORCE ROW LEVEL SECURITY; ALTER TABLE taj.person DISABLE ROW LEVEL SECURITY"),
+    ("CREATE FUNCTION closed.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER touch BEFORE UPDATE ON taj.person FOR EACH ROW "
+     "EXECUTE FUNCTION closed.touch()", "trigger touch", "DROP TRIGGER touch ON taj.person"),
+    ("ALTER TABLE taj.person ALTER COLUMN note SET DEFAULT 'x'", "default", "ALTER TABLE taj.person ALTER COLUMN note DROP DEFAULT"),
+    ("ALTER TABLE taj.person ALTER COLUMN note TYPE varchar(90)", "taj.person.note was text, and is character varying(90)", ""),
+    ("ALTER TABLE taj.person ADD COLUMN small int GENERATED ALWAYS AS (risk) STORED", "generated column small", "ALTER TABLE taj.person DROP COLUMN small"),
+    ("ALTER TABLE taj.person RENAME COLUMN note TO remark", "taj.person.note was dropped or renamed", "ALTER TABLE taj.person RENAME COLUMN remark TO note"),
+    ("ALTER TABLE taj.person DROP CONSTRAINT person_nir_key", "the unique key person_nir_key of taj.person was dropped", ""),
+    ("CREATE UNIQUE INDEX one_phone ON taj.person (phone)", "the unique key one_phone was added", ""),
+]
+
+
+def test_what_is_altered_beside_it_is_not_lost(make_gate, postgres):
+    """A key that was added while rows were sealed would go at the change without a word, and so would others."""
+    gate = make_gate("sealaltered", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    for sql, words, mend in ALTERED:
+        def alter():
+            with postgres.admin(gate.database) as c:
+                c.execute(sql)
+        status, _, err = Cut(postgres, BEFORE_THE_CHANGE, alter).run(gate, "seal")
+        assert status == 2 and words in err and types(gate)["nir"] == "text", err
+        if mend:
+            with postgres.admin(gate.database) as c:
+                c.execute(mend)
+    said = gate.seal()
+    assert "sealed taj.person.note" in said.stdout
+    indexes = dict(in_database(gate, "SELECT indexrelid::regclass::text, indisunique FROM pg_index WHERE indrelid = 'taj.person'::regclass"))
+    assert indexes["taj.__bidx_one_phone"] and "taj.__bidx_person_nir_key" not in indexes and not indexes["taj.person___bidx_nir"] and "taj.person___bidx_phone" not in indexes
+
+
 def test_what_changed_unmarked_is_opened_anew(make_gate, postgres):
     gate = make_gate("sealunmarkedback", accounts=ACCOUNTS, roles=ROLES, serve=False, sealed=True)
     gate.write_policy(sealed=False)

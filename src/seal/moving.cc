@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "policy/compile.h"
 
@@ -103,6 +104,44 @@ Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& op
   return columns;
 }
 
+// The unique keys over what is moved, and their columns.
+std::map<std::string, std::vector<std::string>> KeysOver(const MovingTable& table, const CatalogTable& real) {
+  std::map<std::string, std::vector<std::string>> keys;
+  for (const CatalogKey& key : real.keys) {
+    if (std::ranges::any_of(key.columns, [&](const std::string& name) { return table.Holds(name); }))
+      keys.emplace(key.name, key.columns);
+  }
+  return keys;
+}
+
+// What of a table was altered since `then`; empty where nothing was that matters.
+std::string Alteration(const MovingTable& then, const CatalogTable& real_then, const MovingTable& now,
+                       const CatalogTable& real_now) {
+  const std::string table = then.name.Text();
+  for (const Moving& column : then.columns) {
+    const auto same = std::ranges::find(now.columns, column.name, &Moving::name);
+    if (same == now.columns.end()) return "the column " + table + "." + column.name + " was dropped or renamed";
+    if (same->type != column.type)
+      return "the column " + table + "." + column.name + " was " + TypeText(column.type) + ", and is " +
+             TypeText(same->type);
+  }
+  for (const Moving& column : now.columns) {
+    if (std::ranges::find(then.columns, column.name, &Moving::name) == then.columns.end())
+      return "the column " + table + "." + column.name + " was added";
+  }
+  if (now.key != then.key) return "the primary key of " + table + " was altered";
+  const auto before = KeysOver(then, real_then), after = KeysOver(now, real_now);
+  for (const auto& [name, columns] : after) {
+    const auto known = before.find(name);
+    if (known == before.end()) return "the unique key " + name + " was added to " + table;
+    if (known->second != columns) return "the unique key " + name + " of " + table + " was altered";
+  }
+  for (const auto& [name, columns] : before) {
+    if (!after.contains(name)) return "the unique key " + name + " of " + table + " was dropped";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems) {
@@ -133,6 +172,29 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
     ECLUSE_OK(CheckReaders(owner, tables.back(), *options.policy));
   }
   return tables;
+}
+
+Status CheckUnaltered(Database& owner, const SealOptions& options, const Catalog& began,
+                      const std::vector<MovingTable>& tables) {
+  const auto altered = [](const std::string& what, const std::string& first = {}) {
+    return CannotMove("the register was altered meanwhile: " + what,
+                      first + "nothing is lost: run `ecluse seal` again");
+  };
+  ECLUSE_TRY(const Catalog catalog, ReadTableCatalog(owner, *options.policy));
+  auto now = WhatToSeal(owner, options, catalog);
+  if (!now && !now.error().rule.empty()) return altered(now.error().message, now.error().hint + "; ");
+  if (!now) return std::unexpected(std::move(now).error());
+  for (const MovingTable& table : tables) {
+    const auto same = std::ranges::find(*now, table.name, &MovingTable::name);
+    if (same == now->end()) return altered("the columns to be moved of " + table.name.Text() + " are gone");
+    const std::string what = Alteration(table, began.tables.at(table.name), *same, catalog.tables.at(table.name));
+    if (!what.empty()) return altered(what);
+  }
+  for (const MovingTable& table : *now) {
+    if (std::ranges::find(tables, table.name, &MovingTable::name) == tables.end())
+      return altered("there are columns to be moved in " + table.name.Text() + " too");
+  }
+  return {};
 }
 
 Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vector<MovingTable>& tables) {

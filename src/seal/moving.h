@@ -1,6 +1,7 @@
 // What is to be moved: the columns in which policy and database differ, found, and checked before anything changes.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,11 @@ struct MovingTable : BatchedTable {
   bool undo = false;
 
   std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(FittingName("mark " + name.Text())); }
+  // Whether such a column of a key holds what is moved: the values, or on the way back their tokens.
+  bool Holds(const std::string& column) const {
+    const std::string of = undo ? OfEqualityColumn(column) : column;
+    return (!undo || of != column) && std::ranges::find(columns, of, &Moving::name) != columns.end();
+  }
   // Rows with a value that is not moved yet.
   std::string Unmoved(const std::string& alias) const {
     std::string out;
@@ -51,6 +57,11 @@ struct MovingTable : BatchedTable {
 // by checks, views or expressions, or part of keys that sealed values could not hold; tables that differ and are not
 // among `options.tables`.
 Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog);
+
+// The same once nobody else can alter the tables, and before anything of them is dropped. Refuses what WhatToSeal()
+// refuses, and what was altered since `began` was read so that what was made ready for `tables` no longer fits.
+Status CheckUnaltered(Database& owner, const SealOptions& options, const Catalog& began,
+                      const std::vector<MovingTable>& tables);
 
 // What speaks against the policy once all of `tables` is moved, said before the work begins: it is compiled against
 // `catalog` as it will be then.

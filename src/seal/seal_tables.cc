@@ -18,8 +18,27 @@ namespace ecluse {
 namespace {
 
 struct Index {
-  std::string name, create;  // without CREATE
+  std::string name;
+  std::vector<std::string> columns;
+  bool unique = false, valid = true;
+  friend bool operator==(const Index&, const Index&) = default;
 };
+
+std::string NameList(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + QuoteName(name);
+  return out;
+}
+
+// The columns of tokens that are filled with what is moved in.
+std::vector<std::string> TokenNames(const MovingTable& table) {
+  std::vector<std::string> names;
+  for (const Moving& column : table.columns) {
+    for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
+      names.push_back(tokens.name);
+  }
+  return names;
+}
 
 std::string LockTimeout() { return "'" + std::to_string(limits::kSealLock.count()) + "s'"; }
 
@@ -102,12 +121,8 @@ std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
 
 // What an earlier run gathered and is of no use.
 Status DropUnfit(Database& owner, const MovingTable& table, const SealOptions& options) {
-  std::vector<std::string> names;
-  for (const Moving& column : table.columns) {
-    names.push_back(column.moved());
-    for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
-      names.push_back(tokens.name);
-  }
+  std::vector<std::string> names = TokenNames(table);
+  for (const Moving& column : table.columns) names.push_back(column.moved());
   ECLUSE_TRY(const Rows there, owner.Query("SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attname "
                                            "= ANY ($2::text[]) AND NOT attisdropped",
                                            {table.Sql(), TextArray(names)}));
@@ -247,29 +262,39 @@ class Sealer {
 
 // ---- indexes ----
 
+// Those of a table that stand and read one of these columns.
+Result<std::vector<Index>> IndexesOver(Database& owner, const MovingTable& table,
+                                       const std::vector<std::string>& columns) {
+  ECLUSE_TRY(const Rows rows,
+             owner.Query("SELECT c.relname, ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY "
+                         "AS k(num, at) JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.num WHERE k.at "
+                         "<= x.indnkeyatts ORDER BY k.at), x.indisunique, x.indisvalid FROM pg_index x JOIN pg_class c "
+                         "ON c.oid = x.indexrelid WHERE x.indrelid = $1::regclass AND EXISTS (SELECT FROM pg_attribute "
+                         "a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND a.attname = ANY "
+                         "($2::text[])) ORDER BY 1",
+                         {table.Sql(), TextArray(columns)}));
+  std::vector<Index> indexes;
+  for (int i = 0; i < rows.size(); ++i)
+    indexes.push_back({rows.Text(i, 0), rows.List(i, 1), rows.True(i, 2), rows.True(i, 3)});
+  return indexes;
+}
+
 // One for each token column; unique ones in place of unique keys over sealed columns, which serve its searches too.
 std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real) {
   std::vector<Index> indexes;
-  const auto moving = [&](const std::string& name) {
-    return std::ranges::find(table.columns, name, &Moving::name) != table.columns.end();
-  };
+  const auto moving = [&](const std::string& name) { return table.Holds(name); };
   std::set<std::string> served;
   for (const CatalogKey& key : real.keys) {
     if (!std::ranges::any_of(key.columns, moving)) continue;
     if (moving(key.columns.front())) served.insert(EqualityColumn(key.columns.front()));
-    std::string columns;
-    for (const std::string& name : key.columns)
-      columns += (columns.empty() ? "" : ", ") + QuoteName(moving(name) ? EqualityColumn(name) : name);
-    const std::string name = FittingName("__bidx_" + key.name);
-    indexes.push_back(
-        {name, "UNIQUE INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + columns + ")"});
+    std::vector<std::string> columns;
+    for (const std::string& name : key.columns) columns.push_back(moving(name) ? EqualityColumn(name) : name);
+    indexes.push_back({FittingName("__bidx_" + key.name), std::move(columns), true});
   }
   for (const Moving& column : table.columns) {
     for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
       if (served.contains(tokens.name)) continue;
-      const std::string name = FittingName(table.name.name + "_" + tokens.name);
-      indexes.push_back(
-          {name, "INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + QuoteName(tokens.name) + ")"});
+      indexes.push_back({FittingName(table.name.name + "_" + tokens.name), {tokens.name}});
     }
   }
   return indexes;
@@ -277,20 +302,22 @@ std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real)
 
 Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable& real, const SealOptions& options) {
   if (table.undo) return {};  // those of clear columns are made with the change
-  for (const Index& index : IndexesOf(table, real)) {
-    const std::string named = QuoteName(table.name.schema) + "." + QuoteName(index.name);
-    ECLUSE_TRY(const Rows there,
-               owner.Query("SELECT x.indisvalid FROM pg_index x WHERE x.indexrelid = to_regclass($1)", {named}));
-    if (there.size() > 0 && there.True(0, 0)) continue;
-    // What an interrupted run left is of no use.
-    if (there.size() > 0) ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + named));
+  std::vector<Index> indexes = IndexesOf(table, real);
+  ECLUSE_TRY(const std::vector<Index> standing, IndexesOver(owner, table, TokenNames(table)));
+  for (const Index& index : standing) {
+    // An interrupted run's are of use where they are whole, and the keys they stand for are what they were.
+    if (std::erase(indexes, index) == 0)
+      ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + QuoteTable({table.name.schema, index.name})));
+  }
+  for (const Index& index : indexes) {
     if (options.progress) options.progress("making the index " + index.name, 0, 0);
     // It waits for transactions of before, however long they take, and holds nobody up meanwhile.
     ECLUSE_OK(owner.Run("SET lock_timeout TO 0"));
-    auto made = owner.Query("CREATE " + index.create);
+    auto made = owner.Query((index.unique ? "CREATE UNIQUE INDEX CONCURRENTLY " : "CREATE INDEX CONCURRENTLY ") +
+                            QuoteName(index.name) + " ON " + table.Sql() + " (" + NameList(index.columns) + ")");
     ECLUSE_OK(owner.Run("SET lock_timeout TO " + LockTimeout()));
     if (made) continue;
-    (void)owner.Run("DROP INDEX CONCURRENTLY IF EXISTS " + named);
+    (void)owner.Run("DROP INDEX CONCURRENTLY IF EXISTS " + QuoteTable({table.name.schema, index.name}));
     if (made.error().sqlstate == "23505") {
       return CannotMove("values of " + table.name.Text() + " that a unique key tells apart are the same to the index " +
                             index.name + ", which knows no case and no accents",
@@ -332,16 +359,12 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
                   {table.Sql(), TextArray(names)}));
   for (int i = 0; i < constraints.size(); ++i)
     ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
-  ECLUSE_TRY(const Rows indexes,
-             owner.Query("SELECT n.nspname, c.relname FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN "
-                         "pg_namespace n ON n.oid = c.relnamespace WHERE x.indrelid = $1::regclass AND EXISTS (SELECT "
-                         "FROM pg_attribute a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND "
-                         "a.attname = ANY ($2::text[]))",
-                         {table.Sql(), TextArray(names)}));
-  for (int i = 0; i < indexes.size(); ++i) {
-    dropped->push_back("the index " + indexes.Text(i, 0) + "." + indexes.Text(i, 1) + " of " + table.name.Text() +
+  ECLUSE_TRY(const std::vector<Index> indexes, IndexesOver(owner, table, names));
+  for (const Index& index : indexes) {
+    const TableName name{table.name.schema, index.name};
+    dropped->push_back("the index " + name.Text() + " of " + table.name.Text() +
                        " read what was moved, and was dropped: make it anew over columns it can read");
-    ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable({indexes.Text(i, 0), indexes.Text(i, 1)})));
+    ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable(name)));
   }
   std::string types, gone;
   for (const Moving& column : table.columns) {
@@ -358,15 +381,11 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
   ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + gone));
   // Keys that held by tokens hold by values again.
   for (const CatalogKey& key : real.keys) {
-    const auto opened = [&](const std::string& name) {
-      return OfEqualityColumn(name) != name &&
-             std::ranges::find(table.columns, OfEqualityColumn(name), &Moving::name) != table.columns.end();
-    };
+    const auto opened = [&](const std::string& name) { return table.Holds(name); };
     if (!table.undo || !std::ranges::any_of(key.columns, opened)) continue;
-    std::string columns;
-    for (const std::string& name : key.columns)
-      columns += (columns.empty() ? "" : ", ") + QuoteName(opened(name) ? OfEqualityColumn(name) : name);
-    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX ON " + table.Sql() + " (" + columns + ")"));
+    std::vector<std::string> columns;
+    for (const std::string& name : key.columns) columns.push_back(opened(name) ? OfEqualityColumn(name) : name);
+    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX ON " + table.Sql() + " (" + NameList(columns) + ")"));
   }
   return {};
 }
@@ -413,6 +432,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
     dropped.clear();
     for (const MovingTable& table : tables)
       ECLUSE_OK(owner.Run("LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
+    ECLUSE_OK(CheckUnaltered(owner, options, catalog, tables));
     for (const MovingTable& table : tables) {
       ECLUSE_TRY(const std::string unfit, WhyUnfit(owner, table, *options.policy));
       if (!unfit.empty())

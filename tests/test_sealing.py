@@ -324,6 +324,16 @@ def test_policy_and_database_must_agree(make_gate, postgres):
     assert said.returncode == 1 and "is sealed in the database and not in the policy" in said.stderr
 
 
+def test_a_table_that_is_not_there_is_no_end_of_work(make_gate, postgres):
+    gate = make_gate("sealabsent", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False)
+    gate.command("keys", "init")
+    with postgres.admin(gate.database) as c:
+        c.execute("ALTER TABLE sia.address RENAME TO place")
+    for option in ((), ("--undo",)):
+        said = gate.seal("--table", "sia.address", *option, check=False)
+        assert said.returncode == 2 and "sia.address" in said.stderr and "not in the database" in said.stderr, said.stdout
+
+
 def test_nothing_clear_is_left(tmp_path_factory, register_a):
     """Every file of a cluster, after the documented clean-up, and a dump."""
     folder = tmp_path_factory.mktemp("stolen")

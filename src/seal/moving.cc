@@ -157,6 +157,9 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
   for (const TableName& named : options.tables) {
     if (!options.policy->tables.contains(named))
       return CannotMove(named.Text() + " is not among the policy's tables", "name one of them");
+    if (!catalog.tables.contains(named))
+      return CannotMove(named.Text() + " is among the policy's tables, and not in the database",
+                        "see that --owner leads to the register, and that its schema and name are written as there");
   }
   for (const auto& [name, policy] : options.policy->tables) {
     const auto real = catalog.tables.find(name);

@@ -55,7 +55,7 @@ struct MovingTable : BatchedTable {
 // `undo` those that it no longer seals and the database does. They refer to `options.policy`. Changes nothing. Refuses,
 // with what to do: what DescribeTable() refuses; columns of types that cannot be sealed, computed, with defaults, read
 // by checks, views or expressions, or part of keys that sealed values could not hold; tables that differ and are not
-// among `options.tables`.
+// among `options.tables`; of those what policy or database does not have.
 Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog);
 
 // The same once nobody else can alter the tables, and before anything of them is dropped. Refuses what WhatToSeal()

@@ -334,6 +334,16 @@ def test_a_table_that_is_not_there_is_no_end_of_work(make_gate, postgres):
         assert said.returncode == 2 and "sia.address" in said.stderr and "not in the database" in said.stderr, said.stdout
 
 
+def test_it_names_the_indexes_that_nothing_replaced(make_gate, postgres):
+    gate = make_gate("sealindexes", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    with postgres.admin(gate.database) as c:
+        c.execute("CREATE UNIQUE INDEX one_phone ON taj.person (phone); CREATE INDEX notes ON taj.person (note)")
+    said = gate.seal().stdout
+    assert "the index taj.notes" in said and "the index taj.one_phone" not in said
+    assert in_database(gate, "SELECT to_regclass('taj.__bidx_one_phone') IS NOT NULL, to_regclass('taj.one_phone')") == [(True, None)]
+
+
 def test_nothing_clear_is_left(tmp_path_factory, register_a):
     """Every file of a cluster, after the documented clean-up, and a dump."""
     folder = tmp_path_factory.mktemp("stolen")

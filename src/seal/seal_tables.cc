@@ -362,8 +362,10 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
   ECLUSE_TRY(const std::vector<Index> indexes, IndexesOver(owner, table, names));
   for (const Index& index : indexes) {
     const TableName name{table.name.schema, index.name};
-    dropped->push_back("the index " + name.Text() + " of " + table.name.Text() +
-                       " read what was moved, and was dropped: make it anew over columns it can read");
+    // Of unique ones over clear values the one over their tokens has taken the place.
+    if (table.undo || !index.unique)
+      dropped->push_back("the index " + name.Text() + " of " + table.name.Text() +
+                         " read what was moved, and was dropped: make it anew over columns it can read");
     ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable(name)));
   }
   std::string types, gone;

@@ -344,6 +344,15 @@ def test_it_names_the_indexes_that_nothing_replaced(make_gate, postgres):
     assert in_database(gate, "SELECT to_regclass('taj.__bidx_one_phone') IS NOT NULL, to_regclass('taj.one_phone')") == [(True, None)]
 
 
+def test_an_unfinished_way_back_is_no_hindrance_to_another_key(make_gate, postgres, register_a):
+    gate = make_gate("sealbackanew", accounts=ACCOUNTS, roles=ROLES, serve=False, sealed=True)
+    gate.write_policy(sealed=False)
+    assert Cut(postgres, BEFORE_THE_CHANGE).run(gate, "seal", "--undo")[0] == -signal.SIGKILL
+    gate.command("keys", "rotate", "--reencrypt", "--owner", postgres.owner_url(gate.database))
+    gate.seal("--undo")
+    assert in_database(gate, f"SELECT {ALL} FROM taj.person ORDER BY 1") == [tuple(p[k.strip()] for k in ALL.split(",")) for p in register_a["taj.person"]]
+
+
 def test_nothing_clear_is_left(tmp_path_factory, register_a):
     """Every file of a cluster, after the documented clean-up, and a dump."""
     folder = tmp_path_factory.mktemp("stolen")

@@ -10,7 +10,7 @@ import psycopg
 from harness import postgres as pg
 from harness.gate import BINARY
 from report import ROUNDS, SECONDS, ratios, spread
-from setup import BenchGate, Target
+from setup import POLICY, Target, command, serve
 
 MOST = int(os.environ.get("BENCH_SEALED", "1000000"))
 SIZES = [n for n in (10_000, 100_000, 1_000_000, 10_000_000) if n <= MOST][-3:]
@@ -20,29 +20,6 @@ OWNED = "CREATE TABLE {0} (person_id int PRIMARY KEY, nir bigint, family_name te
 FILL = ("INSERT INTO {0} SELECT i, i, 'Name' || i % 5000, 'Given' || i % 900, date '1940-01-01' + i % 25000, '06' || i, 'seen at the office ' || i % 70 "
         "FROM generate_series(1, {1}) i")
 
-POLICY = """\
-version: 1
-register: bench
-gate:
-  data_dir: {folder}/data
-  sql: {{listen: 127.0.0.1:0}}
-  database: {{host: 127.0.0.1, port: {port}, name: bench, tls: disable}}
-  allow_cleartext: true
-purposes:
-  measuring: {{reference: optional}}
-tables:
-{tables}roles:
-  reader:
-    purposes: [measuring]
-    read:
-{reads}    budgets:
-      - {{subjects: 100000000, per: 1h}}
-      - {{lookups: 1000000000, per: 1h}}
-limits:
-  per_address: [{{subjects: 100000000, per: 1h}}]
-  per_organisation: [{{subjects: 100000000, per: 1h}}]
-  per_register: [{{subjects: 100000000, per: 1h}}]
-"""
 SEALED = {"nir": ", sealed: {search: [equality]}", "family_name": ", sealed: {search: [equality]}", "given_name": ", sealed: {}", "birth_date": ", sealed: {}",
           "phone": ", sealed: {search: [equality]}", "note": ", sealed: {}"}
 
@@ -86,22 +63,8 @@ class Register:
         with open(self.config, "w") as f:
             f.write(POLICY.format(folder=self.folder, port=self.postgres.port, tables=tables, reads=reads))
 
-    def command(self, *args, stdin=None):
-        began = time.monotonic()
-        done = subprocess.run([BINARY, *args, "--config", self.config], input=stdin, text=True, capture_output=True)
-        if done.returncode:
-            raise RuntimeError(f"{args}: {done.stderr[-1500:]}")
-        return time.monotonic() - began
-
-    def serve(self):
-        self.command("account", "add", "reader", "--role", "reader", "--organisation", "bench", "--password-stdin", stdin="reader-of-the-bench\n")
-        log = open(os.path.join(self.folder, "serve.log"), "wb")
-        process = subprocess.Popen([BINARY, "serve", "--config", self.config], stdout=subprocess.PIPE, stderr=log, text=True)
-        line = process.stdout.readline()
-        if not line.startswith("ready"):
-            raise RuntimeError(f"the gate did not become ready: {line!r}")
-        host, port = next(word for word in line.split() if word.startswith("sql="))[4:].rsplit(":", 1)
-        return BenchGate(process, host, int(port), self)
+    def command(self, *args):
+        return command(self.config, *args)
 
 
 def openssl_rate(size):
@@ -156,7 +119,7 @@ def moving(report, register):
 
 
 def lookups(report, register, interleaved):
-    gate = register.serve()
+    gate = serve(register.config, register)
     try:
         clear = gate
         sealed = Target("sealed", gate.host, gate.port, gate.user, gate.password, gate.pid, "-c ecluse.purpose=measuring")

@@ -20,20 +20,11 @@ gate:
 purposes:
   measuring: {{reference: optional}}
 tables:
-{tables}  bench.visit:
-    subject: person_id
-    columns:
-      visit_id: {{class: key}}
-      person_id: {{class: key}}
-      reason: {{class: identity}}
-      day: {{class: identity}}
-open_tables: [public.pgbench_accounts, public.pgbench_branches]
-roles:
+{tables}roles:
   reader:
     purposes: [measuring]
     read:
-{reads}      bench.visit: {{key: clear, identity: clear}}
-    budgets:
+{reads}    budgets:
       - {{subjects: 100000000, per: 1h}}
       - {{lookups: 1000000000, per: 1h}}
 limits:
@@ -54,6 +45,17 @@ TABLE = """\
       town: {{class: place}}
 """
 READ = "      {0}: {{key: clear, identity: clear, birth_date: year}}\n"
+VISIT = """\
+  bench.visit:
+    subject: person_id
+    columns:
+      visit_id: {class: key}
+      person_id: {class: key}
+      reason: {class: identity}
+      day: {class: identity}
+"""
+VISIT_READ = "      bench.visit: {key: clear, identity: clear}\n"
+OPEN = "open_tables: [public.pgbench_accounts, public.pgbench_branches]\n"
 
 
 class Target:
@@ -183,27 +185,37 @@ class BenchGate(Target):
         self.process.wait(30)
 
 
-def bench_gate(folder, people):
-    config = os.path.join(folder, "ecluse.yaml")
-    with open(config, "w") as f:
-        tables = [people.table(size) for size in people.sizes]
-        f.write(POLICY.format(folder=folder, port=people.postgres.port, tables="".join(TABLE.format(t) for t in tables),
-                              reads="".join(READ.format(t) for t in tables)))
+def command(config, *args, stdin=None):
+    """The seconds it took."""
+    began = time.monotonic()
+    done = subprocess.run([BINARY, *args, "--config", config], input=stdin, text=True, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"{args}: {done.stderr[-1500:]}")
+    return time.monotonic() - began
 
-    def command(*args, stdin=None):
-        subprocess.run([BINARY, *args, "--config", config], check=True, input=stdin, text=True, capture_output=True)
 
-    command("keys", "init")
-    command("apply", "--owner", people.postgres.owner_url("bench"))
-    command("account", "add", "reader", "--role", "reader", "--organisation", "bench", "--password-stdin", stdin="reader-of-the-bench\n")
-    log = open(os.path.join(folder, "serve.log"), "wb")
+def serve(config, people):
+    """The gate before `people`, and an account of its one role. The policy is applied."""
+    command(config, "account", "add", "reader", "--role", "reader", "--organisation", "bench", "--password-stdin", stdin="reader-of-the-bench\n")
+    log = open(os.path.join(os.path.dirname(config), "serve.log"), "wb")
     process = subprocess.Popen([BINARY, "serve", "--config", config], stdout=subprocess.PIPE, stderr=log, text=True)
     line = process.stdout.readline()
     if not line.startswith("ready"):
         raise RuntimeError(f"the gate did not become ready: {line!r}")
     host, port = next(word for word in line.split() if word.startswith("sql="))[4:].rsplit(":", 1)
-    gate = BenchGate(process, host, int(port), people)
-    with psycopg.connect(host=host, port=port, user="reader", password="reader-of-the-bench", dbname="bench", sslmode="disable",
+    return BenchGate(process, host, int(port), people)
+
+
+def bench_gate(folder, people):
+    config = os.path.join(folder, "ecluse.yaml")
+    with open(config, "w") as f:
+        tables = [people.table(size) for size in people.sizes]
+        f.write(POLICY.format(folder=folder, port=people.postgres.port, tables="".join(TABLE.format(t) for t in tables) + VISIT + OPEN,
+                              reads="".join(READ.format(t) for t in tables) + VISIT_READ))
+    command(config, "keys", "init")
+    command(config, "apply", "--owner", people.postgres.owner_url("bench"))
+    gate = serve(config, people)
+    with psycopg.connect(host=gate.host, port=gate.port, user=gate.user, password=gate.password, dbname="bench", sslmode="disable",
                          options="-c ecluse.purpose=measuring") as c:
         c.execute(f"SELECT family_name FROM {people.table(people.rows)} WHERE person_id = 1").fetchone()
     return gate

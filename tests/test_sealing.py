@@ -158,6 +158,119 @@ def test_a_run_under_another_policy_is_not_gone_on_with(make_gate, postgres, reg
         assert c.execute("SELECT count(*) FROM taj.person WHERE family_name LIKE 'mart%'").fetchone()[0] > 0
 
 
+BEFORE_THE_CHANGE = b"pg_advisory_xact_lock"  # a statement behind all batches, before the transaction that ends it
+SET_NOTE = "UPDATE taj.person SET note = '{0}' WHERE person_id = {0}"
+UNMARKED = [  # ways past the trigger that marks changed rows, and what is said of them
+    ("ALTER TABLE taj.person DISABLE TRIGGER USER; {}; ALTER TABLE taj.person ENABLE TRIGGER USER", "taken away or disabled"),
+    ('DROP TRIGGER "~ecluse_mark" ON taj.person; {}', "taken away or disabled"),
+    ('DROP TRIGGER "~ecluse_mark" ON taj.person; {}; CREATE TRIGGER "~ecluse_mark" BEFORE INSERT OR UPDATE ON taj.person FOR EACH ROW EXECUTE FUNCTION '
+     'ecluse_sealed."mark taj.person"()', "taken away or disabled"),
+    ("ALTER TABLE taj.person ALTER COLUMN note TYPE text USING CASE WHEN person_id = {0} THEN '{0}' ELSE note END", "written anew"),
+]
+
+
+def unmarked(way, person):
+    return way.format(person if "{0}" in way else SET_NOTE.format(person))
+
+
+def test_what_changed_unmarked_between_two_runs_is_sealed_anew(make_gate, postgres, register_a):
+    gate = make_gate("sealunmarked", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    notes = {p["person_id"]: p["note"] for p in register_a["taj.person"]}
+
+    def interrupted(at=BEFORE_THE_CHANGE):
+        status, _, err = Cut(postgres, at).run(gate, "seal")
+        assert status == -signal.SIGKILL and in_database(gate, 'SELECT count(*) > 0 FROM taj.person WHERE "__sealed_nir" IS NOT NULL') == [(True,)], err
+        return err
+
+    assert "anew" not in interrupted() and "anew" not in interrupted()
+    said = []
+    for person, (way, _) in zip(notes, UNMARKED):
+        with postgres.admin(gate.database) as c:
+            c.execute(unmarked(way, person))
+        said.append(interrupted())
+        notes[person] = str(person)
+    with postgres.admin(gate.database) as c:  # which the trigger marks all the same
+        c.execute("SET session_replication_role TO replica")
+        last = list(notes)[-1]
+        c.execute(SET_NOTE.format(last))
+        notes[last] = str(last)
+    said.append(gate.seal().stderr)
+    gate.add_account("registrar", "registrar")
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        assert dict(c.execute("SELECT person_id, note FROM taj.person").fetchall()) == notes
+    assert all("begun anew" in err and words in err for err, (_, words) in zip(said, UNMARKED)) and "begun anew" not in said[-1], said
+
+
+def test_what_changed_unmarked_before_the_change_is_no_end_of_it(make_gate, postgres, register_a):
+    gate = make_gate("sealunseen", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    notes = {p["person_id"]: p["note"] for p in register_a["taj.person"]}
+    for person, (way, words) in zip(notes, UNMARKED):
+        def change():
+            with postgres.admin(gate.database) as c:
+                c.execute(unmarked(way, person))
+        status, _, err = Cut(postgres, BEFORE_THE_CHANGE, change).run(gate, "seal")
+        assert status == 2 and "may have changed unmarked" in err and words in err and types(gate)["note"] == "text", err
+        notes[person] = str(person)
+    gate.seal()
+    gate.add_account("registrar", "registrar")
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        assert dict(c.execute("SELECT person_id, note FROM taj.person").fetchall()) == notes
+
+
+ALTERED = [  # beside `seal`, what is said of it, and what undoes it
+    ("ALTER TABLE taj.person ADD CONSTRAINT one_phone UNIQUE (phone)", "the unique key one_phone was added", "ALTER TABLE taj.person DROP CONSTRAINT one_phone"),
+    ("CREATE UNIQUE INDEX one_phone ON taj.person (phone, person_id)", "the unique key one_phone was added", "DROP INDEX taj.one_phone"),
+    ("CREATE UNIQUE INDEX one_phone ON taj.person (phone) WHERE risk > 2", "is read by the index one_phone", "DROP INDEX taj.one_phone"),
+    ("ALTER TABLE taj.person ADD CONSTRAINT long CHECK (length(nir) > 2)", "check long", "ALTER TABLE taj.person DROP CONSTRAINT long"),
+    ("CREATE TABLE closed.card (nir text REFERENCES taj.person (nir))", "foreign key card_nir_fkey", "DROP TABLE closed.card"),
+    ("CREATE VIEW closed.names AS SELECT nir FROM taj.person", "view closed.names", "DROP VIEW closed.names"),
+    ("CREATE POLICY few ON taj.person USING (nir > 'a')", "policy few", "DROP POLICY few ON taj.person"),
+    ("ALTER TABLE taj.person ENABLE ROW LEVEL SECURITY; ALTER TABLE taj.person FORCE ROW LEVEL SECURITY; CREATE POLICY few ON taj.person USING (person_id < 1100)",
+     "row-level security", "DROP POLICY few ON taj.person; ALTER TABLE taj.person NO FORCE ROW LEVEL SECURITY; ALTER TABLE taj.person DISABLE ROW LEVEL SECURITY"),
+    ("CREATE FUNCTION closed.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER touch BEFORE UPDATE ON taj.person FOR EACH ROW "
+     "EXECUTE FUNCTION closed.touch()", "trigger touch", "DROP TRIGGER touch ON taj.person"),
+    ("ALTER TABLE taj.person ALTER COLUMN note SET DEFAULT 'x'", "default", "ALTER TABLE taj.person ALTER COLUMN note DROP DEFAULT"),
+    ("ALTER TABLE taj.person ALTER COLUMN note TYPE varchar(90)", "taj.person.note was text, and is character varying(90)", ""),
+    ("ALTER TABLE taj.person ADD COLUMN small int GENERATED ALWAYS AS (risk) STORED", "generated column small", "ALTER TABLE taj.person DROP COLUMN small"),
+    ("ALTER TABLE taj.person RENAME COLUMN note TO remark", "taj.person.note was dropped or renamed", "ALTER TABLE taj.person RENAME COLUMN remark TO note"),
+    ("ALTER TABLE taj.person DROP CONSTRAINT person_nir_key", "the unique key person_nir_key of taj.person was dropped", ""),
+    ("CREATE UNIQUE INDEX one_phone ON taj.person (phone)", "the unique key one_phone was added", ""),
+]
+
+
+def test_what_is_altered_beside_it_is_not_lost(make_gate, postgres):
+    """A key that was added while rows were sealed would go at the change without a word, and so would others."""
+    gate = make_gate("sealaltered", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    for sql, words, mend in ALTERED:
+        def alter():
+            with postgres.admin(gate.database) as c:
+                c.execute(sql)
+        status, _, err = Cut(postgres, BEFORE_THE_CHANGE, alter).run(gate, "seal")
+        assert status == 2 and words in err and types(gate)["nir"] == "text", err
+        if mend:
+            with postgres.admin(gate.database) as c:
+                c.execute(mend)
+    said = gate.seal()
+    assert "sealed taj.person.note" in said.stdout
+    indexes = dict(in_database(gate, "SELECT indexrelid::regclass::text, indisunique FROM pg_index WHERE indrelid = 'taj.person'::regclass"))
+    assert indexes["taj.__bidx_one_phone"] and "taj.__bidx_person_nir_key" not in indexes and not indexes["taj.person___bidx_nir"] and "taj.person___bidx_phone" not in indexes
+
+
+def test_what_changed_unmarked_is_opened_anew(make_gate, postgres):
+    gate = make_gate("sealunmarkedback", accounts=ACCOUNTS, roles=ROLES, serve=False, sealed=True)
+    gate.write_policy(sealed=False)
+    assert Cut(postgres, BEFORE_THE_CHANGE).run(gate, "seal", "--undo")[0] == -signal.SIGKILL
+    with postgres.admin(gate.database) as c:
+        c.execute("ALTER TABLE taj.person DISABLE TRIGGER USER; UPDATE taj.person SET note = NULL; ALTER TABLE taj.person ENABLE TRIGGER USER")
+    said = gate.seal("--undo")
+    assert in_database(gate, "SELECT count(nir) > 0, count(note) FROM taj.person") == [(True, 0)] and "begun anew" in said.stderr
+
+
 @pytest.mark.parametrize("sql, words", [
     ("ALTER TABLE sia.address DROP CONSTRAINT address_pkey", "primary key"),
     ("ALTER TABLE taj.person ADD CHECK (length(nir) > 2)", "check"),
@@ -209,6 +322,35 @@ def test_policy_and_database_must_agree(make_gate, postgres):
     gate.write_policy(sealed=False)
     said = gate.apply(check=False)
     assert said.returncode == 1 and "is sealed in the database and not in the policy" in said.stderr
+
+
+def test_a_table_that_is_not_there_is_no_end_of_work(make_gate, postgres):
+    gate = make_gate("sealabsent", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False)
+    gate.command("keys", "init")
+    with postgres.admin(gate.database) as c:
+        c.execute("ALTER TABLE sia.address RENAME TO place")
+    for option in ((), ("--undo",)):
+        said = gate.seal("--table", "sia.address", *option, check=False)
+        assert said.returncode == 2 and "sia.address" in said.stderr and "not in the database" in said.stderr, said.stdout
+
+
+def test_it_names_the_indexes_that_nothing_replaced(make_gate, postgres):
+    gate = make_gate("sealindexes", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    with postgres.admin(gate.database) as c:
+        c.execute("CREATE UNIQUE INDEX one_phone ON taj.person (phone); CREATE INDEX notes ON taj.person (note)")
+    said = gate.seal().stdout
+    assert "the index taj.notes" in said and "the index taj.one_phone" not in said
+    assert in_database(gate, "SELECT to_regclass('taj.__bidx_one_phone') IS NOT NULL, to_regclass('taj.one_phone')") == [(True, None)]
+
+
+def test_an_unfinished_way_back_is_no_hindrance_to_another_key(make_gate, postgres, register_a):
+    gate = make_gate("sealbackanew", accounts=ACCOUNTS, roles=ROLES, serve=False, sealed=True)
+    gate.write_policy(sealed=False)
+    assert Cut(postgres, BEFORE_THE_CHANGE).run(gate, "seal", "--undo")[0] == -signal.SIGKILL
+    gate.command("keys", "rotate", "--reencrypt", "--owner", postgres.owner_url(gate.database))
+    gate.seal("--undo")
+    assert in_database(gate, f"SELECT {ALL} FROM taj.person ORDER BY 1") == [tuple(p[k.strip()] for k in ALL.split(",")) for p in register_a["taj.person"]]
 
 
 def test_nothing_clear_is_left(tmp_path_factory, register_a):

@@ -61,6 +61,10 @@ int RunSeal(const SealCommand& command) {
   if (!owner) return Complain("seal", owner.error());
   Progress progress;
   options.progress = std::ref(progress);
+  options.say = [&](const std::string& what) {
+    progress.End();
+    std::fprintf(stderr, "ecluse seal: %s\n", what.c_str());
+  };
   auto report = SealTables(*owner, **keys, options);
   progress.End();
   if (!report) return Complain("seal", report.error());

@@ -4,6 +4,7 @@
 
 #include "deliver/pseudonym.h"
 #include "pgwire/codec.h"
+#include "seal/cell.h"
 
 namespace ecluse {
 namespace {
@@ -124,6 +125,61 @@ TEST(RowBatch, PseudonymsTakeThePlaceOfTheirColumn) {
   ASSERT_TRUE(batch.Add(Row({std::nullopt, "x", "4"}), {{25, false}, {25, false}}));
   ASSERT_TRUE(pg::ReadDataRow(batch.bytes().substr(5), &values));
   EXPECT_FALSE((*values.begin()).has_value());
+}
+
+KeyId IdOf(char key) { return {static_cast<uint8_t>(key)}; }
+Xaes KeyOf(char key) { return Xaes(Secret(std::string_view(std::string(kXaesKey, key)))); }
+
+// A ring that is taken anew once somebody has asked for its keys; a character stands for a data key.
+class RenewedKeys : public PlainKeys {
+ public:
+  RenewedKeys(std::string_view before, std::string_view after) : before_(Keys(before)), after_(Keys(after)) {}
+  std::shared_ptr<const CompartmentKeys> Compartment(std::string_view) const override {
+    return asked_++ == 0 ? before_ : after_;
+  }
+  int asked() const { return asked_; }
+
+ private:
+  static std::shared_ptr<const CompartmentKeys> Keys(std::string_view data) {
+    auto keys = std::make_shared<CompartmentKeys>();
+    keys->search = Secret(kXaesKey);
+    keys->link = Secret(kXaesKey);
+    for (const char key : data) keys->AddData(IdOf(key), KeyOf(key));
+    return keys;
+  }
+  std::shared_ptr<const CompartmentKeys> before_, after_;
+  mutable int asked_ = 0;
+};
+
+TEST(RowBatch, AKeyNewerThanTheBatchIsFetchedOnce) {
+  Plan plan = TwoShownOneSubject();
+  plan.tables[0].table = {"taj", "person"};
+  plan.cells.push_back({0, "nir", {type_oid::kText, -1}, {}});
+  plan.sealed = {{0, 0, {Mask::Kind::clear}}, {}};
+  const auto row = [](char key) {
+    return Row({SealValue(KeyOf(key), IdOf(key), {"test", "taj.person", "nir", "person:4"}, "175"), "x", "4"});
+  };
+  const auto batch_of = [&](const RenewedKeys& keys) {
+    RowBatch batch(plan, keys, "officer");
+    batch.SetSealedForms({"test", "UTC", {}, {false, false}});
+    return batch;
+  };
+  const RenewedKeys renewed("a", "ab");
+  RowBatch batch = batch_of(renewed);
+  ASSERT_TRUE(batch.Add(row('a'), {}));
+  EXPECT_EQ(renewed.asked(), 1);
+  ASSERT_TRUE(batch.Add(row('b'), {}));
+  ASSERT_TRUE(batch.Add(row('b'), {}));
+  EXPECT_EQ(renewed.asked(), 2) << "what was fetched is kept";
+  std::string expected;
+  for (int i = 0; i < 3; ++i) pg::WriteDataRow(expected, std::vector<pg::Values::Value>{"175", "x"});
+  EXPECT_EQ(batch.bytes(), expected);
+
+  const RenewedKeys without("a", "ac");
+  const auto refused = batch_of(without).Add(row('b'), {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().rule, kUnknownKey);
+  EXPECT_EQ(without.asked(), 2);
 }
 
 TEST(Pseudonym, HasTheColumnsOwnForm) {

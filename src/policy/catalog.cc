@@ -267,12 +267,17 @@ const CatalogColumn* CatalogTable::Find(const std::string& column) const {
   return found == columns.end() ? nullptr : &*found;
 }
 
-Result<Catalog> ReadCatalog(Database& database, const Policy& policy) {
+Result<Catalog> ReadTableCatalog(Database& database, const Policy& policy) {
   Catalog catalog;
   const Wanted wanted = WantedTables(policy);
   ECLUSE_OK(ReadColumns(database, wanted, catalog));
   ECLUSE_OK(ReadConstraints(database, wanted, catalog));
   ECLUSE_OK(ReadBehaviour(database, wanted, catalog));
+  return catalog;
+}
+
+Result<Catalog> ReadCatalog(Database& database, const Policy& policy) {
+  ECLUSE_TRY(Catalog catalog, ReadTableCatalog(database, policy));
   ECLUSE_OK(ReadSystem(database, policy, catalog));
   return catalog;
 }

@@ -150,6 +150,8 @@ Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, policy));
   ECLUSE_TRY(const auto sealed, EnvelopeColumns(owner));
   std::map<TableName, std::vector<std::string>> columns;
+  // The `__clear_` columns of a way back that is not through are no hindrance: sealing anew changes no value, and where
+  // the trigger beside them takes it for a change it empties them, which `ecluse seal --undo` finds.
   for (const EnvelopeColumn& column : sealed) {
     if (column.view) return CannotMove("the materialized view " + column.table.Text() + " shows envelopes", "drop it");
     if (column.column.starts_with("__sealed_"))

@@ -10,46 +10,35 @@
 #include "base/limits.h"
 #include "policy/apply.h"
 #include "policy/catalog.h"
-#include "policy/compile.h"
 #include "policy/sealed_columns.h"
 #include "seal/cell.h"
+#include "seal/moving.h"
 
 namespace ecluse {
 namespace {
 
-// One column on its way.
-struct Moving {
-  std::string name;
-  ValueType type;
-  Sealing search;
-  bool undo = false;
-
-  // What its values are gathered in until the change: envelopes, or on the way back clear values.
-  std::string moved() const { return (undo ? "__clear_" : "__sealed_") + name; }
-  std::string MovedType() const {
-    return undo ? TypeText(type) : QuoteName(kSealedSchema) + "." + QuoteName(SealedDomain(type));
-  }
-};
-
-struct MovingTable : BatchedTable {
-  std::vector<Moving> columns;
-  bool undo = false;
-
-  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(FittingName("mark " + name.Text())); }
-  // Rows with a value that is not moved yet.
-  std::string Unmoved(const std::string& alias) const {
-    std::string out;
-    for (const Moving& column : columns) {
-      out += (out.empty() ? "" : " OR ") + alias + "." + QuoteName(column.name) + " IS NOT NULL AND " + alias + "." +
-             QuoteName(column.moved()) + " IS NULL";
-    }
-    return "(" + out + ")";
-  }
-};
-
 struct Index {
-  std::string name, create;  // without CREATE
+  std::string name;
+  std::vector<std::string> columns;
+  bool unique = false, valid = true;
+  friend bool operator==(const Index&, const Index&) = default;
 };
+
+std::string NameList(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + QuoteName(name);
+  return out;
+}
+
+// The columns of tokens that are filled with what is moved in.
+std::vector<std::string> TokenNames(const MovingTable& table) {
+  std::vector<std::string> names;
+  for (const Moving& column : table.columns) {
+    for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
+      names.push_back(tokens.name);
+  }
+  return names;
+}
 
 std::string LockTimeout() { return "'" + std::to_string(limits::kSealLock.count()) + "s'"; }
 
@@ -58,179 +47,6 @@ Status Do(Database& owner, const std::string& sql) {
   auto done = owner.Query(sql);
   if (!done) return std::unexpected(std::move(done).error());
   return {};
-}
-
-// What speaks against the policy, a line each.
-std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems) {
-  std::string why;
-  for (const PolicyProblem& problem : problems) {
-    if (!problem.warning) why += "\n" + ProblemText(policy.file, problem);
-  }
-  return why;
-}
-
-// ---- what is to be done ----
-
-// One of the token columns of `column`, whichever indexes the policy of its time gave it.
-bool IsTokenColumn(const std::string& column, const std::string& name) {
-  const std::string equality = EqualityColumn(column);
-  if (!name.starts_with(equality)) return false;
-  const std::string_view behind = std::string_view(name).substr(equality.size());
-  return behind.empty() || behind == "_s" ||
-         ((behind.starts_with("_p") || behind.starts_with("_r")) && behind.size() > 2 &&
-          behind.find_first_not_of("0123456789", 2) == std::string_view::npos);
-}
-
-Status CheckColumn(const CatalogTable& real, const std::string& what, const CatalogColumn& column) {
-  if (column.type_kind == 'd')
-    return CannotMove(what + " has the domain type " + column.type_name,
-                      "give it the type it is over: ALTER TABLE … TYPE");
-  if (!MayBeSealed(column.type))
-    return CannotMove(what + " is " + column.type_name + ", which cannot be sealed",
-                      "text, varchar, dates, timestamps, numbers, boolean, bytea, jsonb and uuid can");
-  if (column.generated || column.identity_always)
-    return CannotMove(what + " is computed by PostgreSQL", "seal the columns it is computed from, and drop it");
-  for (const CatalogCheck& check : real.checks) {
-    if (std::ranges::find(check.columns, column.name) != check.columns.end())
-      return CannotMove(what + " is read by the " + check.name, "drop that first: it cannot read what is sealed");
-  }
-  for (const auto* keys : {&real.foreign_keys, &real.referencing}) {
-    for (const CatalogForeignKey& key : *keys) {
-      const auto& columns = key.from == real.name ? key.from_columns : key.to_columns;
-      if (std::ranges::find(columns, column.name) != columns.end())
-        return CannotMove(what + " is part of the foreign key " + key.name, "refer to a column that is not sealed");
-    }
-  }
-  return {};
-}
-
-Status CheckKeys(const CatalogTable& real, const Moving& column, const std::string& what) {
-  for (const CatalogKey& key : real.keys) {
-    if (std::ranges::find(key.reads, column.name) == key.reads.end()) continue;
-    if (key.primary)
-      return CannotMove(what + " is part of the primary key", "seal columns that tell of a row, not what names it");
-    if (!key.plain || !key.unique || !key.own)
-      return CannotMove(what + " is part of the index or constraint " + key.name,
-                        "drop it first: it cannot read what is sealed");
-    if (!column.search.equality)
-      return CannotMove(what + " is unique by " + key.name,
-                        "give it search: [equality], by which sealed values are compared");
-  }
-  return {};
-}
-
-// What reads columns that are to be moved, and cannot once they are.
-Status CheckReaders(Database& owner, const MovingTable& table, const Policy& policy) {
-  std::vector<std::string> names;
-  for (const Moving& column : table.columns) names.push_back(column.name);
-  ECLUSE_TRY(const Rows views,
-             owner.Query("SELECT DISTINCT n.nspname || '.' || v.relname FROM pg_depend d JOIN pg_rewrite r ON r.oid = "
-                         "d.objid AND d.classid = 'pg_rewrite'::regclass JOIN pg_class v ON v.oid = r.ev_class JOIN "
-                         "pg_namespace n ON n.oid = v.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND "
-                         "a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = "
-                         "$1::regclass AND a.attname = ANY ($2::text[]) AND n.nspname <> ALL ($3::text[])",
-                         {table.Sql(), TextArray(names), TextArray(policy.Logins())}));
-  ECLUSE_TRY(const Rows others,
-             owner.Query("SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d JOIN pg_attribute "
-                         "a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE d.refclassid = "
-                         "'pg_class'::regclass AND d.refobjid = $1::regclass AND a.attname = ANY ($2::text[]) AND "
-                         "d.classid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_rewrite'::regclass, "
-                         "'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)",
-                         {table.Sql(), TextArray(names)}));
-  if (others.size() > 0)
-    return CannotMove("the " + others.Text(0, 0) + " depends on what is to be sealed", "drop it first");
-  if (views.size() > 0)
-    return CannotMove("the view " + views.Text(0, 0) + " reads what is to be sealed in " + table.name.Text(),
-                      "drop it: it would show nothing but envelopes");
-  return {};
-}
-
-// The columns of a table that policy and database differ in.
-Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& options, const TableName& name,
-                                          const PolicyTable& policy, const CatalogTable& real) {
-  std::vector<Moving> columns;
-  for (const PolicyColumn& column : policy.columns) {
-    const CatalogColumn* own = real.Find(column.name);
-    const std::string what = name.Text() + "." + column.name;
-    if (options.undo && !column.sealed && own != nullptr && own->type_schema == kSealedSchema) {
-      const auto type = SealedType(own->type_element);
-      if (!type) return CannotMove(what + " was sealed by a newer version", "use that one");
-      columns.push_back({column.name, *type, {}, true});
-      continue;
-    }
-    if (options.undo || !column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
-    ECLUSE_OK(CheckColumn(real, what, *own));
-    ECLUSE_TRY(const Rows of, owner.Query("SELECT atttypmod, atthasdef FROM pg_attribute WHERE attrelid = $1::regclass "
-                                          "AND attname = $2",
-                                          {QuoteTable(name), column.name}));
-    if (of.True(0, 1))
-      return CannotMove(what + " has a default, which cannot be sealed",
-                        "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT");
-    Moving moving{column.name, {own->type, std::atoi(of.Text(0, 0).c_str())}, *column.sealed, false};
-    ECLUSE_OK(CheckKeys(real, moving, what));
-    if (const std::string misfit = SearchMisfit(moving.type, moving.search); !misfit.empty())
-      return CannotMove(what + " " + misfit, "correct `search` in the policy");
-    columns.push_back(std::move(moving));
-  }
-  return columns;
-}
-
-Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog) {
-  std::vector<MovingTable> tables;
-  for (const TableName& named : options.tables) {
-    if (!options.policy->tables.contains(named))
-      return CannotMove(named.Text() + " is not among the policy's tables", "name one of them");
-  }
-  for (const auto& [name, policy] : options.policy->tables) {
-    const auto real = catalog.tables.find(name);
-    if (real == catalog.tables.end()) continue;
-    ECLUSE_TRY(std::vector<Moving> columns, ColumnsToMove(owner, options, name, policy, real->second));
-    if (columns.empty()) continue;
-    if (!options.tables.empty() && std::ranges::find(options.tables, name) == options.tables.end())
-      return CannotMove("policy and database differ in what is sealed of " + name.Text() +
-                            " too, and the policy is applied as a whole",
-                        "name it as well (--table " + name.Text() + "), or correct `sealed` there for now");
-    ECLUSE_TRY(BatchedTable table, DescribeTable(owner, name, policy, real->second));
-    tables.push_back({std::move(table), std::move(columns), options.undo});
-    ECLUSE_OK(CheckReaders(owner, tables.back(), *options.policy));
-  }
-  return tables;
-}
-
-// What speaks against the policy once all is sealed, said before the work begins.
-Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vector<MovingTable>& tables) {
-  for (const MovingTable& table : tables) {
-    CatalogTable& real = catalog.tables.at(table.name);
-    for (const Moving& column : table.columns) {
-      auto own = std::ranges::find(real.columns, column.name, &CatalogColumn::name);
-      if (column.undo) {
-        own->type_schema = "pg_catalog";
-        own->type = own->base_type = column.type.oid;
-        own->type_kind = 'b';
-        own->type_name = own->base_type_name = own->type_element = TypeText(column.type);
-        continue;
-      }
-      own->type_schema = kSealedSchema;
-      own->type_element = SealedDomain(column.type);
-      own->base_type = type_oid::kBytea;
-      for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
-        if (real.Find(tokens.name) != nullptr) continue;
-        CatalogColumn added;
-        added.name = tokens.name;
-        added.type = added.base_type = type_oid::kBytea;
-        if (tokens.kind == TokenColumn::Kind::block) {
-          added.type_schema = kSealedSchema;
-          added.type_element = RangeDomain(column.search);
-        }
-        real.columns.push_back(std::move(added));
-      }
-    }
-  }
-  auto schemas = CompileRoles(options.policy, catalog, nullptr);
-  if (schemas) return {};
-  return CannotMove(fmt::format("the policy could not be applied once the tables are {}{}",
-                                options.undo ? "opened" : "sealed", Problems(*options.policy, schemas.error())),
-                    "correct it first; nothing was changed");
 }
 
 // ---- preparation ----
@@ -249,7 +65,9 @@ std::string MadeOf(const MovingTable& table, const Policy& policy) {
   return HexEncode(hash);
 }
 
-std::string TriggerBody(const MovingTable& table, const Policy& policy) {
+// It tells what is gathered, and in which of the table's files: values that are written anew in bulk pass no trigger.
+Result<std::string> TriggerBody(Database& owner, const MovingTable& table, const Policy& policy) {
+  ECLUSE_TRY(const Rows file, owner.Query("SELECT pg_relation_filenode($1::regclass)", {table.Sql()}));
   // As written: values that a type or collation calls equal may still differ.
   const auto differs = [](const std::string& name) {
     return "NEW." + QuoteName(name) + "::text COLLATE \"C\" IS DISTINCT FROM OLD." + QuoteName(name) +
@@ -265,8 +83,25 @@ std::string TriggerBody(const MovingTable& table, const Policy& policy) {
     for (const std::string& subject : table.policy->subject_columns) any += " OR " + differs(subject);
     changed += "IF " + any + " THEN " + clear + "END IF; ";
   }
-  return "/* " + MadeOf(table, policy) + " */ BEGIN IF TG_OP = 'INSERT' THEN " + all + "ELSE " + changed +
-         "END IF; RETURN NEW; END";
+  return "/* " + MadeOf(table, policy) + " in " + file.Text(0, 0) + " */ BEGIN IF TG_OP = 'INSERT' THEN " + all +
+         "ELSE " + changed + "END IF; RETURN NEW; END";
+}
+
+// Why what was gathered may not be what this run would gather, or no longer what the rows hold; empty where it is. Only
+// under a lock that lets nobody alter the table is it true for longer than a moment.
+Result<std::string> WhyUnfit(Database& owner, const MovingTable& table, const Policy& policy) {
+  ECLUSE_TRY(const Rows trigger, owner.Query("SELECT t.tgenabled, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = "
+                                             "t.tgfoid WHERE t.tgrelid = $1::regclass AND t.tgname = $2",
+                                             {table.Sql(), std::string(kMarkTrigger)}));
+  // Prepare() has it fire always: whoever takes it away or disables it, and makes or enables it again, leaves it firing
+  // on ordinary writes alone.
+  if (trigger.size() == 0 || trigger.At(0, 0) != "A")
+    return "the trigger that marks changed rows was taken away or disabled";
+  ECLUSE_TRY(const std::string body, TriggerBody(owner, table, policy));
+  if (trigger.At(0, 1) == body) return "";
+  if (!trigger.At(0, 1).contains(MadeOf(table, policy)))
+    return "it was begun under another policy, or with other types of its columns";
+  return "the table was written anew meanwhile (ALTER TABLE, VACUUM FULL), or the function of its trigger altered";
 }
 
 // In the owner's schema of domains over bytea.
@@ -284,24 +119,31 @@ std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
   return QuoteName(kSealedSchema) + "." + QuoteName(RangeDomain(search));
 }
 
-Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) {
+// What an earlier run gathered and is of no use.
+Status DropUnfit(Database& owner, const MovingTable& table, const SealOptions& options) {
+  std::vector<std::string> names = TokenNames(table);
+  for (const Moving& column : table.columns) names.push_back(column.moved());
+  ECLUSE_TRY(const Rows there, owner.Query("SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attname "
+                                           "= ANY ($2::text[]) AND NOT attisdropped",
+                                           {table.Sql(), TextArray(names)}));
+  if (there.size() == 0) return {};
+  ECLUSE_TRY(const std::string why, WhyUnfit(owner, table, *options.policy));
+  if (why.empty()) return {};
+  if (options.say)
+    options.say("what an earlier run did of " + table.name.Text() + " is not gone on with, but begun anew: " + why);
+  std::string drop;
+  for (int i = 0; i < there.size(); ++i)
+    drop += (drop.empty() ? "DROP COLUMN " : ", DROP COLUMN ") + QuoteName(there.At(i, 0));
+  return Do(owner, "ALTER TABLE " + table.Sql() + " " + drop);
+}
+
+Status Prepare(Database& owner, const MovingTable& table, const SealOptions& options) {
   ECLUSE_OK(owner.Run("BEGIN; SET LOCAL lock_timeout TO " + LockTimeout()));
   const auto all = [&]() -> Status {
     ECLUSE_OK(Do(owner, "CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
-    const std::string body = TriggerBody(table, policy);
-    ECLUSE_TRY(const Rows before,
-               owner.Query("SELECT prosrc FROM pg_proc WHERE oid = to_regproc($1)", {table.Marker()}));
-    if (before.size() > 0 && before.At(0, 0) != body) {
-      // Begun under another policy: what it made does not fit.
-      std::string drop;
-      for (const Moving& column : table.columns) {
-        drop += (drop.empty() ? "DROP COLUMN IF EXISTS " : ", DROP COLUMN IF EXISTS ") + QuoteName(column.moved());
-        for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search))
-          drop += ", DROP COLUMN IF EXISTS " + QuoteName(tokens.name);
-      }
-      ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kMarkTrigger) + " ON " + table.Sql()));
-      ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + drop));
-    }
+    // From here until the trigger is made anew nobody alters the table: it would hide what was done to it before.
+    ECLUSE_OK(Do(owner, "LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
+    ECLUSE_OK(DropUnfit(owner, table, options));
     std::string columns;
     const auto add = [&](const std::string& name, const std::string& type) {
       columns += (columns.empty() ? "" : ", ") + ("ADD COLUMN IF NOT EXISTS " + QuoteName(name)) + " " + type;
@@ -322,6 +164,7 @@ Status Prepare(Database& owner, const MovingTable& table, const Policy& policy) 
       }
     }
     ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + columns));
+    ECLUSE_TRY(const std::string body, TriggerBody(owner, table, *options.policy));
     ECLUSE_OK(Do(owner, "CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
                             QuoteText(body)));
     ECLUSE_OK(Do(owner, "CREATE OR REPLACE TRIGGER " + QuoteName(kMarkTrigger) + " BEFORE INSERT OR UPDATE ON " +
@@ -419,29 +262,39 @@ class Sealer {
 
 // ---- indexes ----
 
+// Those of a table that stand and read one of these columns.
+Result<std::vector<Index>> IndexesOver(Database& owner, const MovingTable& table,
+                                       const std::vector<std::string>& columns) {
+  ECLUSE_TRY(const Rows rows,
+             owner.Query("SELECT c.relname, ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY "
+                         "AS k(num, at) JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.num WHERE k.at "
+                         "<= x.indnkeyatts ORDER BY k.at), x.indisunique, x.indisvalid FROM pg_index x JOIN pg_class c "
+                         "ON c.oid = x.indexrelid WHERE x.indrelid = $1::regclass AND EXISTS (SELECT FROM pg_attribute "
+                         "a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND a.attname = ANY "
+                         "($2::text[])) ORDER BY 1",
+                         {table.Sql(), TextArray(columns)}));
+  std::vector<Index> indexes;
+  for (int i = 0; i < rows.size(); ++i)
+    indexes.push_back({rows.Text(i, 0), rows.List(i, 1), rows.True(i, 2), rows.True(i, 3)});
+  return indexes;
+}
+
 // One for each token column; unique ones in place of unique keys over sealed columns, which serve its searches too.
 std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real) {
   std::vector<Index> indexes;
-  const auto moving = [&](const std::string& name) {
-    return std::ranges::find(table.columns, name, &Moving::name) != table.columns.end();
-  };
+  const auto moving = [&](const std::string& name) { return table.Holds(name); };
   std::set<std::string> served;
   for (const CatalogKey& key : real.keys) {
     if (!std::ranges::any_of(key.columns, moving)) continue;
     if (moving(key.columns.front())) served.insert(EqualityColumn(key.columns.front()));
-    std::string columns;
-    for (const std::string& name : key.columns)
-      columns += (columns.empty() ? "" : ", ") + QuoteName(moving(name) ? EqualityColumn(name) : name);
-    const std::string name = FittingName("__bidx_" + key.name);
-    indexes.push_back(
-        {name, "UNIQUE INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + columns + ")"});
+    std::vector<std::string> columns;
+    for (const std::string& name : key.columns) columns.push_back(moving(name) ? EqualityColumn(name) : name);
+    indexes.push_back({FittingName("__bidx_" + key.name), std::move(columns), true});
   }
   for (const Moving& column : table.columns) {
     for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
       if (served.contains(tokens.name)) continue;
-      const std::string name = FittingName(table.name.name + "_" + tokens.name);
-      indexes.push_back(
-          {name, "INDEX CONCURRENTLY " + QuoteName(name) + " ON " + table.Sql() + " (" + QuoteName(tokens.name) + ")"});
+      indexes.push_back({FittingName(table.name.name + "_" + tokens.name), {tokens.name}});
     }
   }
   return indexes;
@@ -449,20 +302,22 @@ std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real)
 
 Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable& real, const SealOptions& options) {
   if (table.undo) return {};  // those of clear columns are made with the change
-  for (const Index& index : IndexesOf(table, real)) {
-    const std::string named = QuoteName(table.name.schema) + "." + QuoteName(index.name);
-    ECLUSE_TRY(const Rows there,
-               owner.Query("SELECT x.indisvalid FROM pg_index x WHERE x.indexrelid = to_regclass($1)", {named}));
-    if (there.size() > 0 && there.True(0, 0)) continue;
-    // What an interrupted run left is of no use.
-    if (there.size() > 0) ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + named));
+  std::vector<Index> indexes = IndexesOf(table, real);
+  ECLUSE_TRY(const std::vector<Index> standing, IndexesOver(owner, table, TokenNames(table)));
+  for (const Index& index : standing) {
+    // An interrupted run's are of use where they are whole, and the keys they stand for are what they were.
+    if (std::erase(indexes, index) == 0)
+      ECLUSE_OK(owner.Run("DROP INDEX CONCURRENTLY " + QuoteTable({table.name.schema, index.name})));
+  }
+  for (const Index& index : indexes) {
     if (options.progress) options.progress("making the index " + index.name, 0, 0);
     // It waits for transactions of before, however long they take, and holds nobody up meanwhile.
     ECLUSE_OK(owner.Run("SET lock_timeout TO 0"));
-    auto made = owner.Query("CREATE " + index.create);
+    auto made = owner.Query((index.unique ? "CREATE UNIQUE INDEX CONCURRENTLY " : "CREATE INDEX CONCURRENTLY ") +
+                            QuoteName(index.name) + " ON " + table.Sql() + " (" + NameList(index.columns) + ")");
     ECLUSE_OK(owner.Run("SET lock_timeout TO " + LockTimeout()));
     if (made) continue;
-    (void)owner.Run("DROP INDEX CONCURRENTLY IF EXISTS " + named);
+    (void)owner.Run("DROP INDEX CONCURRENTLY IF EXISTS " + QuoteTable({table.name.schema, index.name}));
     if (made.error().sqlstate == "23505") {
       return CannotMove("values of " + table.name.Text() + " that a unique key tells apart are the same to the index " +
                             index.name + ", which knows no case and no accents",
@@ -474,6 +329,16 @@ Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable
 }
 
 // ---- the change ----
+
+// One of the token columns of `column`, whichever indexes the policy of its time gave it.
+bool IsTokenColumn(const std::string& column, const std::string& name) {
+  const std::string equality = EqualityColumn(column);
+  if (!name.starts_with(equality)) return false;
+  const std::string_view behind = std::string_view(name).substr(equality.size());
+  return behind.empty() || behind == "_s" ||
+         ((behind.starts_with("_p") || behind.starts_with("_r")) && behind.size() > 2 &&
+          behind.find_first_not_of("0123456789", 2) == std::string_view::npos);
+}
 
 Result<uint64_t> CountUnmoved(Database& owner, const MovingTable& table) {
   ECLUSE_TRY(const Rows rows, owner.Query("SELECT count(*) FROM " + table.Sql() + " AS t WHERE " + table.Unmoved("t")));
@@ -494,16 +359,14 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
                   {table.Sql(), TextArray(names)}));
   for (int i = 0; i < constraints.size(); ++i)
     ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
-  ECLUSE_TRY(const Rows indexes,
-             owner.Query("SELECT n.nspname, c.relname FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN "
-                         "pg_namespace n ON n.oid = c.relnamespace WHERE x.indrelid = $1::regclass AND EXISTS (SELECT "
-                         "FROM pg_attribute a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND "
-                         "a.attname = ANY ($2::text[]))",
-                         {table.Sql(), TextArray(names)}));
-  for (int i = 0; i < indexes.size(); ++i) {
-    dropped->push_back("the index " + indexes.Text(i, 0) + "." + indexes.Text(i, 1) + " of " + table.name.Text() +
-                       " read what was moved, and was dropped: make it anew over columns it can read");
-    ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable({indexes.Text(i, 0), indexes.Text(i, 1)})));
+  ECLUSE_TRY(const std::vector<Index> indexes, IndexesOver(owner, table, names));
+  for (const Index& index : indexes) {
+    const TableName name{table.name.schema, index.name};
+    // Of unique ones over clear values the one over their tokens has taken the place.
+    if (table.undo || !index.unique)
+      dropped->push_back("the index " + name.Text() + " of " + table.name.Text() +
+                         " read what was moved, and was dropped: make it anew over columns it can read");
+    ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable(name)));
   }
   std::string types, gone;
   for (const Moving& column : table.columns) {
@@ -520,15 +383,11 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
   ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + gone));
   // Keys that held by tokens hold by values again.
   for (const CatalogKey& key : real.keys) {
-    const auto opened = [&](const std::string& name) {
-      return OfEqualityColumn(name) != name &&
-             std::ranges::find(table.columns, OfEqualityColumn(name), &Moving::name) != table.columns.end();
-    };
+    const auto opened = [&](const std::string& name) { return table.Holds(name); };
     if (!table.undo || !std::ranges::any_of(key.columns, opened)) continue;
-    std::string columns;
-    for (const std::string& name : key.columns)
-      columns += (columns.empty() ? "" : ", ") + QuoteName(opened(name) ? OfEqualityColumn(name) : name);
-    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX ON " + table.Sql() + " (" + columns + ")"));
+    std::vector<std::string> columns;
+    for (const std::string& name : key.columns) columns.push_back(opened(name) ? OfEqualityColumn(name) : name);
+    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX ON " + table.Sql() + " (" + NameList(columns) + ")"));
   }
   return {};
 }
@@ -564,7 +423,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   ECLUSE_OK(CheckPolicy(options, catalog, tables));
   for (const MovingTable& table : tables) {
     for (const Moving& column : table.columns) report.columns.push_back(table.name.Text() + "." + column.name);
-    ECLUSE_OK(Prepare(owner, table, *options.policy));
+    ECLUSE_OK(Prepare(owner, table, options));
   }
   for (const MovingTable& table : tables) {
     ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
@@ -575,17 +434,15 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
     dropped.clear();
     for (const MovingTable& table : tables)
       ECLUSE_OK(owner.Run("LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
+    ECLUSE_OK(CheckUnaltered(owner, options, catalog, tables));
     for (const MovingTable& table : tables) {
+      ECLUSE_TRY(const std::string unfit, WhyUnfit(owner, table, *options.policy));
+      if (!unfit.empty())
+        return CannotMove("rows of " + table.name.Text() + " may have changed unmarked: " + unfit,
+                          "nothing is lost: run `ecluse seal` again, which begins that table anew");
       if (options.progress) options.progress("writing " + table.name.Text() + " anew", 0, 0);
       // What came in since, now that nobody else writes.
       ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, true));
-      ECLUSE_TRY(const Rows watched,
-                 owner.Query("SELECT tgenabled = 'A' FROM pg_trigger WHERE tgrelid = $1::regclass AND tgname = $2",
-                             {table.Sql(), std::string(kMarkTrigger)}));
-      if (watched.size() == 0 || !watched.True(0, 0))
-        return CannotMove("the trigger that marks changed rows of " + table.name.Text() + " was taken away or disabled",
-                          std::string("some values may be of before: drop the columns that begin with ") +
-                              (options.undo ? "__clear_" : "__sealed_") + ", and begin again");
       ECLUSE_TRY(const uint64_t left, CountUnmoved(owner, table));
       if (left > 0)
         return CannotMove(fmt::format("{} rows of {} are not moved", left, table.name.Text()),

@@ -4,10 +4,12 @@
 // clear values change; rows without envelopes are sealed in batches, by their place and version, so that a value that
 // changed meanwhile is not overwritten; indexes are made beside; and in one transaction, under an exclusive lock, the
 // clear columns become the sealed ones (the table is written anew, so that nothing clear is left in it) and the policy
-// is applied. Whatever is there when it is interrupted, the next run goes on from.
+// is applied. Whatever is there when it is interrupted, the next run goes on from, unless values may have changed
+// unmarked since: then it begins the table anew, and says so.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +28,7 @@ struct SealOptions {
   bool undo = false;
   std::vector<TableName> tables;  // those to seal, or to open; empty: all in which policy and database differ so
   MovingProgress progress;        // may be empty
+  std::function<void(const std::string&)> say;  // what the operator has to know of as it happens; may be empty
 };
 
 struct SealReport {

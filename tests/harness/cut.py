@@ -1,4 +1,4 @@
-"""A command that is killed at one of its statements."""
+"""A command that is killed at one of its statements, or beside which something is done there."""
 import socket
 import subprocess
 import threading
@@ -7,10 +7,11 @@ from harness.gate import BINARY
 
 
 class Cut:
-    """Stands between a command and PostgreSQL, and kills the command at its statement number `at` (None: never)."""
+    """Stands between a command and PostgreSQL, and kills the command at its statement number `at`, or the first that holds these
+    bytes (None: never). Where there is `then`, that is called before the statement goes on, and nothing is killed."""
 
-    def __init__(self, postgres, at):
-        self.at, self.count, self.process = at, 0, None
+    def __init__(self, postgres, at, then=None):
+        self.at, self.then, self.count, self.process = at, then, 0, None
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(8)
@@ -33,17 +34,21 @@ class Cut:
             while data := source.recv(1 << 20):
                 if counts and data[:1] in b"QP":
                     self.count += 1
-                    if self.count == self.at:
-                        self.process.kill()
-                        break
+                    if self.at in data if isinstance(self.at, bytes) else self.count == self.at:
+                        if self.then is None:
+                            self.process.kill()
+                            break
+                        self.at = None
+                        self.then()
                 sink.sendall(data)
         except OSError:
             pass
-        for s in (source, sink):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        finally:
+            for s in (source, sink):
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     def run(self, gate, *command):
         url = gate.postgres.owner_url(gate.database).replace(f":{gate.postgres.port}/", f":{self.port}/")

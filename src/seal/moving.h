@@ -1,0 +1,73 @@
+// What is to be moved: the columns in which policy and database differ, found, and checked before anything changes.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/catalog.h"
+#include "policy/database.h"
+#include "policy/policy.h"
+#include "policy/sealed_columns.h"
+#include "seal/seal_tables.h"
+#include "seal/table_rows.h"
+
+namespace ecluse {
+
+// One column on its way.
+struct Moving {
+  std::string name;
+  ValueType type;
+  Sealing search;
+  bool undo = false;
+
+  // What its values are gathered in until the change: envelopes, or on the way back clear values.
+  std::string moved() const { return (undo ? "__clear_" : "__sealed_") + name; }
+  std::string MovedType() const {
+    return undo ? TypeText(type) : QuoteName(kSealedSchema) + "." + QuoteName(SealedDomain(type));
+  }
+};
+
+// A table, and those of its columns that are on their way: all of them in, or with `undo` all out.
+struct MovingTable : BatchedTable {
+  std::vector<Moving> columns;
+  bool undo = false;
+
+  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(FittingName("mark " + name.Text())); }
+  // Whether such a column of a key holds what is moved: the values, or on the way back their tokens.
+  bool Holds(const std::string& column) const {
+    const std::string of = undo ? OfEqualityColumn(column) : column;
+    return (!undo || of != column) && std::ranges::find(columns, of, &Moving::name) != columns.end();
+  }
+  // Rows with a value that is not moved yet.
+  std::string Unmoved(const std::string& alias) const {
+    std::string out;
+    for (const Moving& column : columns) {
+      out += (out.empty() ? "" : " OR ") + alias + "." + QuoteName(column.name) + " IS NOT NULL AND " + alias + "." +
+             QuoteName(column.moved()) + " IS NULL";
+    }
+    return "(" + out + ")";
+  }
+};
+
+// The tables in which policy and database differ: columns that the policy seals and the database does not, or with
+// `undo` those that it no longer seals and the database does. They refer to `options.policy`. Changes nothing. Refuses,
+// with what to do: what DescribeTable() refuses; columns of types that cannot be sealed, computed, with defaults, read
+// by checks, views or expressions, or part of keys that sealed values could not hold; tables that differ and are not
+// among `options.tables`; of those what policy or database does not have.
+Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog);
+
+// The same once nobody else can alter the tables, and before anything of them is dropped. Refuses what WhatToSeal()
+// refuses, and what was altered since `began` was read so that what was made ready for `tables` no longer fits.
+Status CheckUnaltered(Database& owner, const SealOptions& options, const Catalog& began,
+                      const std::vector<MovingTable>& tables);
+
+// What speaks against the policy once all of `tables` is moved, said before the work begins: it is compiled against
+// `catalog` as it will be then.
+Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vector<MovingTable>& tables);
+
+// What speaks against the policy, a line each, with a line feed before it; empty where there are but warnings.
+std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems);
+
+}  // namespace ecluse

@@ -22,6 +22,7 @@
 #include "ledger/segment.h"
 #include "ledger/tree_writer.h"
 #include "ledger/writer.h"
+#include "vault/literal_keys.h"
 
 namespace ecluse {
 namespace {
@@ -109,9 +110,14 @@ struct Ledger::Impl {
   Result<QueuedEntry> Render(EntryDraft draft) {
     QueuedEntry queued;
     queued.reserved = MayUseReserve(draft.kind);
-    ECLUSE_TRY(queued.entry, RenderEntry(draft, origin, [&](std::string_view plain, std::string_view associated) {
-                 return keys.SealForDay(options.clock->WallMicros(), plain, associated);
-               }));
+    const int64_t now = options.clock->WallMicros();
+    const Sealer day = [&](std::string_view plain, std::string_view associated) {
+      return keys.SealForDay(now, plain, associated);
+    };
+    const Sealer month = [&](std::string_view plain, std::string_view associated) {
+      return keys.literal_keys().Seal(now, plain, associated);
+    };
+    ECLUSE_TRY(queued.entry, RenderEntry(draft, origin, day, month));
     queued.indexed = IndexedBy(std::move(draft));
     return queued;
   }
@@ -215,7 +221,8 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_TRY(RecoveredTail tail, RecoverTail(folder));
   ECLUSE_TRY(int64_t ahead, Ahead(folder, tail.last_time - options.clock->WallMicros(), lag == Lag::accept));
   EntryOrigin origin{options.register_name, options.node};
-  PersonKeysOptions person_keys{options.data_dir, Store::Mode::existing, options.clock, options.erasure_horizon};
+  PersonKeysOptions person_keys{options.data_dir, Store::Mode::existing, options.clock, options.erasure_horizon,
+                                options.literals_retention};
   PeopleOptions naming{std::move(person_keys), options.data_dir + "/index", folder, origin, fresh};
   if (options.index_backlog != 0) naming.backlog = options.index_backlog;
   if (options.index_fill != 0) naming.fill = options.index_fill;
@@ -341,7 +348,7 @@ Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::secon
   PersonName person{{}, std::string_view(subject).substr(0, colon), std::string_view(subject).substr(colon + 1)};
   impl_->keys.SubjectKey(person.space, person.id, person.key.data());
   People& people = *impl_->people;
-  ECLUSE_TRY(const uint64_t former, people.keys().DestroyInFormer(subject, impl_->keys));
+  ECLUSE_TRY(const uint64_t former, people.keys().DestroyInFormer(subject));
   ECLUSE_TRY(const auto token, people.BeginErasure(person));
   if (!token && former == 0)
     return Fail(sqlstate::kInvalidParameter, "no ledger names that person, so there is no key of theirs to destroy",

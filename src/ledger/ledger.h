@@ -49,8 +49,9 @@ struct LedgerOptions {
   // Within which whoever is erased is to be gone from every copy. Without one no root generation is made but a first,
   // and none destroyed: for commands that have the ledger open for a moment.
   std::optional<std::chrono::seconds> erasure_horizon;
-  size_t index_backlog = 0;  // 0: limits::kIndexBacklog
-  size_t index_fill = 0;     // 0: limits::kIndexFill
+  std::optional<std::chrono::seconds> literals_retention;  // for which literals are kept, behind the end of their month
+  size_t index_backlog = 0;                                // 0: limits::kIndexBacklog
+  size_t index_fill = 0;                                   // 0: limits::kIndexFill
   std::chrono::milliseconds checkpoint_every{1'000};
   // Told of every checkpoint before it takes the last one's place. What it refuses stops the ledger; false: it could
   // not be told just now, and will be asked again, with a later one. May block for some seconds. `ours` says whether

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -11,6 +12,7 @@
 #include "base/limits.h"
 #include "ledger/segment.h"
 #include "ledger/testing.h"
+#include "vault/generations.h"
 
 namespace ecluse {
 namespace {
@@ -304,9 +306,47 @@ TEST_F(LedgerTest, EveryKeyIsAnnouncedOnceBeforeItsFirstUse) {
   folder_.Open();
   auto ledger = folder_.Open();
   auto keys = OfKind(All(*ledger), "key");
-  ASSERT_EQ(keys.size(), 8u);  // two key-encryption keys, index, pseudonym, the ledger's own, a generation, two days
+  ASSERT_EQ(keys.size(),
+            9u);  // two key-encryption keys, index, pseudonym, the ledger's own, a generation, a month, two days
   EXPECT_NE(keys.back().json.find("day 2024-05-02"), std::string::npos);
   EXPECT_LT(keys.back().seq, OfKind(All(*ledger), "disclosure").back().seq);
+}
+
+TEST_F(LedgerTest, WhatAStatementQuotedGoesWithTheKeyOfItsMonth) {
+  LedgerOptions options = folder_.options();
+  options.erasure_horizon = std::chrono::days(7);
+  options.literals_retention = std::chrono::days(90);
+  EntryDraft draft = SomeDraft();
+  draft.subjects.push_back({"taj.person", {}, {}, {{"quoted", "clear"}}});
+  {
+    auto ledger = Ledger::Open(options, folder_.keys());
+    ASSERT_TRUE(ledger);
+    draft.subjects[0].returned = {*folder_.TokenOf(**ledger, "1")};
+    ASSERT_TRUE((*ledger)->AppendAndWait(draft));
+    const std::string opened = OfKind(All(**ledger), "disclosure")[0].opened;
+    EXPECT_NE(opened.find(R"("literals":["4242"],"reference":"case-1")"), std::string::npos) << opened;
+  }
+  const std::string month = folder_.data() + "/keys/literals/2024-05";
+  const auto pass = [&](int days) {
+    folder_.clock().Advance(std::chrono::microseconds(std::chrono::days(days)).count());
+    auto ledger = Ledger::Open(options, folder_.keys());
+    EXPECT_TRUE(ledger);
+    // Its thread begins with a look.
+    for (int i = 0; i < 300 && folder_.keys().generations().List().size() > 1; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return OfKind(All(**ledger), "disclosure")[0].opened;
+  };
+  EXPECT_NE(pass(120).find(R"("literals":["4242"])"), std::string::npos);  // the 29th of August
+  EXPECT_TRUE(std::filesystem::exists(month));
+  const std::string gone = pass(1);
+  EXPECT_FALSE(std::filesystem::exists(month));
+  EXPECT_NE(gone.find(R"("quoted":"its key is destroyed","reference":"case-1")"), std::string::npos) << gone;
+  EXPECT_NE(gone.find(R"("returned":[")"), std::string::npos);
+  const auto keys = OfKind(All(*folder_.Open()), "key");
+  EXPECT_TRUE(std::ranges::any_of(keys, [](const StoredEntry& entry) {
+    return entry.json.find("destroys the key of literals of 2024-05") != std::string::npos;
+  }));
 }
 
 TEST_F(LedgerTest, WhoOrWhyIsNeverCut) {

@@ -7,6 +7,7 @@
 #include "ledger/json.h"
 #include "ledger/render.h"
 #include "ledger/segment.h"
+#include "vault/literal_keys.h"
 
 namespace ecluse {
 namespace {
@@ -25,14 +26,29 @@ void Rename(json::value* list, const std::function<std::optional<std::string>(co
   }
 }
 
+// `opened` with the members of what its `quoted` seals in the place of that. In canonical order `subjects`, which may
+// name columns like that, stands behind it.
+std::string WithQuoted(std::string opened, const std::string& binding, KeyRing& keys) {
+  constexpr std::string_view kMember = "\"quoted\":\"";
+  const size_t at = opened.find(kMember);
+  if (at == std::string::npos || opened.find("\"subjects\":[") < at) return opened;
+  const size_t begin = at + kMember.size(), end = opened.find('"', begin);
+  const auto envelope = Base64UrlDecode(std::string_view(opened).substr(begin, end - begin));
+  if (!envelope) return opened;
+  auto plain = keys.literal_keys().Open({reinterpret_cast<const char*>(envelope->data()), envelope->size()}, binding);
+  if (!plain || !*plain) return opened.replace(begin, end - begin, plain ? "its key is destroyed" : "does not open");
+  return opened.replace(at, end + 1 - at, **plain, 1, (*plain)->size() - 2);
+}
+
 }  // namespace
 
 Result<std::string> OpenSealed(std::string_view sealed, const EntryOrigin& origin, std::string_view salt,
                                KeyRing& keys) {
   auto envelope = Base64UrlDecode(sealed);
   if (!envelope) return LedgerDamaged("the sealed member of an entry is not base64url");
-  return keys.OpenForDay({reinterpret_cast<const char*>(envelope->data()), envelope->size()},
-                         EntryBinding(origin, salt));
+  ECLUSE_TRY(std::string opened, keys.OpenForDay({reinterpret_cast<const char*>(envelope->data()), envelope->size()},
+                                                 EntryBinding(origin, salt)));
+  return WithQuoted(std::move(opened), QuotedBinding(origin, salt), keys);
 }
 
 Result<std::string> OpenSealed(std::string_view text, KeyRing& keys) {

@@ -13,8 +13,8 @@
 
 namespace ecluse {
 
-// What `sealed`, the member of that name, seals, for an entry of this origin and salt. Fails where it does not open
-// with these keys.
+// What `sealed`, the member of that name, seals, for an entry of this origin and salt: its `quoted` in the place of
+// what that seals, or, where it does not open, of why. Fails where the rest does not open with these keys.
 Result<std::string> OpenSealed(std::string_view sealed, const EntryOrigin& origin, std::string_view salt,
                                KeyRing& keys);
 

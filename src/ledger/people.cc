@@ -97,7 +97,7 @@ People::~People() {
 
 Result<std::unique_ptr<People>> People::Open(PeopleOptions options, KeyRing& keys) {
   options.keys.mode = options.fresh ? Store::Mode::create : Store::Mode::existing;
-  ECLUSE_TRY(auto persons, PersonKeys::Open(options.keys, keys.generations()));
+  ECLUSE_TRY(auto persons, PersonKeys::Open(options.keys, keys));
   ECLUSE_TRY(auto index, Store::Open(options.index_path, Store::Mode::create));
   ECLUSE_TRY(auto meta, index->Get(index_format::kMeta));
   ECLUSE_TRY(bool empty, index->Empty());

@@ -14,6 +14,7 @@
 #include "ledger/entries.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
+#include "vault/literal_keys.h"
 
 namespace ecluse {
 namespace {
@@ -36,11 +37,11 @@ std::string NotePath(const std::string& data_dir) { return data_dir + "/keys/gen
 
 std::string WrapBinding(const SubjectToken& token) { return "ecluse person key " + Base64UrlEncode(token); }
 
-Result<std::unique_ptr<PersonKeys>> PersonKeys::Open(PersonKeysOptions options, Generations& generations) {
+Result<std::unique_ptr<PersonKeys>> PersonKeys::Open(PersonKeysOptions options, KeyRing& ring) {
   ECLUSE_TRY(auto store, Store::Open(StoreIn(options.data_dir), options.mode));
-  std::unique_ptr<PersonKeys> keys(new PersonKeys(std::move(options), generations, std::move(store)));
+  std::unique_ptr<PersonKeys> keys(new PersonKeys(std::move(options), ring, std::move(store)));
   ECLUSE_OK(keys->CheckGeneration());
-  if (generations.List().empty()) ECLUSE_OK(keys->MakeGeneration());
+  if (ring.generations().List().empty()) ECLUSE_OK(keys->MakeGeneration());
   return keys;
 }
 
@@ -108,10 +109,16 @@ Status PersonKeys::Renew() {
   const int64_t now = options_.clock->WallMicros();
   const int64_t horizon = options_.horizon->count();
   if (now - generations_.List().back().made >= horizon / 2) ECLUSE_OK(MakeGeneration());
+  if (options_.literals_retention) {
+    ECLUSE_OK(keys_.literal_keys().DestroyEndedBefore(
+        now - options_.literals_retention->count(),
+        [this](const std::string& month) { tell_(fmt::format("{}{}", kDestroyLiterals, month)); }));
+  }
   const std::vector<GenerationInfo> all = generations_.List();
   if (all.size() == 1) return {};
   if (wrapped_under_ != all.back().id) {
     ECLUSE_OK(WrapAllAnew());
+    ECLUSE_OK(keys_.literal_keys().WrapAnew());
     if (Stopping()) return {};
     wrapped_under_ = all.back().id;
   }
@@ -206,7 +213,7 @@ Status PersonKeys::Destroy(const SubjectToken& token) {
   return store_->Compact();
 }
 
-Result<uint64_t> PersonKeys::DestroyInFormer(std::string_view name, KeyRing& keys) {
+Result<uint64_t> PersonKeys::DestroyInFormer(std::string_view name) {
   std::lock_guard lock(former_mutex_);
   ECLUSE_TRY(const auto former, Former());
   uint64_t destroyed = 0;
@@ -223,7 +230,7 @@ Result<uint64_t> PersonKeys::DestroyInFormer(std::string_view name, KeyRing& key
         if (!person) return {};
         ECLUSE_TRY(const auto wrapped, store->Get(KeyOf(person->token)));
         if (!wrapped) return {};
-        ECLUSE_TRY(const std::string who, OpenPerson(*person, keys, *wrapped));
+        ECLUSE_TRY(const std::string who, OpenPerson(*person, keys_, *wrapped));
         if (who == name) tokens.push_back(KeyOf(person->token));
         return {};
       }();

@@ -35,6 +35,8 @@ struct PersonKeysOptions {
   // Within which what was erased is to go from every copy. Without one no generation is made but a first, and none
   // destroyed.
   std::optional<std::chrono::microseconds> horizon;
+  // For which literals are kept, behind the end of their month.
+  std::optional<std::chrono::microseconds> literals_retention;
 };
 
 // Of whoever holds the ledger's lock. Thread-safe.
@@ -42,15 +44,16 @@ class PersonKeys {
  public:
   // Makes a first generation where there is none. Refuses where the file of generations lacks one that was in use here
   // last: then it, or the data folder, was put back from an older copy.
-  static Result<std::unique_ptr<PersonKeys>> Open(PersonKeysOptions options, Generations& generations);
+  static Result<std::unique_ptr<PersonKeys>> Open(PersonKeysOptions options, KeyRing& keys);
   ~PersonKeys();
 
-  // What is told when a generation is destroyed, before it is. Before Begin().
+  // What is told when a generation or a key of literals is destroyed, before it is. Before Begin().
   void Tell(std::function<void(std::string reason)> tell) { tell_ = std::move(tell); }
   // From now on a thread keeps generations in time.
   void Begin();
   // What that thread does from time to time: makes the next generation when the newest is half a horizon old, wraps
-  // every key under it, and destroys those that are as old as the horizon. Interrupted anywhere, it goes on.
+  // every key under it, those of literals too, and destroys generations that are as old as the horizon, and keys of
+  // literals that are kept no longer. Interrupted anywhere, it goes on.
   Status Renew();
 
   Store& store() { return *store_; }
@@ -61,11 +64,11 @@ class PersonKeys {
   // Gone from the store and its files when it returns. Of those that are not there nothing is said.
   Status Destroy(const SubjectToken& token);
   // The same for somebody whom ledgers name that were put away: how many of them did. Reads those whole.
-  Result<uint64_t> DestroyInFormer(std::string_view name, KeyRing& keys);
+  Result<uint64_t> DestroyInFormer(std::string_view name);
 
  private:
-  PersonKeys(PersonKeysOptions options, Generations& generations, std::unique_ptr<Store> store)
-      : options_(std::move(options)), generations_(generations), store_(std::move(store)) {}
+  PersonKeys(PersonKeysOptions options, KeyRing& keys, std::unique_ptr<Store> store)
+      : options_(std::move(options)), keys_(keys), generations_(keys.generations()), store_(std::move(store)) {}
   void Run();
   bool Stopping() const;
   Status CheckGeneration() const;
@@ -76,6 +79,7 @@ class PersonKeys {
   Result<bool> WrapAnew(Store& store, std::string* from);
 
   const PersonKeysOptions options_;
+  KeyRing& keys_;
   Generations& generations_;
   std::unique_ptr<Store> store_;
   std::function<void(std::string)> tell_ = [](const std::string&) {};

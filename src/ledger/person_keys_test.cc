@@ -13,8 +13,8 @@ using std::chrono::days;
 class PersonKeysTest : public testing::Test {
  protected:
   std::unique_ptr<PersonKeys> Open(Store::Mode mode = Store::Mode::existing) {
-    PersonKeysOptions options{folder_.data(), mode, &folder_.clock(), days(7)};
-    auto opened = PersonKeys::Open(options, generations());
+    PersonKeysOptions options{folder_.data(), mode, &folder_.clock(), days(7), days(90)};
+    auto opened = PersonKeys::Open(options, folder_.keys());
     EXPECT_TRUE(opened) << opened.error().message;
     return opened ? std::move(*opened) : nullptr;
   }
@@ -106,7 +106,7 @@ TEST_F(PersonKeysTest, AFileThatLacksTheNewestIsRefused) {
   std::filesystem::rename(path + ".old", path);
   auto ring = KeyRing::Open(folder_.root(), folder_.data());
   ASSERT_TRUE(ring);
-  auto refused = PersonKeys::Open({folder_.data(), Store::Mode::existing, &folder_.clock(), days(7)}, (*ring)->generations());
+  auto refused = PersonKeys::Open({folder_.data(), Store::Mode::existing, &folder_.clock(), days(7), days(90)}, **ring);
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("is not in"), std::string::npos);
 }

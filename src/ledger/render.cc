@@ -187,15 +187,25 @@ void AppendLiterals(std::string& out, const EntryDraft& draft) {
   TextMember(out, "literals_sha256", Sha256Hex("[" + all + "]"));
 }
 
-// The object that is sealed; empty where there is nothing to seal.
-std::string SealedPlain(const EntryDraft& draft) {
+// What may be the client's own words, in an object; empty where there is none.
+std::string Quoted(const EntryDraft& draft) {
+  std::string out;
+  out += '{';
+  AppendLiterals(out, draft);
+  TextMember(out, "message", StartOf(draft.message, limits::kEntryMember));
+  if (out.size() == 1) return {};
+  Close(out, '}');
+  return out;
+}
+
+// The object that is sealed; empty where there is nothing to seal. `quoted`: the envelope of that.
+std::string SealedPlain(const EntryDraft& draft, std::string_view quoted) {
   std::string out;
   out.reserve(kUsualEntry);
   out += '{';
   TextMember(out, "actor", draft.actor);
   TextMember(out, "address", draft.address);
-  AppendLiterals(out, draft);
-  TextMember(out, "message", StartOf(draft.message, limits::kEntryMember));
+  TextMember(out, "quoted", Base64UrlEncode(AsBytes(quoted)));
   TextMember(out, "reference", draft.reference);
   AppendSubjects(out, draft);
   if (out.size() == 1) return {};
@@ -269,6 +279,10 @@ std::string EntryBinding(const EntryOrigin& origin, std::string_view salt) {
   return fmt::format("ecluse entry\n{}\n{}\n{}", origin.register_name, origin.node, salt);
 }
 
+std::string QuotedBinding(const EntryOrigin& origin, std::string_view salt) {
+  return EntryBinding(origin, salt) + "\nquoted";
+}
+
 std::string PersonBinding(const EntryOrigin& origin, const SubjectToken& token) {
   return fmt::format("ecluse person\n{}\n{}\n{}", origin.register_name, origin.node, Base64UrlEncode(token));
 }
@@ -286,7 +300,8 @@ void RenderedEntry::Complete(std::string& out, uint64_t seq, int64_t time) const
   out += all.substr(time_at);
 }
 
-Result<RenderedEntry> RenderEntry(const EntryDraft& draft, const EntryOrigin& origin, const Sealer& seal) {
+Result<RenderedEntry> RenderEntry(const EntryDraft& draft, const EntryOrigin& origin, const Sealer& day,
+                                  const Sealer& month) {
   ECLUSE_OK(CheckLengths(draft));
   RenderedEntry entry;
   std::string& out = entry.text;
@@ -309,8 +324,12 @@ Result<RenderedEntry> RenderEntry(const EntryDraft& draft, const EntryOrigin& or
   TextMember(out, "role", draft.role);
   NumberMember(out, "rows", draft.rows);
   TextMember(out, "salt", salt);
-  if (std::string plain = SealedPlain(draft); !plain.empty()) {
-    ECLUSE_TRY(std::string sealed, seal(plain, EntryBinding(origin, salt)));
+  std::string quoted = Quoted(draft);
+  if (!quoted.empty()) {
+    ECLUSE_TRY(quoted, month(quoted, QuotedBinding(origin, salt)));
+  }
+  if (std::string plain = SealedPlain(draft, quoted); !plain.empty()) {
+    ECLUSE_TRY(std::string sealed, day(plain, EntryBinding(origin, salt)));
     TextMember(out, "sealed", Base64UrlEncode(AsBytes(sealed)));
   }
   entry.seq_at = out.size();

@@ -33,7 +33,7 @@ struct RenderedEntry {
   static constexpr size_t kMostAdded = sizeof R"("seq":9007199254740991,"time":9007199254740991,)";
 };
 
-// Seals `plain` bound to `associated`: the key of the day.
+// Seals `plain` bound to `associated`: under the key of the day, or of the month.
 using Sealer = std::function<Result<std::string>(std::string_view plain, std::string_view associated)>;
 
 // Cuts a draft into drafts that each fit one entry: `subjects` are spread, `rows`, `budget` and what was charged stand
@@ -41,13 +41,16 @@ using Sealer = std::function<Result<std::string>(std::string_view plain, std::st
 std::vector<EntryDraft> SplitDraft(EntryDraft draft);
 
 // Fails where a member is longer than it may be (58030, naming it): cutting who or why would falsify the record.
-Result<RenderedEntry> RenderEntry(const EntryDraft& draft, const EntryOrigin& origin, const Sealer& seal);
+// What a statement quoted is sealed by `month`, and what is sealed, that included, by `day`.
+Result<RenderedEntry> RenderEntry(const EntryDraft& draft, const EntryOrigin& origin, const Sealer& day,
+                                  const Sealer& month);
 
 // The `person` entry: introduces `token`; `sealed_id` is the envelope of `space:id` under the person's own key.
 RenderedEntry RenderPerson(const SubjectToken& token, std::string_view sealed_id, const EntryOrigin& origin);
 
 // What a sealed member and a person's sealed id are bound to.
 std::string EntryBinding(const EntryOrigin& origin, std::string_view salt);
+std::string QuotedBinding(const EntryOrigin& origin, std::string_view salt);
 std::string PersonBinding(const EntryOrigin& origin, const SubjectToken& token);
 
 }  // namespace ecluse

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "ledger/json.h"
 #include "ledger/render.h"
+#include "vault/xaes.h"
 
 namespace ecluse {
 namespace {
@@ -11,13 +12,17 @@ namespace {
 constexpr size_t kTokenBytes = 25;  // 22 characters, quotes and a comma
 constexpr size_t kTableBytes = 64;  // brackets and member names of one table reference
 
+// As they stand among what is sealed: in an envelope, in base64url.
 size_t LiteralBytes(const EntryDraft& draft) {
   size_t size = 0;
   for (const std::string& literal : draft.literals) {
     size += JsonStringSize(literal) + 1;
-    if (size > limits::kEntryLiterals) return limits::kEntryLiterals;
+    if (size > limits::kEntryLiterals) {
+      size = limits::kEntryLiterals;
+      break;
+    }
   }
-  return size;
+  return size == 0 ? 0 : (size + kEnvelopeOverhead) * 4 / 3;
 }
 
 // Packs subjects in order into as few parts as fit.

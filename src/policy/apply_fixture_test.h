@@ -35,6 +35,7 @@ class FakeKeys final : public KeyRing {
   Result<uint64_t> DestroyDaysBefore(int64_t) override { return 0; }
   Result<std::vector<KeyInfo>> List() const override { return std::vector<KeyInfo>(); }
   Generations& generations() override { std::abort(); }
+  LiteralKeys& literal_keys() override { std::abort(); }
   std::shared_ptr<const CompartmentKeys> Compartment(std::string_view) const override { return nullptr; }
   Result<uint64_t> TakeRing() override { return 0; }
   void OnKeyMade(std::function<void(const KeyInfo&)>) override {}

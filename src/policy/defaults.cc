@@ -32,7 +32,10 @@ limits:
   per_organisation: [{subjects: 5000, per: 24h}]
   per_register: [{subjects: 50000, per: 24h}]
 identity: {accounts: accounts.yaml}
-ledger: {checkpoint_every: 1s, retention: 3y}   # `ecluse ledger prune` removes what is older
+ledger:
+  checkpoint_every: 1s
+  retention: 3y             # `ecluse ledger prune` removes what is older
+  literals_retention: 90d   # of what statements quoted, behind the end of their month: the gate destroys its key
 vault:
   root: {file: root.key}
   generations: root.key.generations   # beside the root's file; of a root in a token: root.generations

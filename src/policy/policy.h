@@ -178,10 +178,11 @@ struct Policy {
   std::vector<Window> per_address, per_organisation, per_register;
   std::set<std::string> functions;  // beyond the built-in allow-list; schema-qualified
 
-  std::string accounts_file;                          // absolute
-  RootSource root;                                    // its paths are absolute
-  std::chrono::seconds erasure_horizon{604'800};      // within which whoever is erased goes from every copy
-  std::chrono::seconds ledger_retention{94'608'000};  // what is older may be removed: `ecluse ledger prune`
+  std::string accounts_file;                           // absolute
+  RootSource root;                                     // its paths are absolute
+  std::chrono::seconds erasure_horizon{604'800};       // within which whoever is erased goes from every copy
+  std::chrono::seconds ledger_retention{94'608'000};   // what is older may be removed: `ecluse ledger prune`
+  std::chrono::seconds literals_retention{7'776'000};  // of what statements quoted, behind the end of their month
   std::chrono::seconds checkpoint_every{1};
   std::vector<PolicyWitness> witnesses;
   size_t required_witnesses = 0;  // whose cosignatures a release must not wait for longer than

@@ -84,8 +84,13 @@ void ReadWitnesses(PolicyReader& reader, const YamlNode& node) {
 
 void ReadLedger(PolicyReader& reader, const YamlNode* node) {
   if (node == nullptr) return;
-  PolicyFields fields(reader, *node, "ledger",
-                      {"checkpoint_every", "witnesses", "required_witnesses", "witness_grace", "retention"});
+  PolicyFields fields(
+      reader, *node, "ledger",
+      {"checkpoint_every", "witnesses", "required_witnesses", "witness_grace", "retention", "literals_retention"});
+  if (const YamlNode* value = fields.Get("literals_retention")) {
+    if (auto time = reader.Duration(*value, "ledger.literals_retention", 1s, limits::kDurationMax))
+      reader.policy.literals_retention = *time;
+  }
   if (const YamlNode* value = fields.Get("retention")) {
     if (auto time = reader.Duration(*value, "ledger.retention", 1s, limits::kDurationMax)) {
       reader.policy.ledger_retention = *time;

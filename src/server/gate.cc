@@ -148,6 +148,7 @@ Status Gate::Impl::Open() {
   ledger_options.register_name = policy->register_name;
   ledger_options.checkpoint_every = policy->checkpoint_every;
   ledger_options.erasure_horizon = policy->erasure_horizon;
+  ledger_options.literals_retention = policy->literals_retention;
   ECLUSE_TRY(ledger_options.node, NodeName(options.node));
   copy = std::make_unique<RegisterCheckpoint>(*policy, policy->register_name + "/" + ledger_options.node,
                                               CredentialsOf(*snapshot->gate_login));
@@ -331,7 +332,8 @@ Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
   const std::string_view reason = TextOf(request, "reason");
   // What the gate alone says of keys, and what is done only while none runs, is not said by anybody else.
   if (reason.empty() || reason.size() > limits::kReason || reason.starts_with(kMadeKey) ||
-      reason.starts_with(kDestroyKey) || reason.starts_with(kDestroyGeneration) || Printable(reason) != reason)
+      reason.starts_with(kDestroyKey) || reason.starts_with(kDestroyGeneration) ||
+      reason.starts_with(kDestroyLiterals) || Printable(reason) != reason)
     return Fail(sqlstate::kInvalidParameter, "that is nothing to be written down", "", "control.write-down");
   ECLUSE_OK(Event(EntryKind::key, *policy, std::string(reason)));
   return "written down";

@@ -75,6 +75,7 @@ Status CheckFixed(const Policy& now, const Policy& next) {
   if (database(now) != database(next)) changed.emplace_back("gate.database");
   if (now.root != next.root) changed.emplace_back("vault.root");
   if (now.erasure_horizon != next.erasure_horizon) changed.emplace_back("vault.erasure_horizon");
+  if (now.literals_retention != next.literals_retention) changed.emplace_back("ledger.literals_retention");
   if (now.accounts_file != next.accounts_file) changed.emplace_back("identity.accounts");
   if (changed.empty()) return {};
   return Fail(sqlstate::kInvalidParameter,

@@ -21,6 +21,7 @@
 #include "base/time_text.h"
 #include "vault/generations.h"
 #include "vault/hmac.h"
+#include "vault/literal_keys.h"
 #include "vault/ring_file.h"
 #include "vault/root_key.h"
 #include "vault/xaes.h"
@@ -60,6 +61,7 @@ class FileKeyRing final : public KeyRing {
 
   Status OpenGenerations() {
     ECLUSE_TRY(generations_, Generations::Open(files_, root_.generations_file(), *ring_.gate));
+    literal_keys_ = std::make_unique<LiteralKeys>(files_, folder_ + "/literals", *generations_);
     return {};
   }
 
@@ -122,6 +124,7 @@ class FileKeyRing final : public KeyRing {
   }
 
   Generations& generations() override { return *generations_; }
+  LiteralKeys& literal_keys() override { return *literal_keys_; }
 
   std::shared_ptr<const CompartmentKeys> Compartment(std::string_view name) const override {
     std::shared_lock lock(mutex_);
@@ -180,6 +183,8 @@ class FileKeyRing final : public KeyRing {
     std::vector<KeyInfo> all = ring_.names;
     lock.unlock();
     for (const GenerationInfo& one : generations_->List()) all.push_back(KeyOf(one));
+    ECLUSE_TRY(const auto months, literal_keys_->List());
+    all.insert(all.end(), months.begin(), months.end());
     ECLUSE_TRY(auto names, files_.List(folder_ + "/days"));
     for (const auto& name : names) {
       if (name.size() != 10) continue;  // the left-over of an interrupted write
@@ -197,6 +202,7 @@ class FileKeyRing final : public KeyRing {
   void OnKeyMade(std::function<void(const KeyInfo&)> made) override {
     generations_->OnMade(made ? [made](const GenerationInfo& one) { made(KeyOf(one)); }
                               : std::function<void(const GenerationInfo&)>());
+    literal_keys_->OnMade(made);
     std::unique_lock lock(mutex_);
     made_ = std::move(made);
   }
@@ -257,6 +263,7 @@ class FileKeyRing final : public KeyRing {
   Ring ring_;
   HmacKey index_, pseudonym_;
   std::unique_ptr<Generations> generations_;
+  std::unique_ptr<LiteralKeys> literal_keys_;
   mutable std::shared_mutex mutex_;  // of ring_.names, ring_.compartments and what follows
   std::map<int64_t, Day> days_;
   std::function<void(const KeyInfo&)> made_;
@@ -340,7 +347,7 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
   std::string folder = data_dir + "/keys";
   ECLUSE_OK(PreparePrivateFolder(files, data_dir));
   ECLUSE_OK(PreparePrivateFolder(files, folder));
-  ECLUSE_OK(PreparePrivateFolder(files, folder + "/days"));
+  for (const char* name : {"/days", "/literals"}) ECLUSE_OK(PreparePrivateFolder(files, folder + name));
   std::string path = folder + "/ring";
   ECLUSE_TRY(auto present, files.Find(path));
   std::optional<Ring> ring;

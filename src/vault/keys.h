@@ -18,12 +18,15 @@ namespace ecluse {
 
 class FileSystem;   // base/file.h
 class Generations;  // generations.h
+class LiteralKeys;  // literal_keys.h
 
 // A key as `ecluse keys list` and the ledger's `key` entries name it; never the key itself.
 struct KeyInfo {
-  std::string kind;  // "kek", "key", "day", "generation"; of a compartment "compartment", "data", "search", "link"
-  std::string name;  // "gate", "auditors"; "index", "pseudonym", "ledger"; "2024-05-01"; when made; the compartment
-  std::string id;    // 16 hexadecimal digits
+  // "kek", "key", "day", "generation", "literals"; of a compartment "compartment", "data", "search", "link"
+  std::string kind;
+  // "gate", "auditors"; "index", "pseudonym", "ledger"; "2024-05-01"; when made; "2024-05"; the compartment
+  std::string name;
+  std::string id;  // 16 hexadecimal digits
 };
 
 // What the sealed columns of one compartment are sealed, found and joined under. Immutable where it is shared, and
@@ -86,6 +89,8 @@ class KeyRing {
 
   // What people's keys are wrapped under.
   virtual Generations& generations() = 0;
+  // What the ledger seals what statements quoted under.
+  virtual LiteralKeys& literal_keys() = 0;
 
   // The keys of a compartment; null where the ring holds none. Whoever holds them goes on with them where the ring is
   // taken anew meanwhile: ask for each statement or batch.
@@ -101,12 +106,12 @@ class KeyRing {
   // Only while nobody else uses the ring.
   virtual Result<uint64_t> DestroyDaysBefore(int64_t wall_micros) = 0;
 
-  // Every key of the ring, then the root generations, then day keys by day.
+  // Every key of the ring, then the root generations, the keys of literals by month, and day keys by day.
   virtual Result<std::vector<KeyInfo>> List() const = 0;
 
-  // Called once for every day key and generation made, and every key taken, from now on, after it is durable and before
-  // anything is sealed under it, on the thread that needed it. The ledger takes this to write the `key` entry. Null
-  // forgets it.
+  // Called once for every key of a day or month and every generation made, and every key taken, from now on, after it
+  // is durable and before anything is sealed under it, on the thread that needed it. The ledger takes this to write the
+  // `key` entry. Null forgets it.
   virtual void OnKeyMade(std::function<void(const KeyInfo&)> made) = 0;
 };
 

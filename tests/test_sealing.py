@@ -8,7 +8,7 @@ import threading
 import psycopg
 import pytest
 
-from harness.cut import Cut
+from harness.cut import BEFORE_THE_CHANGE, Cut
 from harness.gate import Gate
 from harness.postgres import Postgres
 from harness.registrar import ACCOUNTS, ALL, ROLES, in_database
@@ -158,7 +158,6 @@ def test_a_run_under_another_policy_is_not_gone_on_with(make_gate, postgres, reg
         assert c.execute("SELECT count(*) FROM taj.person WHERE family_name LIKE 'mart%'").fetchone()[0] > 0
 
 
-BEFORE_THE_CHANGE = b"pg_advisory_xact_lock"  # a statement behind all batches, before the transaction that ends it
 SET_NOTE = "UPDATE taj.person SET note = '{0}' WHERE person_id = {0}"
 UNMARKED = [  # ways past the trigger that marks changed rows, and what is said of them
     ("ALTER TABLE taj.person DISABLE TRIGGER USER; {}; ALTER TABLE taj.person ENABLE TRIGGER USER", "taken away or disabled"),

@@ -15,6 +15,8 @@ namespace ecluse {
 // The owner's schema of domains over bytea, each named as the type that is sealed under it:
 // ecluse_sealed."varchar(40)".
 inline constexpr std::string_view kSealedSchema = "ecluse_sealed";
+// The domain there of columns that envelopes are gathered in, while a table is moved in.
+inline constexpr std::string_view kGatheredDomain = "envelope";
 
 // What a domain of that name seals; nullopt where it is not the one spelling of a type that may be sealed.
 std::optional<ValueType> SealedType(std::string_view domain);

@@ -144,6 +144,8 @@ std::string Alteration(const MovingTable& then, const CatalogTable& real_then, c
 
 }  // namespace
 
+std::string InSealedSchema(std::string_view name) { return QuoteName(kSealedSchema) + "." + QuoteName(name); }
+
 std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems) {
   std::string why;
   for (const PolicyProblem& problem : problems) {

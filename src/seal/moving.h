@@ -15,6 +15,9 @@
 
 namespace ecluse {
 
+// A domain, or a function, of the owner's schema.
+std::string InSealedSchema(std::string_view name);
+
 // One column on its way.
 struct Moving {
   std::string name;
@@ -24,9 +27,9 @@ struct Moving {
 
   // What its values are gathered in until the change: envelopes, or on the way back clear values.
   std::string moved() const { return (undo ? "__clear_" : "__sealed_") + name; }
-  std::string MovedType() const {
-    return undo ? TypeText(type) : QuoteName(kSealedSchema) + "." + QuoteName(SealedDomain(type));
-  }
+  std::string GatheredType() const { return undo ? TypeText(type) : InSealedSchema(kGatheredDomain); }
+  // What the column has after the change.
+  std::string MovedType() const { return undo ? TypeText(type) : InSealedSchema(SealedDomain(type)); }
 };
 
 // A table, and those of its columns that are on their way: all of them in, or with `undo` all out.
@@ -34,7 +37,7 @@ struct MovingTable : BatchedTable {
   std::vector<Moving> columns;
   bool undo = false;
 
-  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(FittingName("mark " + name.Text())); }
+  std::string Marker() const { return InSealedSchema(FittingName("mark " + name.Text())); }
   // Whether such a column of a key holds what is moved: the values, or on the way back their tokens.
   bool Holds(const std::string& column) const {
     const std::string of = undo ? OfEqualityColumn(column) : column;

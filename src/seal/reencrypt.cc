@@ -34,7 +34,7 @@ Result<std::vector<EnvelopeColumn>> EnvelopeColumns(Database& owner) {
           {std::string(kSealedSchema)}));
   std::vector<EnvelopeColumn> columns;
   for (int row = 0; row < rows.size(); ++row) {
-    if (SealedType(rows.Text(row, 3)))
+    if (const std::string domain = rows.Text(row, 3); domain == kGatheredDomain || SealedType(domain))
       columns.push_back({{rows.Text(row, 0), rows.Text(row, 1)}, rows.Text(row, 2), rows.True(row, 4)});
   }
   return columns;

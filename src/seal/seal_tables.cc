@@ -105,18 +105,27 @@ Result<std::string> WhyUnfit(Database& owner, const MovingTable& table, const Po
 }
 
 // In the owner's schema of domains over bytea.
-Status MakeDomain(Database& owner, const std::string& name, const std::string& check) {
+Status MakeDomain(Database& owner, std::string_view name, const std::string& check) {
   ECLUSE_TRY(const Rows known, owner.Query("SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
                                            "WHERE n.nspname = $1 AND t.typname = $2",
-                                           {std::string(kSealedSchema), name}));
+                                           {std::string(kSealedSchema), std::string(name)}));
   if (known.size() > 0) return {};
-  return Do(owner,
-            "CREATE DOMAIN " + QuoteName(kSealedSchema) + "." + QuoteName(name) + " AS bytea CHECK (" + check + ")");
+  return Do(owner, "CREATE DOMAIN " + InSealedSchema(name) + " AS bytea" + check);
+}
+
+// One of columns that are added to a table in use. PostgreSQL writes a table anew, under an exclusive lock, where one
+// of a domain with constraints is added to it, though none of its rows has a value there: these have none.
+Status MakeOpenDomain(Database& owner, std::string_view name) {
+  ECLUSE_OK(MakeDomain(owner, name, ""));
+  ECLUSE_TRY(const Rows checks, owner.Query("SELECT conname FROM pg_constraint WHERE contypid = $1::regtype",
+                                            {InSealedSchema(name)}));  // of versions that had one
+  for (int i = 0; i < checks.size(); ++i)
+    ECLUSE_OK(Do(owner, "ALTER DOMAIN " + InSealedSchema(name) + " DROP CONSTRAINT " + QuoteName(checks.At(i, 0))));
+  return {};
 }
 
 std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
-  if (tokens.kind != TokenColumn::Kind::block) return "bytea";
-  return QuoteName(kSealedSchema) + "." + QuoteName(RangeDomain(search));
+  return tokens.kind == TokenColumn::Kind::block ? InSealedSchema(RangeDomain(search)) : "bytea";
 }
 
 // What an earlier run gathered and is of no use.
@@ -149,17 +158,15 @@ Status Prepare(Database& owner, const MovingTable& table, const SealOptions& opt
       columns += (columns.empty() ? "" : ", ") + ("ADD COLUMN IF NOT EXISTS " + QuoteName(name)) + " " + type;
     };
     for (const Moving& column : table.columns) {
-      const std::string domain = SealedDomain(column.type);
-      const std::string type = column.MovedType();
-      if (!column.undo)
-        ECLUSE_OK(
-            MakeDomain(owner, domain,
-                       "octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) + " AND get_byte(VALUE, 0) = 1"));
-
-      add(column.moved(), type);
+      if (!column.undo) {
+        ECLUSE_OK(MakeDomain(
+            owner, SealedDomain(column.type),
+            " CHECK (octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) + " AND get_byte(VALUE, 0) = 1)"));
+        ECLUSE_OK(MakeOpenDomain(owner, kGatheredDomain));
+      }
+      add(column.moved(), column.GatheredType());
       for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
-        if (tokens.kind == TokenColumn::Kind::block)
-          ECLUSE_OK(MakeDomain(owner, RangeDomain(column.search), "octet_length(VALUE) = 16"));
+        if (tokens.kind == TokenColumn::Kind::block) ECLUSE_OK(MakeOpenDomain(owner, RangeDomain(column.search)));
         add(tokens.name, TokenType(tokens, column.search));
       }
     }
@@ -221,7 +228,7 @@ class Sealer {
       const auto tokens = TokenColumns(column.name, column.type, column.search);
       const size_t first = made.size();
       if (column.undo)
-        made.push_back({column.moved(), "text[]", "::" + column.MovedType(), {}});
+        made.push_back({column.moved(), "text[]", "::" + column.GatheredType(), {}});
       else
         made.push_back({column.moved(), "bytea[]", "", {}});
       for (const TokenColumn& token : tokens) made.push_back({token.name, "bytea[]", "", {}});

@@ -236,6 +236,8 @@ ALTERED = [  # beside `seal`, what is said of it, and what undoes it
     ("ALTER TABLE taj.person ALTER COLUMN note TYPE varchar(90)", "taj.person.note was text, and is character varying(90)", ""),
     ("ALTER TABLE taj.person ADD COLUMN small int GENERATED ALWAYS AS (risk) STORED", "generated column small", "ALTER TABLE taj.person DROP COLUMN small"),
     ("ALTER TABLE taj.person RENAME COLUMN note TO remark", "taj.person.note was dropped or renamed", "ALTER TABLE taj.person RENAME COLUMN remark TO note"),
+    ("ALTER TABLE taj.person DROP CONSTRAINT person_nir_key, ADD CONSTRAINT person_nir_key UNIQUE NULLS NOT DISTINCT (nir)",
+     "the unique key person_nir_key of taj.person was altered", ""),
     ("ALTER TABLE taj.person DROP CONSTRAINT person_nir_key", "the unique key person_nir_key of taj.person was dropped", ""),
     ("CREATE UNIQUE INDEX one_phone ON taj.person (phone)", "the unique key one_phone was added", ""),
 ]
@@ -341,6 +343,32 @@ def test_it_names_the_indexes_that_nothing_replaced(make_gate, postgres):
     said = gate.seal().stdout
     assert "the index taj.notes" in said and "the index taj.one_phone" not in said
     assert in_database(gate, "SELECT to_regclass('taj.__bidx_one_phone') IS NOT NULL, to_regclass('taj.one_phone')") == [(True, None)]
+
+
+def test_nulls_that_are_the_same_stay_so(make_gate, postgres):
+    """Also while rows wait for their tokens, and on the way back."""
+    gate = make_gate("sealnulls", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    with postgres.admin(gate.database) as c:
+        c.execute("UPDATE taj.person SET phone = nullif('p' || person_id, 'p1001'); ALTER TABLE taj.person ADD CONSTRAINT one_phone UNIQUE NULLS NOT DISTINCT (phone); "
+                  "CREATE UNIQUE INDEX one_risk ON taj.person (risk, person_id) NULLS NOT DISTINCT")
+
+    def ruled():
+        return in_database(gate, "SELECT ARRAY(SELECT attname::text FROM pg_attribute a WHERE attrelid = indrelid AND attnum = ANY (indkey::int2[]) ORDER BY 1) FROM pg_index "
+                                 "WHERE indrelid = 'taj.person'::regclass AND indisunique AND indnullsnotdistinct AND indisvalid ORDER BY 1")
+
+    def work():
+        with postgres.admin(gate.database) as c:
+            c.execute("UPDATE taj.person SET phone = 'q' || person_id WHERE person_id BETWEEN 1004 AND 1030")
+    status, _, err = Cut(postgres, BEFORE_THE_CHANGE, work).run(gate, "seal")
+    assert status == 0 and ruled() == [(["__bidx_phone"],), (["__bidx_risk", "person_id"],)], err
+    with postgres.admin(gate.database) as c, pytest.raises(psycopg.errors.UniqueViolation):
+        c.execute("UPDATE taj.person SET phone = NULL, __bidx_phone = NULL WHERE person_id = 1004")
+    gate.write_policy(sealed=False)
+    gate.seal("--undo")
+    assert ruled() == [(["person_id", "risk"],), (["phone"],)]
+    with postgres.admin(gate.database) as c, pytest.raises(psycopg.errors.UniqueViolation):
+        c.execute("UPDATE taj.person SET phone = NULL WHERE person_id = 1004")
 
 
 def test_an_unfinished_way_back_is_no_hindrance_to_another_key(make_gate, postgres, register_a):

@@ -104,12 +104,12 @@ Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& op
   return columns;
 }
 
-// The unique keys over what is moved, and their columns.
-std::map<std::string, std::vector<std::string>> KeysOver(const MovingTable& table, const CatalogTable& real) {
-  std::map<std::string, std::vector<std::string>> keys;
+// The unique keys over what is moved: their columns, and whether NULLs differ.
+std::map<std::string, std::pair<std::vector<std::string>, bool>> KeysOver(const MovingTable& table,
+                                                                          const CatalogTable& real) {
+  std::map<std::string, std::pair<std::vector<std::string>, bool>> keys;
   for (const CatalogKey& key : real.keys) {
-    if (std::ranges::any_of(key.columns, [&](const std::string& name) { return table.Holds(name); }))
-      keys.emplace(key.name, key.columns);
+    if (table.Holds(key)) keys.try_emplace(key.name, key.columns, key.nulls_distinct);
   }
   return keys;
 }
@@ -131,12 +131,12 @@ std::string Alteration(const MovingTable& then, const CatalogTable& real_then, c
   }
   if (now.key != then.key) return "the primary key of " + table + " was altered";
   const auto before = KeysOver(then, real_then), after = KeysOver(now, real_now);
-  for (const auto& [name, columns] : after) {
+  for (const auto& [name, rule] : after) {
     const auto known = before.find(name);
     if (known == before.end()) return "the unique key " + name + " was added to " + table;
-    if (known->second != columns) return "the unique key " + name + " of " + table + " was altered";
+    if (known->second != rule) return "the unique key " + name + " of " + table + " was altered";
   }
-  for (const auto& [name, columns] : before) {
+  for (const auto& [name, rule] : before) {
     if (!after.contains(name)) return "the unique key " + name + " of " + table + " was dropped";
   }
   return "";

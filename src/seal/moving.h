@@ -43,6 +43,9 @@ struct MovingTable : BatchedTable {
     const std::string of = undo ? OfEqualityColumn(column) : column;
     return (!undo || of != column) && std::ranges::find(columns, of, &Moving::name) != columns.end();
   }
+  bool Holds(const CatalogKey& key) const {
+    return std::ranges::any_of(key.columns, [&](const std::string& column) { return Holds(column); });
+  }
   // Rows with a value that is not moved yet.
   std::string Unmoved(const std::string& alias) const {
     std::string out;

@@ -286,17 +286,24 @@ Result<std::vector<Index>> IndexesOver(Database& owner, const MovingTable& table
   return indexes;
 }
 
+// The unique index that takes the place of a key over what is moved: over tokens, or on the way back over values.
+Index InPlaceOf(const CatalogKey& key, const MovingTable& table) {
+  Index index{table.undo ? "" : FittingName("__bidx_" + key.name), {}, true};
+  for (const std::string& name : key.columns) {
+    const bool moved = table.Holds(name);
+    index.columns.push_back(!moved ? name : table.undo ? OfEqualityColumn(name) : EqualityColumn(name));
+  }
+  return index;
+}
+
 // One for each token column; unique ones in place of unique keys over sealed columns, which serve its searches too.
 std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real) {
   std::vector<Index> indexes;
-  const auto moving = [&](const std::string& name) { return table.Holds(name); };
   std::set<std::string> served;
   for (const CatalogKey& key : real.keys) {
-    if (!std::ranges::any_of(key.columns, moving)) continue;
-    if (moving(key.columns.front())) served.insert(EqualityColumn(key.columns.front()));
-    std::vector<std::string> columns;
-    for (const std::string& name : key.columns) columns.push_back(moving(name) ? EqualityColumn(name) : name);
-    indexes.push_back({FittingName("__bidx_" + key.name), std::move(columns), true});
+    if (!table.Holds(key)) continue;
+    if (table.Holds(key.columns.front())) served.insert(EqualityColumn(key.columns.front()));
+    indexes.push_back(InPlaceOf(key, table));
   }
   for (const Moving& column : table.columns) {
     for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
@@ -375,6 +382,13 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
                          " read what was moved, and was dropped: make it anew over columns it can read");
     ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable(name)));
   }
+  // Where NULLs are the same, an index over tokens holds from the change on: rows without tokens yet have NULLs too.
+  // The one that was made beside is taken away first, so that it is not written anew for nothing.
+  const auto made_now = [&](const CatalogKey& key) { return table.Holds(key) && (table.undo || !key.nulls_distinct); };
+  for (const CatalogKey& key : real.keys) {
+    if (made_now(key) && !table.undo)
+      ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable({table.name.schema, InPlaceOf(key, table).name})));
+  }
   std::string types, gone;
   for (const Moving& column : table.columns) {
     types += (types.empty() ? "" : ", ") + ("ALTER COLUMN " + QuoteName(column.name)) + " TYPE " + column.MovedType() +
@@ -388,13 +402,12 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
   // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
   ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + types));
   ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + gone));
-  // Keys that held by tokens hold by values again.
   for (const CatalogKey& key : real.keys) {
-    const auto opened = [&](const std::string& name) { return table.Holds(name); };
-    if (!table.undo || !std::ranges::any_of(key.columns, opened)) continue;
-    std::vector<std::string> columns;
-    for (const std::string& name : key.columns) columns.push_back(opened(name) ? OfEqualityColumn(name) : name);
-    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX ON " + table.Sql() + " (" + NameList(columns) + ")"));
+    if (!made_now(key)) continue;
+    const Index index = InPlaceOf(key, table);
+    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX " + (index.name.empty() ? "" : QuoteName(index.name)) + " ON " +
+                            table.Sql() + " (" + NameList(index.columns) + ")" +
+                            (key.nulls_distinct ? "" : " NULLS NOT DISTINCT")));
   }
   return {};
 }

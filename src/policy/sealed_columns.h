@@ -59,6 +59,8 @@ std::optional<StepPlace> PlaceOf(const ValueType& type, const RangeSteps& steps,
 std::string EqualityColumn(const std::string& column);
 std::string PrefixColumn(const std::string& column, unsigned characters);
 std::string SoundColumn(const std::string& column);
+// Whether a column of that name may be one of the token columns of `column`, whatever its indexes are or were.
+bool IsTokenColumn(const std::string& column, const std::string& name);
 // The column whose equality index `name` is, or `name` itself where it is none.
 std::string OfEqualityColumn(const std::string& name);
 

@@ -146,6 +146,25 @@ std::string Alteration(const MovingTable& then, const CatalogTable& real_then, c
 
 std::string InSealedSchema(std::string_view name) { return QuoteName(kSealedSchema) + "." + QuoteName(name); }
 
+std::string Marker(const TableName& table) { return InSealedSchema(FittingName("mark " + table.Text())); }
+
+Status RunOne(Database& owner, const std::string& sql) {
+  auto done = owner.Query(sql);
+  if (!done) return std::unexpected(std::move(done).error());
+  return {};
+}
+
+Status DropMarker(Database& owner, const TableName& table) {
+  ECLUSE_OK(RunOne(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kMarkTrigger) + " ON " + QuoteTable(table)));
+  return RunOne(owner, "DROP FUNCTION IF EXISTS " + Marker(table) + "()");
+}
+
+Status DropColumns(Database& owner, const TableName& table, const std::vector<std::string>& columns) {
+  std::string drop;
+  for (const std::string& name : columns) drop += (drop.empty() ? "" : ", ") + ("DROP COLUMN " + QuoteName(name));
+  return RunOne(owner, "ALTER TABLE " + QuoteTable(table) + " " + drop);
+}
+
 std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems) {
   std::string why;
   for (const PolicyProblem& problem : problems) {

@@ -11,7 +11,7 @@ import threading
 import psycopg
 import pytest
 
-from harness.cut import Cut
+from harness.cut import BEFORE_THE_CHANGE, Cut
 from harness.gate import BINARY, password_of
 from harness.registrar import ACCOUNTS, ALL, ROLES, in_database
 
@@ -133,6 +133,18 @@ def test_a_new_data_key_beside_a_gate_in_use(make_gate, people, register_a):
     reads_all(gate, register_a)
     assert [e for e in key_entries(gate) if e == f"two people destroy key {first}, by ann and ben: yearly"]
     assert gate.command("ledger", "verify").returncode == 0
+
+
+def test_what_an_unfinished_seal_gathered_keeps_its_key(make_gate, people, postgres):
+    gate = people(make_gate("gathered", accounts=ACCOUNTS, roles=ROLES, serve=False))
+    gate.serve().stop()
+    gate.write_policy(sealed=True)
+    assert Cut(postgres, BEFORE_THE_CHANGE).run(gate, "seal")[0] == -signal.SIGKILL
+    [first] = data_keys(gate)
+    rotate(gate)
+    said = destroy(gate, first)
+    assert said.returncode == 2 and "of taj.person.__sealed_nir" in said.stderr and first in data_keys(gate), said.stderr
+    assert "is not through with" in reencrypt(gate, check=False).stderr
 
 
 def test_only_two_people_destroy_and_only_what_nothing_is_under(make_gate, people, register_a):

@@ -3,9 +3,12 @@ style of dates, is the same to the byte."""
 import random
 import struct
 
+import psycopg
 import pytest
 
 from harness import wire as w
+from harness.cut import BEFORE_THE_CHANGE, Cut
+from harness.registrar import in_database
 
 COLUMNS = {"b": "boolean", "i2": "smallint", "i4": "integer", "i8": "bigint", "n": "numeric", "n2": "numeric(12,3)", "t": "text",
            "v": "varchar(20)", "by": "bytea", "d": "date", "ts": "timestamp", "ts3": "timestamp(3)", "tz": "timestamptz", "u": "uuid",
@@ -80,7 +83,16 @@ roles:
     read: {{closed.sample: {{key: clear, {masks}}}}}
     budgets: [{{subjects: 1000000, per: 1h}}, {{lookups: 10000000, per: 1h}}]
     hours: "Mon-Sun 00:00-24:00 Europe/Paris"
-""", 1)
+""", 1).replace("  nobody:\n", "")
+
+
+def make_sample(gate, postgres, sealed):
+    gate.write_policy(policy_of(gate, sealed))
+    with postgres.owner(gate.database) as c:
+        c.execute("CREATE TABLE closed.sample (id int PRIMARY KEY, " + ", ".join(f'"{n}" {t}' for n, t in COLUMNS.items()) + ")")
+        for row in values():
+            c.execute(f"INSERT INTO closed.sample VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+    gate.command("keys", "init")
 
 
 @pytest.fixture(scope="module")
@@ -88,18 +100,44 @@ def pair(make_gate, postgres):
     gates = []
     for name, sealed in (("plaintypes", False), ("sealedtypes", True)):
         gate = make_gate(name, accounts={"clear": "clear", "masked": "masked"}, serve=False, prepare=False, only={"nobody"})
-        text = policy_of(gate, sealed).replace("  nobody:\n", "")
-        gate.write_policy(text)
-        with postgres.owner(gate.database) as c:
-            c.execute("CREATE TABLE closed.sample (id int PRIMARY KEY, " + ", ".join(f'"{n}" {t}' for n, t in COLUMNS.items()) + ")")
-            for row in values():
-                c.execute(f"INSERT INTO closed.sample VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
-        gate.command("keys", "init")
+        make_sample(gate, postgres, sealed)
         gate.seal() if sealed else gate.apply()
         for role in ("clear", "masked"):
             gate.add_account(role, role)
         gates.append(gate.serve())
     return gates
+
+
+def test_no_table_is_written_anew_before_the_change(make_gate, postgres):
+    """Adding a column must not: it would keep everybody from the table, before there is anything to show for it."""
+    gate = make_gate("typesbegin", accounts={"clear": "clear"}, serve=False, prepare=False, only={"nobody"})
+    with open(gate.config) as f:
+        text = f.read()
+    make_sample(gate, postgres, True)
+    with postgres.owner(gate.database) as c:  # as earlier versions made it
+        c.execute('CREATE SCHEMA ecluse_sealed; CREATE DOMAIN ecluse_sealed."range(1d)" AS bytea CHECK (octet_length(VALUE) = 16)')
+
+    def files():
+        return in_database(gate, "SELECT pg_relation_filenode('closed.sample'), (SELECT count(*) FROM pg_attribute WHERE attrelid = 'closed.sample'::regclass "
+                                 "AND (starts_with(attname, '__sealed_') OR starts_with(attname, '__clear_')))")[0]
+
+    for options in ((), ("--undo",)):
+        (began, _), met = files(), []
+        status, _, err = Cut(postgres, BEFORE_THE_CHANGE, lambda: met.append(files())).run(gate, "seal", *options)
+        assert status == 0, err
+        assert met == [(began, len(COLUMNS))] and files()[0] != began
+        gate.write_policy(text)
+        gate.write_policy(policy_of(gate, False))
+    kinds = dict(in_database(gate, "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'closed.sample'::regclass "
+                                   "AND attnum > 0 AND NOT attisdropped"))
+    assert len(kinds) == len(COLUMNS) + 1 and kinds["n2"] == "numeric(12,3)" and kinds["v"] == "character varying(20)"
+
+
+def test_a_sealed_column_takes_envelopes_alone(pair, postgres):
+    with postgres.owner(pair[1].database) as c:
+        for column in COLUMNS:
+            with pytest.raises(psycopg.errors.CheckViolation):
+                c.execute(f'UPDATE closed.sample SET "{column}" = \'in clear\'::bytea')
 
 
 def rows_of(gate, account, settings=(), binary=False, sql="SELECT * FROM closed.sample ORDER BY id"):

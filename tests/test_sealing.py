@@ -8,8 +8,8 @@ import threading
 import psycopg
 import pytest
 
-from harness.cut import Cut
-from harness.gate import Gate
+from harness.cut import BEFORE_THE_CHANGE, Cut
+from harness.gate import SEALED, Gate
 from harness.postgres import Postgres
 from harness.registrar import ACCOUNTS, ALL, ROLES, in_database
 
@@ -158,7 +158,6 @@ def test_a_run_under_another_policy_is_not_gone_on_with(make_gate, postgres, reg
         assert c.execute("SELECT count(*) FROM taj.person WHERE family_name LIKE 'mart%'").fetchone()[0] > 0
 
 
-BEFORE_THE_CHANGE = b"pg_advisory_xact_lock"  # a statement behind all batches, before the transaction that ends it
 SET_NOTE = "UPDATE taj.person SET note = '{0}' WHERE person_id = {0}"
 UNMARKED = [  # ways past the trigger that marks changed rows, and what is said of them
     ("ALTER TABLE taj.person DISABLE TRIGGER USER; {}; ALTER TABLE taj.person ENABLE TRIGGER USER", "taken away or disabled"),
@@ -237,6 +236,8 @@ ALTERED = [  # beside `seal`, what is said of it, and what undoes it
     ("ALTER TABLE taj.person ALTER COLUMN note TYPE varchar(90)", "taj.person.note was text, and is character varying(90)", ""),
     ("ALTER TABLE taj.person ADD COLUMN small int GENERATED ALWAYS AS (risk) STORED", "generated column small", "ALTER TABLE taj.person DROP COLUMN small"),
     ("ALTER TABLE taj.person RENAME COLUMN note TO remark", "taj.person.note was dropped or renamed", "ALTER TABLE taj.person RENAME COLUMN remark TO note"),
+    ("ALTER TABLE taj.person DROP CONSTRAINT person_nir_key, ADD CONSTRAINT person_nir_key UNIQUE NULLS NOT DISTINCT (nir)",
+     "the unique key person_nir_key of taj.person was altered", ""),
     ("ALTER TABLE taj.person DROP CONSTRAINT person_nir_key", "the unique key person_nir_key of taj.person was dropped", ""),
     ("CREATE UNIQUE INDEX one_phone ON taj.person (phone)", "the unique key one_phone was added", ""),
 ]
@@ -342,6 +343,89 @@ def test_it_names_the_indexes_that_nothing_replaced(make_gate, postgres):
     said = gate.seal().stdout
     assert "the index taj.notes" in said and "the index taj.one_phone" not in said
     assert in_database(gate, "SELECT to_regclass('taj.__bidx_one_phone') IS NOT NULL, to_regclass('taj.one_phone')") == [(True, None)]
+
+
+def test_nulls_that_are_the_same_stay_so(make_gate, postgres):
+    """Also while rows wait for their tokens, and on the way back."""
+    gate = make_gate("sealnulls", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False, sealed=True)
+    gate.command("keys", "init")
+    with postgres.admin(gate.database) as c:
+        c.execute("UPDATE taj.person SET phone = nullif('p' || person_id, 'p1001'); ALTER TABLE taj.person ADD CONSTRAINT one_phone UNIQUE NULLS NOT DISTINCT (phone); "
+                  "CREATE UNIQUE INDEX one_risk ON taj.person (risk, person_id) NULLS NOT DISTINCT")
+
+    def ruled():
+        return in_database(gate, "SELECT ARRAY(SELECT attname::text FROM pg_attribute a WHERE attrelid = indrelid AND attnum = ANY (indkey::int2[]) ORDER BY 1) FROM pg_index "
+                                 "WHERE indrelid = 'taj.person'::regclass AND indisunique AND indnullsnotdistinct AND indisvalid ORDER BY 1")
+
+    def work():
+        with postgres.admin(gate.database) as c:
+            c.execute("UPDATE taj.person SET phone = 'q' || person_id WHERE person_id BETWEEN 1004 AND 1030")
+    status, _, err = Cut(postgres, BEFORE_THE_CHANGE, work).run(gate, "seal")
+    assert status == 0 and ruled() == [(["__bidx_phone"],), (["__bidx_risk", "person_id"],)], err
+    with postgres.admin(gate.database) as c, pytest.raises(psycopg.errors.UniqueViolation):
+        c.execute("UPDATE taj.person SET phone = NULL, __bidx_phone = NULL WHERE person_id = 1004")
+    gate.write_policy(sealed=False)
+    gate.seal("--undo")
+    assert ruled() == [(["person_id", "risk"],), (["phone"],)]
+    with postgres.admin(gate.database) as c, pytest.raises(psycopg.errors.UniqueViolation):
+        c.execute("UPDATE taj.person SET phone = NULL WHERE person_id = 1004")
+
+
+def beside(gate):
+    """What stands in the tables for their columns' way, and what marks their rows."""
+    columns = {r[0] for r in in_database(gate, "SELECT attname::text FROM pg_attribute WHERE attrelid IN ('taj.person'::regclass, 'sia.address'::regclass) "
+                                               "AND NOT attisdropped AND starts_with(attname, '__')")}
+    return columns, in_database(gate, "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname = '~ecluse_mark'), (SELECT count(*) FROM pg_proc WHERE starts_with(proname, 'mark '))")[0]
+
+
+def test_what_the_policy_no_longer_asks_for_is_dropped(make_gate, postgres, register_a):
+    gate = make_gate("sealleft", accounts=ACCOUNTS, roles=ROLES, serve=False)
+    everything = in_database(gate, f"SELECT {ALL} FROM taj.person ORDER BY 1")
+
+    def interrupted(*options):
+        status, _, err = Cut(postgres, BEFORE_THE_CHANGE).run(gate, "seal", *options)
+        assert status == -signal.SIGKILL, err
+
+    def reencrypt(check=True):
+        return gate.command("keys", "rotate", "--reencrypt", "--owner", postgres.owner_url(gate.database), check=check)
+
+    for options in ((), ("--undo",)):  # given up altogether
+        gate.write_policy(sealed=True)
+        interrupted()
+        columns, marks = beside(gate)
+        assert {"__sealed_nir", "__sealed_street", "__bidx_birth_date_r0", "__bidx_family_name_p4"} < columns and marks == (2, 2)
+        refused = reencrypt(check=False)
+        assert refused.returncode == 2 and "`ecluse seal` is not through with" in refused.stderr
+        gate.write_policy(sealed=False)
+        said = gate.seal(*options)
+        assert said.stdout.startswith("nothing to") and "taj.person" in said.stderr and "__sealed_nir" in said.stderr and "VACUUM" not in said.stderr
+        assert beside(gate) == (set(), (0, 0)) and in_database(gate, f"SELECT {ALL} FROM taj.person ORDER BY 1") == everything
+
+    gate.write_policy(sealed=True)  # given up for some columns, and some of their indexes
+    interrupted()
+    with open(gate.config) as f:
+        text = f.read()
+    for clear in ("note: {class: assessment}", "risk: {class: assessment}", "street: {class: contact}"):
+        text = text.replace(SEALED[clear], clear)
+    text = text.replace("search: [equality, prefix(4), phonetic]", "search: [equality, prefix(2)]")
+    gate.write_policy(text)
+    said = gate.seal()
+    assert "sealed taj.person.nir" in said.stdout and "__sealed_note" in said.stderr and "__sealed_street" in said.stderr and "__sealed_nir" not in said.stderr
+    columns, marks = beside(gate)
+    assert {c for c in columns if "name" in c} == {"__bidx_family_name", "__bidx_family_name_p1", "__bidx_family_name_p2"} and marks == (0, 0)
+    assert not {c for c in columns if "__sealed" in c or "note" in c or "risk" in c or "street" in c} and "__bidx_nir" in columns
+    reencrypt()
+
+    gate.write_policy(text.replace(SEALED["nir: {class: identifier}"], "nir: {class: identifier}"))
+    interrupted("--undo")  # and a way back that was given up: what it gathered is in clear
+    assert "__clear_nir" in beside(gate)[0]
+    text = text.replace("search: [equality, prefix(4), phonetic]", "search: [equality, prefix(2)]")
+    gate.write_policy(text)
+    said = gate.seal()
+    assert "__clear_nir" in said.stderr and "VACUUM FULL" in said.stderr and beside(gate) == (columns, (0, 0)) and types(gate)["nir"] == "ecluse_sealed.text"
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        assert c.execute(f"SELECT {ALL} FROM taj.person ORDER BY 1").fetchall() == everything
 
 
 def test_an_unfinished_way_back_is_no_hindrance_to_another_key(make_gate, postgres, register_a):

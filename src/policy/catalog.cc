@@ -81,7 +81,7 @@ SELECT x.nspname, x.relname, x.name, x.indisprimary, x.indisunique, x.indpred IS
        ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(num, at)
              JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.num
              WHERE k.at <= x.indnkeyatts ORDER BY k.at),
-       x.reads, x.own
+       x.reads, x.own, NOT x.indnullsnotdistinct
 FROM indexes x WHERE x.indisunique OR x.indisexclusion ORDER BY x.relid, x.name)";
 
 constexpr std::string_view kForeignKeys = R"(
@@ -181,7 +181,7 @@ Status ReadConstraints(Database& database, const Wanted& wanted, Catalog& catalo
              database.Query(std::string(kWanted) + std::string(kReads) + std::string(kKeys), wanted.Parameters()));
   for (int i = 0; i < keys.size(); ++i) {
     CatalogKey key{keys.Text(i, 2), keys.List(i, 6), keys.True(i, 3), keys.True(i, 4),
-                   keys.True(i, 5), keys.List(i, 7), keys.True(i, 8)};
+                   keys.True(i, 5), keys.List(i, 7), keys.True(i, 8), keys.True(i, 9)};
     for (std::string& column : key.reads) column = OfEqualityColumn(column);
     catalog.tables[NameAt(keys, i, 0)].keys.push_back(std::move(key));
   }

@@ -40,7 +40,8 @@ struct CatalogKey {
   bool plain = true;   // neither partial nor over expressions
   // `columns`, and what expressions, predicates and generated columns read for it; of tokens the column they are of.
   std::vector<std::string> reads;
-  bool own = true;  // false: of a partition alone, and so not of every row
+  bool own = true;             // false: of a partition alone, and so not of every row
+  bool nulls_distinct = true;  // false: NULLS NOT DISTINCT
 };
 
 struct CatalogForeignKey {

@@ -114,6 +114,15 @@ std::string PrefixColumn(const std::string& column, unsigned characters) {
 }
 std::string SoundColumn(const std::string& column) { return std::string(kToken) + column + "_s"; }
 
+bool IsTokenColumn(const std::string& column, const std::string& name) {
+  const std::string equality = EqualityColumn(column);
+  if (!name.starts_with(equality)) return false;
+  const std::string_view behind = std::string_view(name).substr(equality.size());
+  return behind.empty() || behind == "_s" ||
+         ((behind.starts_with("_p") || behind.starts_with("_r")) && behind.size() > 2 &&
+          behind.find_first_not_of("0123456789", 2) == std::string_view::npos);
+}
+
 std::string OfEqualityColumn(const std::string& name) {
   return name.starts_with(kToken) ? name.substr(kToken.size()) : name;
 }

@@ -15,6 +15,8 @@ namespace ecluse {
 // The owner's schema of domains over bytea, each named as the type that is sealed under it:
 // ecluse_sealed."varchar(40)".
 inline constexpr std::string_view kSealedSchema = "ecluse_sealed";
+// The domain there of columns that envelopes are gathered in, while a table is moved in.
+inline constexpr std::string_view kGatheredDomain = "envelope";
 
 // What a domain of that name seals; nullopt where it is not the one spelling of a type that may be sealed.
 std::optional<ValueType> SealedType(std::string_view domain);
@@ -57,6 +59,8 @@ std::optional<StepPlace> PlaceOf(const ValueType& type, const RangeSteps& steps,
 std::string EqualityColumn(const std::string& column);
 std::string PrefixColumn(const std::string& column, unsigned characters);
 std::string SoundColumn(const std::string& column);
+// Whether a column of that name may be one of the token columns of `column`, whatever its indexes are or were.
+bool IsTokenColumn(const std::string& column, const std::string& name);
 // The column whose equality index `name` is, or `name` itself where it is none.
 std::string OfEqualityColumn(const std::string& name);
 

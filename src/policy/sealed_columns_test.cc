@@ -31,6 +31,11 @@ TEST(SealedColumns, NamesOfIndexes) {
   EXPECT_EQ(names.back(), "__bidx_born_r" + std::to_string(names.size() - 2));
   EXPECT_EQ(OfEqualityColumn("__bidx_born"), "born");
   EXPECT_EQ(OfEqualityColumn("born"), "born");
+  for (const char* name : {"__bidx_born", "__bidx_born_p4", "__bidx_born_s", "__bidx_born_r12"})
+    EXPECT_TRUE(IsTokenColumn("born", name)) << name;
+  for (const char* name :
+       {"born", "__bidx_borne", "__bidx_born_p", "__bidx_born_p4x", "__bidx_born_t", "__sealed_born"})
+    EXPECT_FALSE(IsTokenColumn("born", name)) << name;
   EXPECT_NE(SearchMisfit({type_oid::kDate, -1}, all), "") << "prefix and sound are for text";
 }
 

@@ -104,12 +104,12 @@ Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& op
   return columns;
 }
 
-// The unique keys over what is moved, and their columns.
-std::map<std::string, std::vector<std::string>> KeysOver(const MovingTable& table, const CatalogTable& real) {
-  std::map<std::string, std::vector<std::string>> keys;
+// The unique keys over what is moved: their columns, and whether NULLs differ.
+std::map<std::string, std::pair<std::vector<std::string>, bool>> KeysOver(const MovingTable& table,
+                                                                          const CatalogTable& real) {
+  std::map<std::string, std::pair<std::vector<std::string>, bool>> keys;
   for (const CatalogKey& key : real.keys) {
-    if (std::ranges::any_of(key.columns, [&](const std::string& name) { return table.Holds(name); }))
-      keys.emplace(key.name, key.columns);
+    if (table.Holds(key)) keys.try_emplace(key.name, key.columns, key.nulls_distinct);
   }
   return keys;
 }
@@ -131,18 +131,39 @@ std::string Alteration(const MovingTable& then, const CatalogTable& real_then, c
   }
   if (now.key != then.key) return "the primary key of " + table + " was altered";
   const auto before = KeysOver(then, real_then), after = KeysOver(now, real_now);
-  for (const auto& [name, columns] : after) {
+  for (const auto& [name, rule] : after) {
     const auto known = before.find(name);
     if (known == before.end()) return "the unique key " + name + " was added to " + table;
-    if (known->second != columns) return "the unique key " + name + " of " + table + " was altered";
+    if (known->second != rule) return "the unique key " + name + " of " + table + " was altered";
   }
-  for (const auto& [name, columns] : before) {
+  for (const auto& [name, rule] : before) {
     if (!after.contains(name)) return "the unique key " + name + " of " + table + " was dropped";
   }
   return "";
 }
 
 }  // namespace
+
+std::string InSealedSchema(std::string_view name) { return QuoteName(kSealedSchema) + "." + QuoteName(name); }
+
+std::string Marker(const TableName& table) { return InSealedSchema(FittingName("mark " + table.Text())); }
+
+Status RunOne(Database& owner, const std::string& sql) {
+  auto done = owner.Query(sql);
+  if (!done) return std::unexpected(std::move(done).error());
+  return {};
+}
+
+Status DropMarker(Database& owner, const TableName& table) {
+  ECLUSE_OK(RunOne(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kMarkTrigger) + " ON " + QuoteTable(table)));
+  return RunOne(owner, "DROP FUNCTION IF EXISTS " + Marker(table) + "()");
+}
+
+Status DropColumns(Database& owner, const TableName& table, const std::vector<std::string>& columns) {
+  std::string drop;
+  for (const std::string& name : columns) drop += (drop.empty() ? "" : ", ") + ("DROP COLUMN " + QuoteName(name));
+  return RunOne(owner, "ALTER TABLE " + QuoteTable(table) + " " + drop);
+}
 
 std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems) {
   std::string why;

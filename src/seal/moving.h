@@ -15,6 +15,14 @@
 
 namespace ecluse {
 
+// A domain, or a function, of the owner's schema.
+std::string InSealedSchema(std::string_view name);
+// The function of a table's kMarkTrigger.
+std::string Marker(const TableName& table);
+
+// Columns that values are gathered in until the change stand beside their own: its name, behind one of these.
+inline constexpr std::string_view kSealedBeside = "__sealed_", kClearBeside = "__clear_";
+
 // One column on its way.
 struct Moving {
   std::string name;
@@ -23,10 +31,10 @@ struct Moving {
   bool undo = false;
 
   // What its values are gathered in until the change: envelopes, or on the way back clear values.
-  std::string moved() const { return (undo ? "__clear_" : "__sealed_") + name; }
-  std::string MovedType() const {
-    return undo ? TypeText(type) : QuoteName(kSealedSchema) + "." + QuoteName(SealedDomain(type));
-  }
+  std::string moved() const { return std::string(undo ? kClearBeside : kSealedBeside) + name; }
+  std::string GatheredType() const { return undo ? TypeText(type) : InSealedSchema(kGatheredDomain); }
+  // What the column has after the change.
+  std::string MovedType() const { return undo ? TypeText(type) : InSealedSchema(SealedDomain(type)); }
 };
 
 // A table, and those of its columns that are on their way: all of them in, or with `undo` all out.
@@ -34,11 +42,13 @@ struct MovingTable : BatchedTable {
   std::vector<Moving> columns;
   bool undo = false;
 
-  std::string Marker() const { return QuoteName(kSealedSchema) + "." + QuoteName(FittingName("mark " + name.Text())); }
   // Whether such a column of a key holds what is moved: the values, or on the way back their tokens.
   bool Holds(const std::string& column) const {
     const std::string of = undo ? OfEqualityColumn(column) : column;
     return (!undo || of != column) && std::ranges::find(columns, of, &Moving::name) != columns.end();
+  }
+  bool Holds(const CatalogKey& key) const {
+    return std::ranges::any_of(key.columns, [&](const std::string& column) { return Holds(column); });
   }
   // Rows with a value that is not moved yet.
   std::string Unmoved(const std::string& alias) const {
@@ -66,6 +76,12 @@ Status CheckUnaltered(Database& owner, const SealOptions& options, const Catalog
 // What speaks against the policy once all of `tables` is moved, said before the work begins: it is compiled against
 // `catalog` as it will be then.
 Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vector<MovingTable>& tables);
+
+// One statement only: what a policy's texts hold is never run as a second one.
+Status RunOne(Database& owner, const std::string& sql);
+// The trigger with its function.
+Status DropMarker(Database& owner, const TableName& table);
+Status DropColumns(Database& owner, const TableName& table, const std::vector<std::string>& columns);
 
 // What speaks against the policy, a line each, with a line feed before it; empty where there are but warnings.
 std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& problems);

@@ -10,6 +10,7 @@
 #include "policy/catalog.h"
 #include "policy/sealed_columns.h"
 #include "seal/cell.h"
+#include "seal/moving.h"
 #include "vault/sealed_value.h"
 
 namespace ecluse {
@@ -34,7 +35,7 @@ Result<std::vector<EnvelopeColumn>> EnvelopeColumns(Database& owner) {
           {std::string(kSealedSchema)}));
   std::vector<EnvelopeColumn> columns;
   for (int row = 0; row < rows.size(); ++row) {
-    if (SealedType(rows.Text(row, 3)))
+    if (const std::string domain = rows.Text(row, 3); domain == kGatheredDomain || SealedType(domain))
       columns.push_back({{rows.Text(row, 0), rows.Text(row, 1)}, rows.Text(row, 2), rows.True(row, 4)});
   }
   return columns;
@@ -154,7 +155,7 @@ Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy
   // the trigger beside them takes it for a change it empties them, which `ecluse seal --undo` finds.
   for (const EnvelopeColumn& column : sealed) {
     if (column.view) return CannotMove("the materialized view " + column.table.Text() + " shows envelopes", "drop it");
-    if (column.column.starts_with("__sealed_"))
+    if (column.column.starts_with(kSealedBeside))
       return CannotMove("`ecluse seal` is not through with " + column.table.Text(), "run it again first");
     columns[column.table].push_back(column.column);
   }

@@ -1,6 +1,7 @@
 #include "seal/seal_tables.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "policy/catalog.h"
 #include "policy/sealed_columns.h"
 #include "seal/cell.h"
+#include "seal/left_overs.h"
 #include "seal/moving.h"
 
 namespace ecluse {
@@ -42,11 +44,14 @@ std::vector<std::string> TokenNames(const MovingTable& table) {
 
 std::string LockTimeout() { return "'" + std::to_string(limits::kSealLock.count()) + "s'"; }
 
-// One statement only: what a policy's texts hold is never run as a second one.
-Status Do(Database& owner, const std::string& sql) {
-  auto done = owner.Query(sql);
-  if (!done) return std::unexpected(std::move(done).error());
-  return {};
+// In one transaction.
+Status AtOnce(Database& owner, const std::function<Status()>& work) {
+  ECLUSE_OK(owner.Run("BEGIN"));
+  if (Status done = work(); !done) {
+    (void)owner.Run("ROLLBACK");
+    return done;
+  }
+  return owner.Run("COMMIT");
 }
 
 // ---- preparation ----
@@ -105,18 +110,27 @@ Result<std::string> WhyUnfit(Database& owner, const MovingTable& table, const Po
 }
 
 // In the owner's schema of domains over bytea.
-Status MakeDomain(Database& owner, const std::string& name, const std::string& check) {
+Status MakeDomain(Database& owner, std::string_view name, const std::string& check) {
   ECLUSE_TRY(const Rows known, owner.Query("SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
                                            "WHERE n.nspname = $1 AND t.typname = $2",
-                                           {std::string(kSealedSchema), name}));
+                                           {std::string(kSealedSchema), std::string(name)}));
   if (known.size() > 0) return {};
-  return Do(owner,
-            "CREATE DOMAIN " + QuoteName(kSealedSchema) + "." + QuoteName(name) + " AS bytea CHECK (" + check + ")");
+  return RunOne(owner, "CREATE DOMAIN " + InSealedSchema(name) + " AS bytea" + check);
+}
+
+// One of columns that are added to a table in use. PostgreSQL writes a table anew, under an exclusive lock, where one
+// of a domain with constraints is added to it, though none of its rows has a value there: these have none.
+Status MakeOpenDomain(Database& owner, std::string_view name) {
+  ECLUSE_OK(MakeDomain(owner, name, ""));
+  ECLUSE_TRY(const Rows checks, owner.Query("SELECT conname FROM pg_constraint WHERE contypid = $1::regtype",
+                                            {InSealedSchema(name)}));  // of versions that had one
+  for (int i = 0; i < checks.size(); ++i)
+    ECLUSE_OK(RunOne(owner, "ALTER DOMAIN " + InSealedSchema(name) + " DROP CONSTRAINT " + QuoteName(checks.At(i, 0))));
+  return {};
 }
 
 std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
-  if (tokens.kind != TokenColumn::Kind::block) return "bytea";
-  return QuoteName(kSealedSchema) + "." + QuoteName(RangeDomain(search));
+  return tokens.kind == TokenColumn::Kind::block ? InSealedSchema(RangeDomain(search)) : "bytea";
 }
 
 // What an earlier run gathered and is of no use.
@@ -131,52 +145,62 @@ Status DropUnfit(Database& owner, const MovingTable& table, const SealOptions& o
   if (why.empty()) return {};
   if (options.say)
     options.say("what an earlier run did of " + table.name.Text() + " is not gone on with, but begun anew: " + why);
-  std::string drop;
-  for (int i = 0; i < there.size(); ++i)
-    drop += (drop.empty() ? "DROP COLUMN " : ", DROP COLUMN ") + QuoteName(there.At(i, 0));
-  return Do(owner, "ALTER TABLE " + table.Sql() + " " + drop);
+  names.clear();
+  for (int i = 0; i < there.size(); ++i) names.push_back(there.Text(i, 0));
+  return DropColumns(owner, table.name, names);
 }
 
-Status Prepare(Database& owner, const MovingTable& table, const SealOptions& options) {
-  ECLUSE_OK(owner.Run("BEGIN; SET LOCAL lock_timeout TO " + LockTimeout()));
-  const auto all = [&]() -> Status {
-    ECLUSE_OK(Do(owner, "CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
+void Tell(const LeftOver& left, const SealOptions& options) {
+  if (options.say)
+    options.say(
+        fmt::format("what an earlier run gathered in {}, and the policy has no use for any more, is dropped: {}",
+                    left.table.Text(), fmt::join(left.columns, ", ")));
+}
+
+// From a table in which nothing is to be moved.
+Status DropFromRest(Database& owner, const LeftOver& left, const SealOptions& options) {
+  Tell(left, options);
+  if (left.clear && options.say)  // before: it is not found again
+    options.say("rows of " + left.table.Text() +
+                " go on holding the clear values of such columns until they are written again: VACUUM FULL it");
+  return AtOnce(owner, [&] { return DropLeftOver(owner, left); });
+}
+
+// `left`: what is to go of the table, or null.
+Status Prepare(Database& owner, const MovingTable& table, const LeftOver* left, const SealOptions& options) {
+  if (left != nullptr) Tell(*left, options);
+  return AtOnce(owner, [&]() -> Status {
+    ECLUSE_OK(RunOne(owner, "CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
     // From here until the trigger is made anew nobody alters the table: it would hide what was done to it before.
-    ECLUSE_OK(Do(owner, "LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
+    ECLUSE_OK(RunOne(owner, "LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
     ECLUSE_OK(DropUnfit(owner, table, options));
+    if (left != nullptr) ECLUSE_OK(DropColumns(owner, table.name, left->columns));
     std::string columns;
     const auto add = [&](const std::string& name, const std::string& type) {
       columns += (columns.empty() ? "" : ", ") + ("ADD COLUMN IF NOT EXISTS " + QuoteName(name)) + " " + type;
     };
     for (const Moving& column : table.columns) {
-      const std::string domain = SealedDomain(column.type);
-      const std::string type = column.MovedType();
-      if (!column.undo)
-        ECLUSE_OK(
-            MakeDomain(owner, domain,
-                       "octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) + " AND get_byte(VALUE, 0) = 1"));
-
-      add(column.moved(), type);
+      if (!column.undo) {
+        ECLUSE_OK(MakeDomain(
+            owner, SealedDomain(column.type),
+            " CHECK (octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) + " AND get_byte(VALUE, 0) = 1)"));
+        ECLUSE_OK(MakeOpenDomain(owner, kGatheredDomain));
+      }
+      add(column.moved(), column.GatheredType());
       for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
-        if (tokens.kind == TokenColumn::Kind::block)
-          ECLUSE_OK(MakeDomain(owner, RangeDomain(column.search), "octet_length(VALUE) = 16"));
+        if (tokens.kind == TokenColumn::Kind::block) ECLUSE_OK(MakeOpenDomain(owner, RangeDomain(column.search)));
         add(tokens.name, TokenType(tokens, column.search));
       }
     }
-    ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + columns));
+    ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + columns));
     ECLUSE_TRY(const std::string body, TriggerBody(owner, table, *options.policy));
-    ECLUSE_OK(Do(owner, "CREATE OR REPLACE FUNCTION " + table.Marker() + "() RETURNS trigger LANGUAGE plpgsql AS " +
-                            QuoteText(body)));
-    ECLUSE_OK(Do(owner, "CREATE OR REPLACE TRIGGER " + QuoteName(kMarkTrigger) + " BEFORE INSERT OR UPDATE ON " +
-                            table.Sql() + " FOR EACH ROW EXECUTE FUNCTION " + table.Marker() + "()"));
+    ECLUSE_OK(RunOne(owner, "CREATE OR REPLACE FUNCTION " + Marker(table.name) +
+                                "() RETURNS trigger LANGUAGE plpgsql AS " + QuoteText(body)));
+    ECLUSE_OK(RunOne(owner, "CREATE OR REPLACE TRIGGER " + QuoteName(kMarkTrigger) + " BEFORE INSERT OR UPDATE ON " +
+                                table.Sql() + " FOR EACH ROW EXECUTE FUNCTION " + Marker(table.name) + "()"));
     // Whatever writes: replication and loaders that pass over ordinary triggers too.
-    return Do(owner, "ALTER TABLE " + table.Sql() + " ENABLE ALWAYS TRIGGER " + QuoteName(kMarkTrigger));
-  };
-  if (Status done = all(); !done) {
-    (void)owner.Run("ROLLBACK");
-    return done;
-  }
-  return owner.Run("COMMIT");
+    return RunOne(owner, "ALTER TABLE " + table.Sql() + " ENABLE ALWAYS TRIGGER " + QuoteName(kMarkTrigger));
+  });
 }
 
 // ---- rows ----
@@ -221,7 +245,7 @@ class Sealer {
       const auto tokens = TokenColumns(column.name, column.type, column.search);
       const size_t first = made.size();
       if (column.undo)
-        made.push_back({column.moved(), "text[]", "::" + column.MovedType(), {}});
+        made.push_back({column.moved(), "text[]", "::" + column.GatheredType(), {}});
       else
         made.push_back({column.moved(), "bytea[]", "", {}});
       for (const TokenColumn& token : tokens) made.push_back({token.name, "bytea[]", "", {}});
@@ -279,17 +303,24 @@ Result<std::vector<Index>> IndexesOver(Database& owner, const MovingTable& table
   return indexes;
 }
 
+// The unique index that takes the place of a key over what is moved: over tokens, or on the way back over values.
+Index InPlaceOf(const CatalogKey& key, const MovingTable& table) {
+  Index index{table.undo ? "" : FittingName("__bidx_" + key.name), {}, true};
+  for (const std::string& name : key.columns) {
+    const bool moved = table.Holds(name);
+    index.columns.push_back(!moved ? name : table.undo ? OfEqualityColumn(name) : EqualityColumn(name));
+  }
+  return index;
+}
+
 // One for each token column; unique ones in place of unique keys over sealed columns, which serve its searches too.
 std::vector<Index> IndexesOf(const MovingTable& table, const CatalogTable& real) {
   std::vector<Index> indexes;
-  const auto moving = [&](const std::string& name) { return table.Holds(name); };
   std::set<std::string> served;
   for (const CatalogKey& key : real.keys) {
-    if (!std::ranges::any_of(key.columns, moving)) continue;
-    if (moving(key.columns.front())) served.insert(EqualityColumn(key.columns.front()));
-    std::vector<std::string> columns;
-    for (const std::string& name : key.columns) columns.push_back(moving(name) ? EqualityColumn(name) : name);
-    indexes.push_back({FittingName("__bidx_" + key.name), std::move(columns), true});
+    if (!table.Holds(key)) continue;
+    if (table.Holds(key.columns.front())) served.insert(EqualityColumn(key.columns.front()));
+    indexes.push_back(InPlaceOf(key, table));
   }
   for (const Moving& column : table.columns) {
     for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
@@ -330,24 +361,13 @@ Status MakeIndexes(Database& owner, const MovingTable& table, const CatalogTable
 
 // ---- the change ----
 
-// One of the token columns of `column`, whichever indexes the policy of its time gave it.
-bool IsTokenColumn(const std::string& column, const std::string& name) {
-  const std::string equality = EqualityColumn(column);
-  if (!name.starts_with(equality)) return false;
-  const std::string_view behind = std::string_view(name).substr(equality.size());
-  return behind.empty() || behind == "_s" ||
-         ((behind.starts_with("_p") || behind.starts_with("_r")) && behind.size() > 2 &&
-          behind.find_first_not_of("0123456789", 2) == std::string_view::npos);
-}
-
 Result<uint64_t> CountUnmoved(Database& owner, const MovingTable& table) {
   ECLUSE_TRY(const Rows rows, owner.Query("SELECT count(*) FROM " + table.Sql() + " AS t WHERE " + table.Unmoved("t")));
   return static_cast<uint64_t>(std::atoll(rows.Text(0, 0).c_str()));
 }
 
 Status Change(Database& owner, const MovingTable& table, const CatalogTable& real, std::vector<std::string>* dropped) {
-  ECLUSE_OK(Do(owner, "DROP TRIGGER IF EXISTS " + QuoteName(kMarkTrigger) + " ON " + table.Sql()));
-  ECLUSE_OK(Do(owner, "DROP FUNCTION IF EXISTS " + table.Marker() + "()"));
+  ECLUSE_OK(DropMarker(owner, table.name));
   // Whatever indexes the clear column goes: over envelopes it would find nothing.
   std::vector<std::string> names;
   for (const Moving& column : table.columns) names.push_back(column.name);
@@ -358,7 +378,7 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
                   "AND a.attname = ANY ($2::text[]))",
                   {table.Sql(), TextArray(names)}));
   for (int i = 0; i < constraints.size(); ++i)
-    ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
+    ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " DROP CONSTRAINT " + QuoteName(constraints.Text(i, 0))));
   ECLUSE_TRY(const std::vector<Index> indexes, IndexesOver(owner, table, names));
   for (const Index& index : indexes) {
     const TableName name{table.name.schema, index.name};
@@ -366,7 +386,14 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
     if (table.undo || !index.unique)
       dropped->push_back("the index " + name.Text() + " of " + table.name.Text() +
                          " read what was moved, and was dropped: make it anew over columns it can read");
-    ECLUSE_OK(Do(owner, "DROP INDEX " + QuoteTable(name)));
+    ECLUSE_OK(RunOne(owner, "DROP INDEX " + QuoteTable(name)));
+  }
+  // Where NULLs are the same, an index over tokens holds from the change on: rows without tokens yet have NULLs too.
+  // The one that was made beside is taken away first, so that it is not written anew for nothing.
+  const auto made_now = [&](const CatalogKey& key) { return table.Holds(key) && (table.undo || !key.nulls_distinct); };
+  for (const CatalogKey& key : real.keys) {
+    if (made_now(key) && !table.undo)
+      ECLUSE_OK(RunOne(owner, "DROP INDEX " + QuoteTable({table.name.schema, InPlaceOf(key, table).name})));
   }
   std::string types, gone;
   for (const Moving& column : table.columns) {
@@ -379,15 +406,14 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
     }
   }
   // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
-  ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + types));
-  ECLUSE_OK(Do(owner, "ALTER TABLE " + table.Sql() + " " + gone));
-  // Keys that held by tokens hold by values again.
+  ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + types));
+  ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + gone));
   for (const CatalogKey& key : real.keys) {
-    const auto opened = [&](const std::string& name) { return table.Holds(name); };
-    if (!table.undo || !std::ranges::any_of(key.columns, opened)) continue;
-    std::vector<std::string> columns;
-    for (const std::string& name : key.columns) columns.push_back(opened(name) ? OfEqualityColumn(name) : name);
-    ECLUSE_OK(Do(owner, "CREATE UNIQUE INDEX ON " + table.Sql() + " (" + NameList(columns) + ")"));
+    if (!made_now(key)) continue;
+    const Index index = InPlaceOf(key, table);
+    ECLUSE_OK(RunOne(owner, "CREATE UNIQUE INDEX " + (index.name.empty() ? "" : QuoteName(index.name)) + " ON " +
+                                table.Sql() + " (" + NameList(index.columns) + ")" +
+                                (key.nulls_distinct ? "" : " NULLS NOT DISTINCT")));
   }
   return {};
 }
@@ -418,13 +444,19 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *options.policy));
   ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, options, catalog));
+  if (!tables.empty()) ECLUSE_OK(CheckPolicy(options, catalog, tables));
   SealReport report;
-  if (tables.empty()) return report;
-  ECLUSE_OK(CheckPolicy(options, catalog, tables));
+  ECLUSE_TRY(const std::vector<LeftOver> left_overs, LeftOvers(owner, *options.policy));
+  for (const LeftOver& left : left_overs) {
+    if (std::ranges::find(tables, left.table, &MovingTable::name) == tables.end())
+      ECLUSE_OK(DropFromRest(owner, left, options));
+  }
   for (const MovingTable& table : tables) {
     for (const Moving& column : table.columns) report.columns.push_back(table.name.Text() + "." + column.name);
-    ECLUSE_OK(Prepare(owner, table, options));
+    const auto left = std::ranges::find(left_overs, table.name, &LeftOver::table);
+    ECLUSE_OK(Prepare(owner, table, left == left_overs.end() ? nullptr : &*left, options));
   }
+  if (tables.empty()) return report;
   for (const MovingTable& table : tables) {
     ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
     ECLUSE_OK(MakeIndexes(owner, table, catalog.tables.at(table.name), options));

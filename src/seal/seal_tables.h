@@ -39,6 +39,7 @@ struct SealReport {
 
 // Refuses, with what to do: tables without a primary key, of partitions, or whose columns are keys, generated, or read
 // by constraints, views and expressions; a value that is none of its type; a lock that is not to be had.
+// Drops what earlier runs gathered and the policy no longer asks for.
 Result<SealReport> SealTables(Database& owner, KeyRing& keys, const SealOptions& options);
 
 }  // namespace ecluse

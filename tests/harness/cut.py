@@ -5,6 +5,8 @@ import threading
 
 from harness.gate import BINARY
 
+BEFORE_THE_CHANGE = b"pg_advisory_xact_lock"  # in `seal`, behind all batches, before the transaction that ends it
+
 
 class Cut:
     """Stands between a command and PostgreSQL, and kills the command at its statement number `at`, or the first that holds these

@@ -42,6 +42,8 @@ inline constexpr std::string_view kMadeKey = "made key ";
 inline constexpr std::string_view kDestroyKey = "two people destroy key ";
 // And that the gate destroys a root generation.
 inline constexpr std::string_view kDestroyGeneration = "destroys the root generation ";
+// What the reason of a `collection` entry begins with that tells of a load in bulk.
+inline constexpr std::string_view kLoadEntry = "load of ";
 
 // The id of the key that a `key` entry announces; nullopt for other entries.
 Result<std::optional<std::string>> ReadKeyEntry(std::string_view json);

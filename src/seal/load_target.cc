@@ -18,9 +18,11 @@ Status CheckTriggers(Database& owner, const TableName& table) {
                          "tgenabled IN ('O', 'A') AND (tgtype & 7) = 7 ORDER BY 1",
                          {QuoteTable(table)}));
   if (triggers.size() == 0) return {};
-  return CannotMove("the trigger " + triggers.Text(0, 0) + " of " + table.Text() +
-                        " would run before every row is written, and may change what it was sealed for",
-                    "disable it for the time (ALTER TABLE … DISABLE TRIGGER), and enable it afterwards");
+  return CannotMove(
+      "the trigger " + triggers.Text(0, 0) + " of " + table.Text() +
+          " would run before every row is written, and may change what it was sealed for",
+      "disable it for the time (ALTER TABLE … DISABLE TRIGGER) and run `ecluse apply`; afterwards enable it and "
+      "run that again");
 }
 
 }  // namespace

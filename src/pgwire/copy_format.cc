@@ -68,34 +68,18 @@ bool ReadCsvRow(std::string_view row, const CopyFormat& format, CopyValues* valu
 }
 
 void AppendCopyText(std::string& out, std::string_view value, char delimiter) {
-  for (const char c : value) {
-    switch (c) {
-      case '\b':
-        out += "\\b";
-        break;
-      case '\f':
-        out += "\\f";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\v':
-        out += "\\v";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      default:
-        if (c == delimiter) out += '\\';
-        out += c;
-    }
+  constexpr std::string_view kLetters = "btnvfr";  // of the characters from \b to \r, which stand in a row
+  const auto control = [](char c) { return c >= '\b' && c <= '\r'; };
+  size_t begin = 0;
+  for (size_t i = 0; i < value.size(); ++i) {
+    const char c = value[i];
+    if (!control(c) && c != '\\' && c != delimiter) continue;
+    out += value.substr(begin, i - begin);
+    out += '\\';
+    out += control(c) ? kLetters[static_cast<size_t>(c - '\b')] : c;
+    begin = i + 1;
   }
+  out += value.substr(begin);
 }
 
 }  // namespace ecluse

@@ -162,6 +162,10 @@ class Loader {
     std::vector<Pending> sealed;
     for (Pending& pending : *rows) {
       if (target_.Draws(pending.row)) target_.SetDrawn(&pending.row, std::move(numbers[drawn++]));
+      if (pending.row.columns.empty()) {
+        Reject(pending.line, "the row has no values");  // COPY takes no row without columns
+        continue;
+      }
       std::string column;
       Status done = target_.Seal(&pending.row, &column);
       if (done) {

@@ -1,5 +1,5 @@
-"""Sealed columns: lookups by a blind index beside the same in clear, opening a value beside OpenSSL's AES-256-GCM, and moving tables in
-beside an UPDATE of the same columns."""
+"""Sealed columns: lookups by a blind index beside the same in clear, opening a value beside OpenSSL's AES-256-GCM, moving tables in
+beside an UPDATE of the same columns, and loading files beside COPY."""
 import os
 import re
 import subprocess
@@ -118,6 +118,33 @@ def moving(report, register):
     register.sql(*[f"VACUUM ANALYZE bench.sealed_{size}" for size in SIZES], "CHECKPOINT")
 
 
+def loading(report, register):
+    report.say("\n## Loading a file\n\n`ecluse load` of a CSV file into the sealed table of that size, which is emptied first and keeps its indexes, beside `COPY … FROM STDIN` of the "
+               "same file into a table in clear with indexes over the same three columns, by one psycopg connection. Rows a second, one run each; the load reads the file "
+               "twice, seals six columns, makes three tokens a row, and commits every 5,000 rows. Mark: none.")
+    report.table("rows", "load", "COPY in clear", "load / COPY")
+    for size in SIZES:
+        copy, path = f"bench.copy_{size}", os.path.join(register.folder, f"people_{size}.csv")
+        register.sql(OWNED.format(copy), FILL.format(copy, size))
+        with psycopg.connect(register.url, autocommit=True) as c, c.cursor() as cursor, open(path, "wb") as f:
+            with cursor.copy(f"COPY {copy} TO STDOUT (FORMAT csv, HEADER)") as rows:
+                for piece in rows:
+                    f.write(piece)
+        register.sql(f"TRUNCATE {copy}", *[f"CREATE {unique} INDEX ON {copy} ({column})" for unique, column in (("UNIQUE", "nir"), ("", "family_name"), ("", "phone"))],
+                     f"TRUNCATE bench.sealed_{size}", "CHECKPOINT")
+        began = time.monotonic()
+        with psycopg.connect(register.url, autocommit=True) as c, c.cursor() as cursor, open(path, "rb") as f:
+            with cursor.copy(f"COPY {copy} FROM STDIN (FORMAT csv, HEADER)") as rows:
+                while piece := f.read(1 << 20):
+                    rows.write(piece)
+        clear = time.monotonic() - began
+        register.sql(f"DROP TABLE {copy}", "CHECKPOINT")
+        load = register.command("load", "--table", f"bench.sealed_{size}", "--owner", register.url, path)
+        os.unlink(path)
+        report.row(f"{size:,}", f"{size / load:,.0f}", f"{size / clear:,.0f}", f"{clear / load:.2f}")
+    register.sql(*[f"VACUUM ANALYZE bench.sealed_{size}" for size in SIZES], "CHECKPOINT")
+
+
 def lookups(report, register, interleaved):
     gate = serve(register.config, register)
     try:
@@ -149,6 +176,7 @@ def measure(report, folder, interleaved):
     register = Register(folder)
     try:
         moving(report, register)
+        loading(report, register)
         lookups(report, register, interleaved)
     finally:
         register.postgres.stop()

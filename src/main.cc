@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   ecluse::AddCheck(line);
   ecluse::AddApply(line);
   ecluse::AddSeal(line);
+  ecluse::AddLoad(line);
   ecluse::AddAccount(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);

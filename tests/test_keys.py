@@ -331,7 +331,7 @@ def test_the_ledger_is_not_told_of_what_was_not(make_gate):
     for reason in ("made key 0011223344556677: data main", "two people destroy key 0011223344556677, by ann and ben: yearly", "", "a\nb", "x" * 5000):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(os.path.join(gate.data, "control.sock"))
-            s.sendall(json.dumps({"command": "write-down", "reason": reason}).encode() + b"\n")
+            s.sendall(json.dumps({"command": "write-down", "kind": "key", "reason": reason, "rows": 0}).encode() + b"\n")
             assert "nothing to be written down" in s.recv(10000).decode()
     assert not [e for e in key_entries(gate) if "0011223344556677" in e or e == ""]
 

@@ -169,9 +169,13 @@ inline constexpr size_t kSealedColumnName = 50;    // bytes: `__sealed_` before 
 inline constexpr int64_t kRangeBlocks = 256;       // of the highest level of a range index
 inline constexpr uint64_t kSealBatchRows = 1'000;  // that `ecluse seal` moves at a time
 inline constexpr uint64_t kSealBatchBytes = 8 * 1024 * 1024;
-inline constexpr auto kSealLock = 10s;             // that it waits for the tables
-inline constexpr int kReencryptPasses = 20;        // over a table, before values under a former key are no accident
-inline constexpr unsigned kPrefixCharacters = 16;  // of a prefix index, each with a column of its own
+inline constexpr auto kSealLock = 10s;                 // that it waits for the tables
+inline constexpr int kReencryptPasses = 20;            // over a table, before values under a former key are no accident
+inline constexpr size_t kLoadRow = 16 * 1024 * 1024;   // bytes of a row that `ecluse load` reads
+inline constexpr size_t kLoadBlock = 4 * 1024 * 1024;  // that it reads at a time, and knows again by a hash
+inline constexpr size_t kLoadBatchRows = 5'000;        // that it writes in one transaction
+inline constexpr size_t kLoadBatchBytes = 8 * 1024 * 1024;  // of the file, from which a batch is full
+inline constexpr unsigned kPrefixCharacters = 16;           // of a prefix index, each with a column of its own
 
 // Upstream (execute/).
 inline constexpr size_t kUpstreamPerRole = 80;

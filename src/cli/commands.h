@@ -27,6 +27,7 @@ std::shared_ptr<const Policy> PolicyOf(const std::string& config, std::vector<Po
 void AddCheck(CommandLine& line);                             // check.cc
 void AddApply(CommandLine& line);                             // apply.cc
 void AddSeal(CommandLine& line);                              // seal.cc
+void AddLoad(CommandLine& line);                              // load.cc
 void AddAccount(CommandLine& line);                           // account.cc
 void AddKeys(CommandLine& line);                              // keys.cc, and
 void AddKeysRotate(CommandLine& line, CLI::App* keys);        // keys_rotate.cc

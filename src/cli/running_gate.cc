@@ -26,6 +26,26 @@ bool CatchesHangUp(pid_t process) {
   return false;
 }
 
+Status WriteEntry(const Policy& policy, KeyRing& keys, EntryKind kind, const std::string& reason, uint64_t rows) {
+  ECLUSE_TRY(const auto told, AskIfRunning(policy, {{"command", "write-down"},
+                                                    {"kind", std::string(EntryKindName(kind))},
+                                                    {"reason", reason},
+                                                    {"rows", static_cast<int64_t>(rows)}}));
+  if (told) return {};
+  ECLUSE_TRY(const auto ledger, RealFiles().Find(policy.data_dir + "/ledger/origin"));
+  if (!ledger) return {};
+  LedgerOptions options;
+  options.data_dir = policy.data_dir;
+  options.register_name = policy.register_name;
+  EntryDraft draft;
+  draft.kind = kind;
+  draft.policy = policy.digest;
+  draft.door = "command";
+  draft.reason = reason;
+  draft.rows = static_cast<int64_t>(rows);
+  return Ledger::WriteDown(options, keys, std::move(draft));
+}
+
 }  // namespace
 
 // A line is `1: FLOCK ADVISORY WRITE 4711 08:01:131072 0 EOF`: process, device (hexadecimal) and inode (proc(5)).
@@ -73,19 +93,11 @@ Status GiveKeys(const Policy& policy) {
 }
 
 Status WriteKeyEntry(const Policy& policy, KeyRing& keys, const std::string& reason) {
-  ECLUSE_TRY(const auto told, AskIfRunning(policy, {{"command", "write-down"}, {"reason", reason}}));
-  if (told) return {};
-  ECLUSE_TRY(const auto ledger, RealFiles().Find(policy.data_dir + "/ledger/origin"));
-  if (!ledger) return {};
-  LedgerOptions options;
-  options.data_dir = policy.data_dir;
-  options.register_name = policy.register_name;
-  EntryDraft draft;
-  draft.kind = EntryKind::key;
-  draft.policy = policy.digest;
-  draft.door = "command";
-  draft.reason = reason;
-  return Ledger::WriteDown(options, keys, std::move(draft));
+  return WriteEntry(policy, keys, EntryKind::key, reason, 0);
+}
+
+Status WriteCollectionEntry(const Policy& policy, KeyRing& keys, const std::string& reason, uint64_t rows) {
+  return WriteEntry(policy, keys, EntryKind::collection, reason, rows);
 }
 
 }  // namespace ecluse

@@ -32,4 +32,8 @@ Status GiveKeys(const Policy& policy);
 // where there is no ledger yet.
 Status WriteKeyEntry(const Policy& policy, KeyRing& keys, const std::string& reason);
 
+// The same of kind `collection`: what `ecluse load` does, and how many rows it has loaded. `reason` begins with
+// kLoadEntry.
+Status WriteCollectionEntry(const Policy& policy, KeyRing& keys, const std::string& reason, uint64_t rows);
+
 }  // namespace ecluse

@@ -8,37 +8,6 @@
 namespace ecluse {
 namespace {
 
-void AppendText(std::string& out, std::string_view value, const Plan::Copy& copy) {
-  for (char c : value) {
-    switch (c) {
-      case '\b':
-        out += "\\b";
-        break;
-      case '\f':
-        out += "\\f";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\v':
-        out += "\\v";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      default:
-        if (c == copy.delimiter) out += '\\';
-        out += c;
-    }
-  }
-}
-
 void AppendCsv(std::string& out, std::string_view value, const Plan::Copy& copy, bool only_column) {
   const char special[] = {copy.delimiter, copy.quote, '\r', '\n'};
   // A lone `\.` would read as the end of the data, and a value like the NULL string as NULL.
@@ -68,7 +37,7 @@ void WriteCopyStart(std::string& out, const Plan::Copy& copy, std::span<const pg
     if (copy.format == Plan::Copy::Format::csv)
       AppendCsv(out, columns[i].name, copy, columns.size() == 1);
     else
-      AppendText(out, columns[i].name, copy);
+      AppendCopyText(out, columns[i].name, copy.delimiter);
   }
   out += '\n';
   writer.End();
@@ -87,7 +56,7 @@ void WriteCopyRow(std::string& out, std::string_view payload, const Plan::Copy& 
     else if (copy.format == Plan::Copy::Format::csv)
       AppendCsv(out, *value, copy, values.size() == 1);
     else
-      AppendText(out, *value, copy);
+      AppendCopyText(out, *value, copy.delimiter);
   }
   out += '\n';
   writer.End();
@@ -111,35 +80,6 @@ std::unexpected<Error> CopyReader::Bad(std::string_view what) const {
               "Correct this line and send the data again; nothing of it was stored.", "copy.format");
 }
 
-// The size of the first row in pending_, without its newline; npos where it is not complete. `next` is where the one
-// after it starts.
-size_t CopyReader::EndOfRow(size_t* next, bool end) {
-  bool csv = copy_.format == Plan::Copy::Format::csv;
-  for (; scanned_ < pending_.size(); ++scanned_) {
-    char c = pending_[scanned_];
-    if (csv) {
-      // An escape other than the quote protects the character behind it.
-      if (quoted_ && c == copy_.escape && c != copy_.quote) {
-        if (scanned_ + 1 == pending_.size() && !end) return std::string::npos;
-        ++scanned_;
-        continue;
-      }
-      if (c == copy_.quote) quoted_ = !quoted_;
-      if (quoted_) continue;
-    } else if (c == '\\') {
-      if (scanned_ + 1 == pending_.size() && !end) return std::string::npos;
-      ++scanned_;
-      continue;
-    }
-    if (c != '\n' && c != '\r') continue;
-    if (c == '\r' && scanned_ + 1 == pending_.size() && !end) return std::string::npos;  // perhaps the start of \r\n
-    size_t size = scanned_;
-    *next = scanned_ + (c == '\r' && scanned_ + 1 < pending_.size() && pending_[scanned_ + 1] == '\n' ? 2 : 1);
-    return size;
-  }
-  return std::string::npos;
-}
-
 Status CopyReader::Take(std::string_view piece, std::vector<CopyValues>* rows) {
   pending_ += piece;
   return Drain(false, rows);
@@ -147,7 +87,7 @@ Status CopyReader::Take(std::string_view piece, std::vector<CopyValues>* rows) {
 
 Status CopyReader::Finish(std::vector<CopyValues>* rows) {
   ECLUSE_OK(Drain(true, rows));
-  if (quoted_) return Bad("a quoted value has no end");
+  if (row_end_.quoted()) return Bad("a quoted value has no end");
   if (pending_.empty() || ended_) return {};
   std::string last = std::exchange(pending_, {});
   return Line(last, rows);
@@ -157,16 +97,14 @@ Status CopyReader::Drain(bool end, std::vector<CopyValues>* rows) {
   size_t start = 0;
   size_t next = 0;
   while (!ended_) {
-    size_t size = EndOfRow(&next, end);
+    const std::string_view left = std::string_view(pending_).substr(start);
+    const size_t size = row_end_.Find(left, &next, end);
     if (size == std::string::npos) break;
-    ECLUSE_OK(Line(std::string_view(pending_).substr(start, size - start), rows));
-    start = next;
-    scanned_ = next;
-    quoted_ = false;
+    ECLUSE_OK(Line(left.substr(0, size), rows));
+    start += next;
   }
   if (ended_) start = pending_.size();
   pending_.erase(0, start);
-  scanned_ -= std::min(start, scanned_);
   if (pending_.size() > limits::kClientMessage) return Bad("a row is too long");
   return {};
 }
@@ -183,7 +121,11 @@ Status CopyReader::Line(std::string_view line, std::vector<CopyValues>* rows) {
   }
   CopyValues values;
   values.reserve(columns_);
-  ECLUSE_OK(copy_.format == Plan::Copy::Format::csv ? CsvLine(line, &values) : TextLine(line, &values));
+  if (copy_.format == Plan::Copy::Format::csv) {
+    if (!ReadCsvRow(line, copy_, &values)) return Bad("a quoted value has no end");
+  } else {
+    ECLUSE_OK(TextLine(line, &values));
+  }
   if (values.size() < columns_) return Bad(fmt::format("{} values for {} columns", values.size(), columns_));
   if (values.size() > columns_) return Bad(fmt::format("more values than the {} columns", columns_));
   rows->push_back(std::move(values));
@@ -245,35 +187,6 @@ Status CopyReader::TextLine(std::string_view line, CopyValues* values) const {
       value += Unescape(line, &at);
     }
     if (line.substr(start, at - start) == copy_.null)
-      values->push_back(std::nullopt);
-    else
-      values->push_back(std::move(value));
-    if (at == line.size()) return {};
-    ++at;
-  }
-}
-
-Status CopyReader::CsvLine(std::string_view line, CopyValues* values) const {
-  size_t at = 0;
-  while (true) {
-    std::string value;
-    bool quoted = false, inside = false;
-    for (; at < line.size(); ++at) {
-      char c = line[at];
-      if (inside && c == copy_.escape && at + 1 < line.size() &&
-          (line[at + 1] == copy_.quote || line[at + 1] == copy_.escape)) {
-        value += line[++at];
-      } else if (c == copy_.quote) {
-        inside = !inside;
-        quoted = true;
-      } else if (!inside && c == copy_.delimiter) {
-        break;
-      } else {
-        value += c;
-      }
-    }
-    if (inside) return Bad("a quoted value has no end");
-    if (!quoted && value == copy_.null)
       values->push_back(std::nullopt);
     else
       values->push_back(std::move(value));

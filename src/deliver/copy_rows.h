@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "pgwire/codec.h"
+#include "pgwire/copy_format.h"
 #include "plan/plan.h"
 
 namespace ecluse {
@@ -24,12 +25,11 @@ void WriteCopyRows(std::string& out, std::string_view messages, const Plan::Copy
 // Appends CopyDone and CommandComplete `COPY n`, n being the number at the end of `tag`.
 void WriteCopyEnd(std::string& out, std::string_view tag);
 
-using CopyValues = std::vector<std::optional<std::string>>;
-
 // Reads what a client sends in COPY FROM STDIN, in pieces of any size. A row may span pieces and messages.
 class CopyReader {
  public:
-  CopyReader(const Plan::Copy& copy, size_t columns) : copy_(copy), columns_(columns), skip_header_(copy.header) {}
+  CopyReader(const Plan::Copy& copy, size_t columns)
+      : copy_(copy), row_end_(copy), columns_(columns), skip_header_(copy.header) {}
 
   // Takes a piece; complete rows are appended to `rows`. An Error (22P04) names the line.
   Status Take(std::string_view piece, std::vector<CopyValues>* rows);
@@ -42,17 +42,14 @@ class CopyReader {
  private:
   Status Line(std::string_view line, std::vector<CopyValues>* rows);
   Status TextLine(std::string_view line, CopyValues* values) const;
-  Status CsvLine(std::string_view line, CopyValues* values) const;
   Status Drain(bool end, std::vector<CopyValues>* rows);
-  size_t EndOfRow(size_t* next, bool end);
   std::unexpected<Error> Bad(std::string_view what) const;
 
   Plan::Copy copy_;
+  CopyRowEnd row_end_;
   size_t columns_;
   bool skip_header_;
-  bool ended_ = false;   // the end-of-data marker `\.` was seen
-  bool quoted_ = false;  // the scan stands inside a quoted CSV value
-  size_t scanned_ = 0;   // of pending_
+  bool ended_ = false;  // the end-of-data marker `\.` was seen
   int64_t line_ = 0;
   std::string pending_;
 };

@@ -44,6 +44,8 @@ inline constexpr std::string_view kDestroyKey = "two people destroy key ";
 inline constexpr std::string_view kDestroyGeneration = "destroys the root generation ";
 // And the key of what statements quoted in a month, `2024-05`.
 inline constexpr std::string_view kDestroyLiterals = "destroys the key of literals of ";
+// What the reason of a `collection` entry begins with that tells of a load in bulk.
+inline constexpr std::string_view kLoadEntry = "load of ";
 
 // The id of the key that a `key` entry announces; nullopt for other entries.
 Result<std::optional<std::string>> ReadKeyEntry(std::string_view json);

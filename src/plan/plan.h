@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "pgwire/copy_format.h"
 #include "policy/role_schema.h"
 
 namespace ecluse {
@@ -195,12 +196,7 @@ struct Plan {
   bool swallow = false;                // of fetch: MOVE, or a write without RETURNING: rows are charged, not shown
   std::vector<std::string> lines;      // of explain
 
-  struct Copy {
-    enum class Format { text, csv, binary } format = Format::text;
-    char delimiter = '\t';
-    std::string null = "\\N";
-    bool header = false;
-    char quote = '"', escape = '"';
+  struct Copy : CopyFormat {
     TableName table;                   // of copy_in
     std::vector<std::string> columns;  // of copy_in, in the order of the data
     std::vector<Oid> types;            // of these columns

@@ -33,6 +33,23 @@ const char* TlsMode(DatabaseTarget::Tls tls) {
   return "verify-full";
 }
 
+// The column that the context of an error names: "COPY person, line 1, column risk: …", in whatever language the server
+// speaks. Empty where it names none of `columns`.
+std::string ColumnOf(std::string_view context, const std::vector<std::string>& columns) {
+  for (int i = 0; i < 2; ++i) {
+    const size_t comma = context.find(", ");
+    if (comma == std::string_view::npos || context.substr(0, comma).contains(':')) return {};
+    context.remove_prefix(comma + 2);
+  }
+  const size_t space = context.find(' ');
+  if (space == std::string_view::npos) return {};
+  context.remove_prefix(space + 1);
+  std::string found;
+  for (const std::string& column : columns)
+    if (context.starts_with(column) && column.size() > found.size()) found = column;
+  return found;
+}
+
 }  // namespace
 
 Rows& Rows::operator=(Rows&& other) noexcept {
@@ -192,6 +209,45 @@ Status Database::Run(const std::string& sql) {
     return std::unexpected(LastError(result, sql));
   }
   return {};
+}
+
+Result<uint64_t> Database::CopyIn(const TableName& table, const std::vector<std::string>& columns,
+                                  std::string_view rows, Refused* refused) {
+  std::string sql = "COPY " + QuoteTable(table) + " (";
+  for (const std::string& column : columns) sql += (&column == columns.data() ? "" : ", ") + QuoteName(column);
+  sql += ") FROM STDIN";
+  pg_conn* connection = connection_.get();
+  {
+    Rows begun(PQexec(connection, sql.c_str()));
+    if (PQresultStatus(begun.result_) != PGRES_COPY_IN) return std::unexpected(LastError(begun.result_, sql));
+  }
+  constexpr size_t kPiece = 64 * 1024;
+  for (size_t at = 0; at < rows.size(); at += kPiece) {
+    const std::string_view piece = rows.substr(at, kPiece);
+    // PostgreSQL's answer, or that the connection is gone, is read below.
+    if (PQputCopyData(connection, piece.data(), static_cast<int>(piece.size())) != 1) break;
+  }
+  if (PQputCopyEnd(connection, nullptr) != 1) return std::unexpected(LastError(nullptr, sql));
+  const Rows done(PQgetResult(connection));
+  while (PGresult* more = PQgetResult(connection)) PQclear(more);
+  const auto field = [&](int code) {
+    const char* text = done.result_ == nullptr ? nullptr : PQresultErrorField(done.result_, code);
+    return std::string(text == nullptr ? "" : text);
+  };
+  if (PQresultStatus(done.result_) == PGRES_COMMAND_OK) {
+    uint64_t count = 0;
+    const std::string_view text = PQcmdTuples(done.result_);
+    std::from_chars(text.data(), text.data() + text.size(), count);
+    return count;
+  }
+  const std::string state = field(PG_DIAG_SQLSTATE);
+  if (state.empty()) return std::unexpected(LastError(nullptr, sql));
+  refused->constraint = field(PG_DIAG_CONSTRAINT_NAME);
+  refused->column = field(PG_DIAG_COLUMN_NAME);
+  if (refused->column.empty()) refused->column = ColumnOf(field(PG_DIAG_CONTEXT), columns);
+  const bool quotes = state.starts_with("22") || state.starts_with("23") || state.starts_with("P0");
+  return Fail(state, quotes ? "PostgreSQL does not take the rows" : field(PG_DIAG_MESSAGE_PRIMARY), "", "",
+              "SQLSTATE " + state);
 }
 
 Result<std::string> Database::Verifier(std::string_view login, std::string_view password) {

@@ -66,6 +66,15 @@ class Database {
                      std::chrono::milliseconds within);
   // One or more statements, no answer wanted.
   Status Run(const std::string& sql);
+  // What PostgreSQL names where it does not take rows: a column, a constraint, or neither.
+  struct Refused {
+    std::string column, constraint;
+  };
+  // Rows in COPY's text format, by a COPY … FROM STDIN with these columns. How many. Where the connection is in a
+  // transaction it has failed with it. The Error of data, of constraints and of triggers (classes 22, 23, P0) holds
+  // nothing of what PostgreSQL says, which quotes values.
+  Result<uint64_t> CopyIn(const TableName& table, const std::vector<std::string>& columns, std::string_view rows,
+                          Refused* refused);
   // A SCRAM-SHA-256 verifier as ALTER ROLE takes it, made here so that the password never stands in a server's log.
   Result<std::string> Verifier(std::string_view login, std::string_view password);
   int server_version() const;  // 150020

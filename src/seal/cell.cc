@@ -110,4 +110,22 @@ Result<std::string> SealCell(const CompartmentKeys& keys, const Cell& cell, std:
   return envelope;
 }
 
+Status SealText(const CompartmentKeys& keys, const BlindIndex& index, const Cell& cell, const ValueType& type,
+                const Sealing& search, const std::vector<TokenColumn>& columns, std::optional<std::string>* value,
+                std::vector<std::optional<std::string>>* tokens) {
+  if (!*value) {
+    tokens->resize(tokens->size() + columns.size());
+    return {};
+  }
+  ECLUSE_TRY(const std::string canonical, CanonicalValue(type, **value, false));
+  for (const TokenColumn& column : columns) {
+    ECLUSE_TRY(const auto token, TokenOf(index, type, search, column.kind, column.level, canonical));
+    tokens->push_back(token ? std::optional(ByteaText(*token)) : std::nullopt);
+  }
+  *value = ByteaText(SealValue(keys.current().key, keys.current().id, cell, canonical));
+  return {};
+}
+
+std::string ByteaText(std::string_view bytes) { return "\\x" + HexEncode(AsBytes(bytes)); }
+
 }  // namespace ecluse

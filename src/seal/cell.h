@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "policy/role_schema.h"
@@ -41,5 +42,14 @@ inline constexpr std::string_view kUnknownKey = "seal.key";
 // The envelope of a canonical value, opened again to see that it does: for those who put it in the place of the only
 // other copy.
 Result<std::string> SealCell(const CompartmentKeys& keys, const Cell& cell, std::string_view canonical);
+
+// Puts in the place of a value, text or NULL, its envelope as PostgreSQL would store it in a column of type `type`, and
+// appends a token for each of `columns`: all as text of a bytea, NULL for NULL.
+Status SealText(const CompartmentKeys& keys, const BlindIndex& index, const Cell& cell, const ValueType& type,
+                const Sealing& search, const std::vector<TokenColumn>& columns, std::optional<std::string>* value,
+                std::vector<std::optional<std::string>>* tokens);
+
+// Bytes as PostgreSQL prints a bytea.
+std::string ByteaText(std::string_view bytes);
 
 }  // namespace ecluse

@@ -296,22 +296,9 @@ Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view regis
   for (size_t i = 0; i < copy.cells.size() && i < row->size(); ++i) {
     if (copy.cells[i] < 0) continue;
     const SealedCell& cell = plan.cells[static_cast<size_t>(copy.cells[i])];
-    auto& value = (*row)[i];
     const BlindIndex index(compartment->search, register_name, cell.column);
-    std::optional<std::string> canonical;
-    if (value) {
-      ECLUSE_TRY(canonical, CanonicalValue(cell.type, *value, false));
-      ECLUSE_TRY(const std::string envelope, EnvelopeOf(*compartment, Place(plan, cell, id).Of(register_name, cell),
-                                                        cell.type, cell.type.oid, *value, false));
-      value = "\\x" + HexEncode(AsBytes(envelope));
-    }
-    for (const TokenColumn& column : TokenColumns(cell.column, cell.type, cell.search)) {
-      std::optional<std::string> token;
-      if (canonical) {
-        ECLUSE_TRY(token, TokenOf(index, cell.type, cell.search, column.kind, column.level, *canonical));
-      }
-      tokens.push_back(token ? std::optional("\\x" + HexEncode(AsBytes(*token))) : std::nullopt);
-    }
+    ECLUSE_OK(SealText(*compartment, index, Place(plan, cell, id).Of(register_name, cell), cell.type, cell.search,
+                       TokenColumns(cell.column, cell.type, cell.search), &(*row)[i], &tokens));
   }
   row->insert(row->end(), std::make_move_iterator(tokens.begin()), std::make_move_iterator(tokens.end()));
   return {};

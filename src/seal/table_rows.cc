@@ -77,8 +77,6 @@ std::unexpected<Error> CannotMove(std::string what, std::string hint) {
   return Fail(sqlstate::kNotSupported, std::move(what), std::move(hint), "seal.table");
 }
 
-std::string ByteaText(std::string_view bytes) { return "\\x" + HexEncode(AsBytes(bytes)); }
-
 Result<std::string> ByteaOf(std::string_view text) {
   const auto bytes = text.starts_with("\\x") ? HexDecode(text.substr(2)) : std::nullopt;
   if (!bytes) return CannotMove("a sealed value is no bytea", "report this");

@@ -54,8 +54,7 @@ std::unexpected<Error> CannotMove(std::string what, std::string hint);
 enum class Register { known, may_be_new };
 Status BeginMoving(Database& owner, const Policy& policy, KeyRing& keys, Register which);
 
-// Bytes as PostgreSQL prints a bytea, and back.
-std::string ByteaText(std::string_view bytes);
+// The bytes of a bytea as PostgreSQL prints it.
 Result<std::string> ByteaOf(std::string_view text);
 
 // Not thread-safe; `owner` and `table` must outlive it.

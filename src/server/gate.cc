@@ -330,12 +330,27 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
 // What commands have done to keys and sealed columns, which the one who writes the ledger has not seen.
 Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
   const std::string_view reason = TextOf(request, "reason");
+  const std::string_view kind = TextOf(request, "kind");
+  const boost::json::value* rows = request.if_contains("rows");
+  const bool key = kind == EntryKindName(EntryKind::key);
+  const bool load = kind == EntryKindName(EntryKind::collection) && reason.starts_with(kLoadEntry);
   // What the gate alone says of keys, and what is done only while none runs, is not said by anybody else.
-  if (reason.empty() || reason.size() > limits::kReason || reason.starts_with(kMadeKey) ||
-      reason.starts_with(kDestroyKey) || reason.starts_with(kDestroyGeneration) ||
-      reason.starts_with(kDestroyLiterals) || Printable(reason) != reason)
+  constexpr std::string_view kOwnWords[] = {kMadeKey, kDestroyKey, kDestroyGeneration, kDestroyLiterals};
+  if ((!key && !load) || reason.empty() || reason.size() > limits::kReason || Printable(reason) != reason ||
+      std::ranges::any_of(kOwnWords, [&](std::string_view words) { return reason.starts_with(words); }) ||
+      rows == nullptr || !rows->is_int64() || rows->get_int64() < 0 || (key && rows->get_int64() != 0))
     return Fail(sqlstate::kInvalidParameter, "that is nothing to be written down", "", "control.write-down");
-  ECLUSE_OK(Event(EntryKind::key, *policy, std::string(reason)));
+  if (key) {
+    ECLUSE_OK(Event(EntryKind::key, *policy, std::string(reason)));
+    return "written down";
+  }
+  EntryDraft draft;
+  draft.kind = EntryKind::collection;
+  draft.policy = policy->digest;
+  draft.door = "command";
+  draft.reason = reason;
+  draft.rows = rows->get_int64();
+  ECLUSE_OK(ledger->AppendAndWait(std::move(draft)));
   return "written down";
 }
 

@@ -10,10 +10,11 @@ BEFORE_THE_CHANGE = b"pg_advisory_xact_lock"  # in `seal`, behind all batches, b
 
 class Cut:
     """Stands between a command and PostgreSQL, and kills the command at its statement number `at`, or the first that holds these
-    bytes (None: never). Where there is `then`, that is called before the statement goes on, and nothing is killed."""
+    bytes (None: never): before PostgreSQL has it, or `late`, once PostgreSQL has it and runs it. Where there is `then`, that is called
+    before the statement goes on, and nothing is killed."""
 
-    def __init__(self, postgres, at, then=None):
-        self.at, self.then, self.count, self.process = at, then, 0, None
+    def __init__(self, postgres, at, then=None, late=False):
+        self.at, self.then, self.late, self.count, self.process = at, then, late, 0, None
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(8)
@@ -38,6 +39,8 @@ class Cut:
                     self.count += 1
                     if self.at in data if isinstance(self.at, bytes) else self.count == self.at:
                         if self.then is None:
+                            if self.late:
+                                sink.sendall(data)
                             self.process.kill()
                             break
                         self.at = None

@@ -39,18 +39,14 @@ class Gathered {
     const auto found = std::ranges::find(columns_, name, &Column::name);
     return found == columns_.end() ? nullptr : &*found;
   }
-  const PolicyColumn* Told(std::string_view name) const {
-    return policy_ == nullptr ? nullptr : policy_->Find(name);
-  }
+  const PolicyColumn* Told(std::string_view name) const { return policy_ == nullptr ? nullptr : policy_->Find(name); }
   // A column that the policy seals and the database does not.
   bool MovesIn(const Column& column) const {
     const PolicyColumn* told = Told(column.name);
     return told != nullptr && told->sealed && !column.sealed();
   }
 
-  static bool Gathers(const Column& column) {
-    return column.name.starts_with(kSealedBeside) && !column.domain.empty();
-  }
+  static bool Gathers(const Column& column) { return column.name.starts_with(kSealedBeside) && !column.domain.empty(); }
   static std::string_view Of(const Column& column, std::string_view beside) {
     return std::string_view(column.name).substr(beside.size());
   }

@@ -15,11 +15,11 @@ namespace {
 constexpr std::string_view kHeader = "ecluse literal key v1";
 constexpr size_t kFileLimit = 4'096;
 
-// Months since the year 0, of which the first four bytes of a key's id tell: so the right file is found from an envelope
-// alone.
+// Months since the year 0, of which the first four bytes of a key's id tell: so the right file is found from an
+// envelope alone.
 int64_t MonthOf(int64_t wall_micros) {
-  const std::chrono::sys_days day =
-      std::chrono::floor<std::chrono::days>(std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(wall_micros)));
+  const std::chrono::sys_days day = std::chrono::floor<std::chrono::days>(
+      std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(wall_micros)));
   const std::chrono::year_month_day date(day);
   return static_cast<int>(date.year()) * 12 + static_cast<unsigned>(date.month()) - 1;
 }
@@ -113,8 +113,7 @@ Status LiteralKeys::WrapAnew() {
   return {};
 }
 
-Status LiteralKeys::DestroyEndedBefore(int64_t wall_micros,
-                                       const std::function<void(const std::string& month)>& tell) {
+Status LiteralKeys::DestroyEndedBefore(int64_t wall_micros, const std::function<void(const std::string& month)>& tell) {
   const std::string left = NameOf(MonthOf(wall_micros));
   std::lock_guard lock(mutex_);
   ECLUSE_TRY(const auto names, Names());

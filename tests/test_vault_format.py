@@ -1,6 +1,9 @@
-"""docs/vault_format.md says enough for another program: its examples are opened here by what it says alone."""
+"""docs/vault_format.md says enough for another program: its examples, and what a gate wrote, are opened here by what it says alone."""
+import base64
+import glob
 import hashlib
 import hmac
+import json
 import os
 import re
 import struct
@@ -82,3 +85,60 @@ def test_the_tokens_are_what_the_page_says():
     assert f"prefix of 3 `{token(b'p', 3, b'lef')}`" in text
     assert f"phonetic `{token(b's', 0, b'LEFEVR')}`" in text
     assert f"step 9617, `{token(b'r', 4, struct.pack('>q', 9617 >> 4))}`" in text
+
+
+def lines_of(path):
+    with open(path) as f:
+        return [line.split() for line in f.read().splitlines()]
+
+
+def unwrap(key, line):
+    """A line `kind name id base64`."""
+    kind, name, number, coded = line
+    return open_envelope(key, base64.b64decode(coded), f"ecluse {kind} {name} {number}".encode())
+
+
+def coded(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def entries_of(gate):
+    """By docs/ledger_format.md, "Records"."""
+    with open(os.path.join(gate.data, "ledger", "wal-00000001"), "rb") as f:
+        data = f.read()
+    at, entries = 4096, []
+    while data[at:at + 4] == b"ECLR":
+        length, = struct.unpack(">I", data[at + 4:at + 8])
+        entries.append(json.loads(data[at + 48:at + 48 + length]))
+        at += 48 + (length + 7) // 8 * 8
+    return entries
+
+
+def test_what_a_gate_wrote_opens_down_from_its_root(make_gate):
+    gate = make_gate("vaultpage", accounts={"prober": "prober"})
+    with gate.psycopg() as c:
+        c.execute("SELECT family_name FROM taj.person WHERE person_id = 1001 AND family_name <> 'Nobody''s'")
+    gate.stop()
+    root = base64.b64decode(lines_of(os.path.join(gate.folder, "root.key"))[1][0])
+    ring = {tuple(line[:2]): line for line in lines_of(gate.data + "/keys/ring")}
+    kek = unwrap(root, ring["kek", "gate"])
+    generations = lines_of(os.path.join(gate.folder, "root.key.generations"))
+    assert generations[:2] == [["ecluse", "root", "generations", "v1"], ["gate", ring["kek", "gate"][2]]]
+    generation = unwrap(kek, generations[2])
+    with open(gate.data + "/keys/generation") as f:
+        assert f.read() == generations[2][2] + "\n"
+    day_path, = glob.glob(gate.data + "/keys/days/*")
+    month_path, = glob.glob(gate.data + "/keys/literals/*")
+    day, month = unwrap(kek, lines_of(day_path)[1]), unwrap(generation, lines_of(month_path)[1])
+    entries = entries_of(gate)
+    shown = next(e for e in entries if e["kind"] == "disclosure")
+    binding = f"ecluse entry\n{shown['register']}\n{shown['node']}\n{shown['salt']}".encode()
+    sealed = json.loads(open_envelope(day, coded(shown["sealed"]), binding))
+    quoted = json.loads(open_envelope(month, coded(sealed["quoted"]), binding + b"\nquoted"))
+    assert "Nobody's" in quoted["literals"] and "1001" in quoted["literals"] and "Nobody" not in json.dumps(sealed)
+    token, = sealed["subjects"][0]["returned"]
+    person = next(e for e in entries if e["kind"] == "person" and e["subject"] == token)
+    log = b"".join(open(path, "rb").read() for path in glob.glob(gate.data + "/keys/persons/*.log"))
+    wrapped = re.search(rb"\x01\x10" + re.escape(coded(token)) + rb"\x51(.{81})", log, re.S)[1]  # RocksDB: a key and its value
+    key = open_envelope(generation, wrapped, f"ecluse person key {token}".encode())
+    assert open_envelope(key, coded(person["person"]), f"ecluse person\n{person['register']}\n{person['node']}\n{token}".encode()) == b"person:1001"

@@ -100,6 +100,7 @@ struct Ledger::Impl {
   std::unique_ptr<TreeWriter> tree;
 
   ~Impl() {
+    people->keys().Stop();  // it announces keys
     keys.OnKeyMade(nullptr);
     if (writer) writer->Stop();  // writes what is queued, and tells `people` and `tree`
     tree.reset();                // its last checkpoint covers that

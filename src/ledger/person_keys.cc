@@ -45,7 +45,9 @@ Result<std::unique_ptr<PersonKeys>> PersonKeys::Open(PersonKeysOptions options, 
   return keys;
 }
 
-PersonKeys::~PersonKeys() {
+PersonKeys::~PersonKeys() { Stop(); }
+
+void PersonKeys::Stop() {
   if (!thread_.joinable()) return;
   {
     std::lock_guard lock(mutex_);

@@ -49,8 +49,9 @@ class PersonKeys {
 
   // What is told when a generation or a key of literals is destroyed, before it is. Before Begin().
   void Tell(std::function<void(std::string reason)> tell) { tell_ = std::move(tell); }
-  // From now on a thread keeps generations in time.
+  // From now on a thread keeps generations in time, until Stop(): behind that nothing is told any more.
   void Begin();
+  void Stop();
   // What that thread does from time to time: makes the next generation when the newest is half a horizon old, wraps
   // every key under it, those of literals too, and destroys generations that are as old as the horizon, and keys of
   // literals that are kept no longer. Interrupted anywhere, it goes on.

@@ -338,6 +338,24 @@ TEST_F(RetentionTest, TheIndexDecidesNothing) {
   EXPECT_EQ(keys, 10) << "of those whom something names";
 }
 
+TEST_F(RetentionTest, KeysOfMonthsGoWithTheirEntries) {
+  Write(1, 300, 0, 20);
+  folder_.clock().Advance(40 * kDay);
+  Write(1, 300, 0, 20);
+  const std::string keys = folder_.data() + "/keys/literals";
+  ASSERT_TRUE(fs::exists(keys + "/2024-05") && fs::exists(keys + "/2024-06"));
+  const auto pruned = Prune(Now() - 10 * kDay);
+  ASSERT_TRUE(pruned) << pruned.error().message;
+  EXPECT_TRUE(fs::exists(keys + "/2024-05")) << "some of its entries share a bundle with later ones";
+  Write(1, 300, 0, 20);
+  folder_.clock().Advance(40 * kDay);
+  Write(1, 300, 0, 20);
+  ASSERT_TRUE(Prune(Now() - 10 * kDay));
+  EXPECT_FALSE(fs::exists(keys + "/2024-05"));
+  EXPECT_TRUE(fs::exists(keys + "/2024-06"));
+  ExpectWhole(Verify().removed);
+}
+
 // Where a clock that is behind was accepted, entries are sealed on earlier days than they say.
 TEST_F(RetentionTest, DaysThatAreStillNeededStay) {
   Write(4, 300, 0, 20);

@@ -65,7 +65,7 @@ def test_a_reload_asked_for_during_the_start_does_not_end_it(make_gate):
     gate.prepare().serve()
     second = Gate(os.path.join(gate.folder, "second"), gate.postgres, gate.database, gate.register, accounts=ONE)
     second.write_policy(open(gate.config).read())
-    for name in ("root.key", "accounts.yaml"):
+    for name in ("root.key", "root.key.generations", "accounts.yaml"):
         shutil.copy(os.path.join(gate.folder, name), second.folder)
     for name in ("keys", "logins"):
         shutil.copytree(os.path.join(gate.data, name), os.path.join(second.data, name), ignore=shutil.ignore_patterns("persons"))

@@ -60,5 +60,6 @@ class Cut:
         self.process = subprocess.Popen([BINARY, *command, "--owner", url, "--config", gate.config], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, cwd=gate.folder)
         out, err = self.process.communicate(timeout=120)
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), whose thread would keep the last connection open
         self.listener.close()
         return self.process.returncode, out, err

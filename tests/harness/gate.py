@@ -159,9 +159,10 @@ class Gate:
     # --- running ---
     def serve(self, *options, timeout=60):
         """Returns once the doors are open; raises with the gate's own words where they do not open."""
-        self.log = open(os.path.join(self.folder, "serve.log"), "ab")
+        log = open(os.path.join(self.folder, "serve.log"), "ab")
         self.process = subprocess.Popen([BINARY, "serve", "--config", self.config, *options], stdout=subprocess.PIPE,
-                                        stderr=self.log, cwd=self.folder)
+                                        stderr=log, cwd=self.folder)
+        log.close()
         lines = queue.Queue()
 
         def pump(stream):

@@ -5,11 +5,13 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/running_gate.h"
+#include "cli/value_keys.h"
 #include "seal/cell.h"
 #include "seal/reencrypt.h"
 #include "vault/key_changes.h"
@@ -72,6 +74,7 @@ Status RotateAlone(const Policy& policy) {
 
 Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
   ECLUSE_TRY(auto keys, OpenRing(policy));
+  std::optional<CommandValueKeys> own(std::in_place, policy, *keys);
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, policy, *keys, Register::known));
   ECLUSE_TRY(const auto tables, TablesToReencrypt(owner, policy));
@@ -84,7 +87,9 @@ Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
     std::fprintf(stderr, "going on with the data key %s, which not every value is under yet\n", current.c_str());
   } else {
     ECLUSE_OK(AddKey(policy));
+    own.reset();
     ECLUSE_TRY(keys, OpenRing(policy));
+    own.emplace(policy, *keys);
     ECLUSE_TRY(compartment, SealingKeys(*keys));
     current = HexEncode(compartment->current().id);
   }
@@ -104,6 +109,7 @@ Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
                                     uses[0].table.Text(), uses[0].column, id),
                         "see that no other gate or command writes with keys of before, and run this again");
   }
+  own->Close();
   ECLUSE_OK(WriteKeyEntry(policy, *keys, fmt::format("sealed {} rows anew under key {}", *rows, current)));
   std::printf("sealed %llu rows anew; every value is under the data key %s\n", static_cast<unsigned long long>(*rows),
               current.c_str());

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/running_gate.h"
+#include "cli/value_keys.h"
 #include "seal/cell.h"
 #include "seal/load_table.h"
 #include "vault/keys.h"
@@ -35,6 +36,7 @@ Result<LoadReport> Load(const LoadCommand& command, const std::shared_ptr<const 
   ECLUSE_OK(CheckGateUser(*policy));
   const std::string compartments[] = {std::string(kMainCompartment)};
   ECLUSE_TRY(const auto keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments));
+  CommandValueKeys own(*policy, *keys);
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, *policy, *keys, Register::known));
   // What is sealed under a key that the gate does not have, it could not open.
@@ -45,6 +47,7 @@ Result<LoadReport> Load(const LoadCommand& command, const std::shared_ptr<const 
   options.table = table;
   options.path = std::filesystem::absolute(command.file).lexically_normal().string();
   options.tell = [&](const std::string& what, uint64_t rows) {
+    own.Close();
     return WriteCollectionEntry(*policy, *keys, fmt::format("{}; by the system's user {}", what, SystemUser()), rows);
   };
   options.progress = std::ref(progress);

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/running_gate.h"
+#include "cli/value_keys.h"
 #include "seal/cell.h"
 #include "seal/seal_tables.h"
 #include "vault/keys.h"
@@ -55,6 +56,7 @@ int RunSeal(const SealCommand& command) {
   const std::string compartments[] = {std::string(kMainCompartment)};
   auto keys = KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments);
   if (!keys) return Complain("seal", keys.error());
+  CommandValueKeys own(*policy, **keys);
   // What is sealed under a key that the gate does not have, it could not open.
   if (Status given = GiveKeys(*policy); !given) return Complain("seal", given.error());
   auto owner = Database::Connect(command.owner);
@@ -78,6 +80,7 @@ int RunSeal(const SealCommand& command) {
   std::printf("%llu rows; the policy is applied\n", static_cast<unsigned long long>(report->rows));
   std::printf("\nStill to do:\n");
   for (const std::string& what : report->still_to_do) std::printf("- %s\n", what.c_str());
+  own.Close();
   if (Status written = WriteKeyEntry(*policy, **keys, LedgerText(command, *report)); !written)
     std::printf("- the ledger does not tell of it: %s\n", written.error().message.c_str());
   const std::optional<pid_t> gate = RunningGate(policy->data_dir);

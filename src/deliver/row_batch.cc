@@ -46,6 +46,8 @@ void RowBatch::Clear() {
   ids_.clear();
   bytes_.clear();
   sealing_.reset();
+  own_of_.reset();
+  own_ = {};
 }
 
 Status RowBatch::AddPeople(uint32_t hidden, std::string_view joined, uint32_t* count) {
@@ -81,6 +83,19 @@ Status RowBatch::AddPseudonym(int table_ref, std::string_view value, const Colum
   return {};
 }
 
+// Rows of one person follow one another, and their columns do.
+Result<const ValueKeys::Found*> RowBatch::OwnKeyOf(std::string_view space, std::string_view id) {
+  KeyedSubject person;
+  keys_->SubjectKey(space, id, person.data());
+  if (own_of_ == person) return &own_;
+  if (keys_->value_keys() == nullptr) return NotAsPlanned("nobody keeps the keys of people's values");
+  own_of_.reset();
+  ECLUSE_TRY(auto found, keys_->value_keys()->Find({&person, 1}));
+  own_ = std::move(found[0]);
+  own_of_ = person;
+  return &own_;
+}
+
 // Opened for the person that the row's own hidden column names, masked, and in the form the client asked for.
 Status RowBatch::AddOpened(size_t column) {
   const SealedOutput& output = plan_->sealed[column];
@@ -94,7 +109,15 @@ Status RowBatch::AddOpened(size_t column) {
   }
   const auto table = static_cast<size_t>(cell.table_ref);
   person_.assign(plan_->tables[table].space).append(":").append(*subject);
-  const Cell place{sealed_forms_.register_name, table_names_[table], cell.column, person_};
+  Cell place{sealed_forms_.register_name, table_names_[table], cell.column, person_};
+  if (UnderOwnKey(*values_[column])) {
+    ECLUSE_TRY(const ValueKeys::Found* own, OwnKeyOf(plan_->tables[table].space, *subject));
+    if (own->erased) {  // what is left of them shows nothing
+      AppendU32(bytes_, UINT32_MAX);
+      return {};
+    }
+    if (!own->key.empty()) place.own = &own->key;
+  }
   auto canonical = OpenCell(*sealing_, place, *values_[column]);
   if (!canonical && canonical.error().rule == kUnknownKey) {  // the key may be newer than the batch
     ECLUSE_TRY(sealing_, SealingKeys(*keys_));

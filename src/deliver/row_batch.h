@@ -15,6 +15,7 @@
 #include "plan/plan.h"
 #include "vault/keys.h"
 #include "vault/value_form.h"
+#include "vault/value_keys.h"
 
 namespace ecluse {
 
@@ -77,6 +78,7 @@ class RowBatch {
   Status AddPeople(uint32_t hidden, std::string_view joined, uint32_t* count);
   Status AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form);
   Status AddOpened(size_t column);
+  Result<const ValueKeys::Found*> OwnKeyOf(std::string_view space, std::string_view id);
 
   const Plan* plan_;
   const KeyRing* keys_;
@@ -86,6 +88,8 @@ class RowBatch {
   std::vector<std::string> table_names_;                 // `schema.table` of each of plan.tables
   std::vector<std::optional<std::string_view>> values_;  // of the row that is being added
   std::string person_;                                   // `space:id`, reused from value to value
+  std::optional<KeyedSubject> own_of_;                   // whose key `own_` is, from value to value
+  ValueKeys::Found own_;
   std::vector<Row> rows_;
   std::vector<Person> people_;
   std::vector<SubjectKey> subject_keys_;

@@ -330,15 +330,19 @@ Result<Receipt> Ledger::AppendAndWait(EntryDraft draft) {
 
 Result<std::string> Ledger::EraseAlone(LedgerOptions options, KeyRing& keys, const std::string& subject,
                                        std::chrono::seconds horizon, const std::string& policy,
-                                       const std::string& reason) {
+                                       const std::string& reason, bool in_register) {
   SegmentFolder folder{options.files != nullptr ? options.files : &RealFiles(), options.data_dir + "/ledger", {}, 0};
+  ECLUSE_TRY(const auto present, folder.files->Find(folder.path + "/origin"));
+  if (!present)
+    return Fail(sqlstate::kIo, "there is no ledger in " + options.data_dir + ", in which it could be written down",
+                "it is made when the gate first serves", "ledger.none");
   ECLUSE_TRY(options.node, OwnNode(&folder));
   ECLUSE_TRY(auto ledger, Open(std::move(options), keys));
-  return ledger->Erase(subject, horizon, policy, reason);
+  return ledger->Erase(subject, horizon, policy, reason, in_register);
 }
 
 Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::seconds horizon, const std::string& policy,
-                                  const std::string& reason) {
+                                  const std::string& reason, bool in_register) {
   const size_t colon = subject.find(':');
   if (colon == 0 || colon >= subject.size() - 1 || subject.size() > limits::kSubjectId)
     return Fail(sqlstate::kInvalidParameter, "a person is a space and an id, as person:4242", "", "ledger.erase");
@@ -349,10 +353,15 @@ Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::secon
   PersonName person{{}, std::string_view(subject).substr(0, colon), std::string_view(subject).substr(colon + 1)};
   impl_->keys.SubjectKey(person.space, person.id, person.key.data());
   People& people = *impl_->people;
+  ECLUSE_TRY(const auto values, people.keys().FindWrapped({&person.key, 1}, false));
+  const bool sealed = !values[0].wrapped.empty();
   ECLUSE_TRY(const uint64_t former, people.keys().DestroyInFormer(subject));
+  // Whom the ledger has not named yet it names now, so that the entry tells of somebody.
+  if (in_register || sealed) ECLUSE_OK(TokensOf({&person, 1}));
   ECLUSE_TRY(const auto token, people.BeginErasure(person));
   if (!token && former == 0)
-    return Fail(sqlstate::kInvalidParameter, "no ledger names that person, so there is no key of theirs to destroy",
+    return Fail(sqlstate::kInvalidParameter,
+                "no ledger names that person and no value is sealed for them, so there is no key of theirs to destroy",
                 "an id is written as the register has it, and the spaces are those of the policy", "ledger.erase");
   const int64_t now = NowMicros();
   const std::string gone = TimeText(now + std::chrono::microseconds(horizon).count());
@@ -363,12 +372,16 @@ Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::secon
   draft.reason = fmt::format("{}{}, from every copy by {}: {}", kErasedByKey, TimeText(now), gone, reason);
   if (token) draft.subjects.push_back({{}, {*token}, {}, {}});
   const Result<Receipt> written = AppendAndWait(std::move(draft));
-  if (!written && token) people.AbandonErasure(*token);
+  if (!written && token) people.AbandonErasure(person, *token);
   if (!written) return std::unexpected(written.error());
   ECLUSE_OK(people.AwaitIndexed(written->seq() + 1));
   return fmt::format("their key is destroyed (entry {}); no copy of it opens any more from {} on", written->seq(),
                      gone) +
          (former == 0 ? "" : fmt::format("; {} former ledgers named them too", former));
+}
+
+Result<std::vector<PersonKeys::WrappedValueKey>> Ledger::ValueKeysOf(std::span<const KeyedSubject> people, bool make) {
+  return impl_->people->keys().FindWrapped(people, make);
 }
 
 bool Ledger::healthy() const { return impl_->writer->healthy(); }

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "ledger/entry.h"
+#include "ledger/person_keys.h"
 #include "tlog/checkpoint.h"
 #include "vault/keys.h"
 
@@ -94,17 +95,17 @@ class Ledger {
   // ledger's own.
   static Status WriteDown(LedgerOptions options, KeyRing& keys, EntryDraft draft);
 
-  // Erases a person (`space:id`) by their key: writes it down as an `erasure` for `reason`, destroys the key, and
-  // forgets who is behind their token, here and in ledgers that were put away; names them anew where they come again.
-  // What it did, in words; from every copy the key goes within `horizon`. Where it fails behind the entry, the next
-  // start finishes it. Refuses whom no ledger names. Blocks, for as long as former ledgers and the store of keys are
-  // read.
+  // Erases a person (`space:id`) by their keys: writes it down as an `erasure` for `reason`, destroys the key of their
+  // sealed values, and the one that opens who is behind their token, here and in ledgers that were put away; names them
+  // anew where they come again. What it did, in words; from every copy the keys go within `horizon`. Where it fails
+  // behind the entry, the next start finishes it. Refuses whom no ledger names and who has no such value, unless they
+  // are `in_register`. Blocks, for as long as former ledgers and the store of keys are read.
   Result<std::string> Erase(const std::string& subject, std::chrono::seconds horizon, const std::string& policy,
-                            const std::string& reason);
+                            const std::string& reason, bool in_register);
   // The same where no gate runs; refuses while one does, and where there is no ledger. The node is the ledger's own.
   static Result<std::string> EraseAlone(LedgerOptions options, KeyRing& keys, const std::string& subject,
                                         std::chrono::seconds horizon, const std::string& policy,
-                                        const std::string& reason);
+                                        const std::string& reason, bool in_register);
 
   // The time that an entry would get now: the wall clock's, or ahead of it where a clock that is behind was accepted.
   int64_t NowMicros() const;
@@ -118,6 +119,8 @@ class Ledger {
 
   // True while appends can succeed. A ledger that has failed stays failed until the process restarts.
   bool healthy() const;
+  // Keys of people's values, wrapped, for a command that has the ring: PersonKeys::FindWrapped().
+  Result<std::vector<PersonKeys::WrappedValueKey>> ValueKeysOf(std::span<const KeyedSubject> people, bool make);
   uint64_t size() const;  // entries that are durable
 
   // Every entry from `first` on that is durable now, in order, opened where the keys are there; people by their tokens,

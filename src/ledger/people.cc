@@ -199,6 +199,8 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
 // Its people lose their keys, and the index does not know them any more. Before the index says that it has reached the
 // entry: interrupted, it is done again.
 Status People::Erase(const IndexedEntry& entry) {
+  ECLUSE_TRY(const auto known, KeysOf(entry.people));
+  for (const auto& [token, person] : known) ECLUSE_OK(person_keys_->DestroyValueKey(person));
   for (const SubjectToken& token : entry.people) {
     ECLUSE_OK(person_keys_->Destroy(token));
     ECLUSE_OK(ForgetPerson(*index_, token));
@@ -409,10 +411,12 @@ Result<std::optional<SubjectToken>> People::BeginErasure(const PersonName& perso
   if (!one[0].stored || erasing_.contains(*one[0].stored)) return std::nullopt;
   tokens_.Forget(person.key);
   erasing_.insert(*one[0].stored);
+  person_keys_->BeginErasure(person.key);
   return one[0].stored;
 }
 
-void People::AbandonErasure(const SubjectToken& token) {
+void People::AbandonErasure(const PersonName& person, const SubjectToken& token) {
+  person_keys_->AbandonErasure(person.key);
   std::lock_guard lock(mutex_);
   erasing_.erase(token);
 }

@@ -83,11 +83,11 @@ class People {
   Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
 
   // Whoever is erased is nobody's token any more from now on: they are introduced anew where they come again. The entry
-  // that says so is appended next; as soon as it is durable and reached by the index, the key goes. Nullopt where
-  // nobody has been introduced by that name.
+  // that says so is appended next; as soon as it is durable and reached by the index, the key goes, and with it that of
+  // their values. Nullopt where nobody has been introduced by that name.
   Result<std::optional<SubjectToken>> BeginErasure(const PersonName& person);
   // The entry could not be appended: all is as before.
-  void AbandonErasure(const SubjectToken& token);
+  void AbandonErasure(const PersonName& person, const SubjectToken& token);
   // Waits until the index has reached what was durable before `size`, with what that erases.
   Status AwaitIndexed(uint64_t size);
 

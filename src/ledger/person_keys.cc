@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/secret.h"
 #include "base/time_text.h"
 #include "ledger/entries.h"
@@ -20,6 +21,7 @@ namespace ecluse {
 namespace {
 
 std::string KeyOf(const SubjectToken& token) { return {token.begin(), token.end()}; }
+std::string StoredAs(const KeyedSubject& person) { return {person.begin(), person.end()}; }
 
 std::optional<SubjectToken> TokenOf(std::string_view key) {
   SubjectToken token;
@@ -28,24 +30,46 @@ std::optional<SubjectToken> TokenOf(std::string_view key) {
   return token;
 }
 
-const std::string kBehindAll(sizeof(SubjectToken) + 1, '\xff');
+// Of one that is no token nothing is bound to: it does not open.
+std::string BindingOfToken(std::string_view key) {
+  const auto token = TokenOf(key);
+  return token ? WrapBinding(*token) : "";
+}
+
+std::string BindingOfPerson(std::string_view key) {
+  KeyedSubject person;
+  if (key.size() != person.size()) return "";
+  std::ranges::copy(key, person.begin());
+  return ValueWrapBinding(person);
+}
+
+const std::string kBehindAll(std::max(sizeof(SubjectToken), sizeof(KeyedSubject)) + 1, '\xff');
 
 std::string StoreIn(const std::string& folder) { return folder + "/keys/persons"; }
+std::string ValuesIn(const std::string& data_dir) { return data_dir + "/keys/values"; }
 std::string NotePath(const std::string& data_dir) { return data_dir + "/keys/generation"; }
 
 }  // namespace
 
 std::string WrapBinding(const SubjectToken& token) { return "ecluse person key " + Base64UrlEncode(token); }
 
+std::string ValueWrapBinding(const KeyedSubject& person) { return "ecluse value key " + Base64UrlEncode(person); }
+
 Result<std::unique_ptr<PersonKeys>> PersonKeys::Open(PersonKeysOptions options, KeyRing& ring) {
   ECLUSE_TRY(auto store, Store::Open(StoreIn(options.data_dir), options.mode));
-  std::unique_ptr<PersonKeys> keys(new PersonKeys(std::move(options), ring, std::move(store)));
+  // Values outlive ledgers, and come with the first table that has such: their store is none of a ledger's.
+  ECLUSE_TRY(auto values, Store::Open(ValuesIn(options.data_dir), Store::Mode::create));
+  std::unique_ptr<PersonKeys> keys(new PersonKeys(std::move(options), ring, std::move(store), std::move(values)));
   ECLUSE_OK(keys->CheckGeneration());
   if (ring.generations().List().empty()) ECLUSE_OK(keys->MakeGeneration());
+  ring.Attach(keys.get());
   return keys;
 }
 
-PersonKeys::~PersonKeys() { Stop(); }
+PersonKeys::~PersonKeys() {
+  Stop();
+  if (keys_.value_keys() == this) keys_.Attach(attached_before_);
+}
 
 void PersonKeys::Stop() {
   if (!thread_.joinable()) return;
@@ -149,43 +173,43 @@ Result<std::vector<std::string>> PersonKeys::Former() const {
 }
 
 Status PersonKeys::WrapAllAnew() {
-  ECLUSE_OK(WrapAnew(*store_));
+  ECLUSE_OK(WrapAnew(*store_, BindingOfToken));
+  ECLUSE_OK(WrapAnew(*values_, BindingOfPerson));
   std::lock_guard lock(former_mutex_);
   ECLUSE_TRY(const auto former, Former());
   for (const std::string& folder : former) {
     ECLUSE_TRY(const auto store, Store::Open(StoreIn(folder), Store::Mode::existing));
-    ECLUSE_OK(WrapAnew(*store));
+    ECLUSE_OK(WrapAnew(*store, BindingOfToken));
   }
   return {};
 }
 
-Status PersonKeys::WrapAnew(Store& store) {
+Status PersonKeys::WrapAnew(Store& store, const Binding& binding) {
   std::string from;
   for (bool more = true; more && !Stopping();) {
-    ECLUSE_TRY(more, WrapAnew(store, &from));
+    ECLUSE_TRY(more, WrapAnew(store, binding, &from));
   }
   return {};
 }
 
 // Some keys, from `from` on; false at the end. What does not open is left as it is: it is lost already.
-Result<bool> PersonKeys::WrapAnew(Store& store, std::string* from) {
+Result<bool> PersonKeys::WrapAnew(Store& store, const Binding& binding, std::string* from) {
   std::lock_guard lock(keys_mutex_);
   std::vector<std::pair<std::string, std::string>> pairs;
   size_t seen = 0;
   ECLUSE_OK(store.Visit(*from, kBehindAll, [&](std::string_view key, std::string_view wrapped) {
     from->assign(key).push_back('\0');
-    if (!generations_.UnderNewest(wrapped)) pairs.emplace_back(key, wrapped);
+    if (!wrapped.empty() && !generations_.UnderNewest(wrapped)) pairs.emplace_back(key, wrapped);
     return ++seen < limits::kWrappedTogether;
   }));
   std::erase_if(pairs, [&](auto& pair) {
-    const auto token = TokenOf(pair.first);
-    const std::string binding = token ? WrapBinding(*token) : "";
-    const auto key = generations_.Unwrap(pair.second, binding);
+    const std::string bound_to = binding(pair.first);
+    const auto key = generations_.Unwrap(pair.second, bound_to);
     if (!key) {
       Log().error("the key of the person {} does not open", Base64UrlEncode(AsBytes(pair.first)));
       return true;
     }
-    pair.second = generations_.Wrap(key->text(), binding);
+    pair.second = generations_.Wrap(key->text(), bound_to);
     return false;
   });
   if (!pairs.empty()) ECLUSE_OK(store.Put(pairs, true));
@@ -213,6 +237,84 @@ Status PersonKeys::Destroy(const SubjectToken& token) {
     ECLUSE_OK(store_->Remove({&key, 1}));
   }
   return store_->Compact();
+}
+
+Result<std::vector<PersonKeys::WrappedValueKey>> PersonKeys::FindWrapped(std::span<const KeyedSubject> people,
+                                                                         bool make) {
+  std::vector<std::string> names;
+  for (const KeyedSubject& person : people) names.push_back(StoredAs(person));
+  std::unique_lock lock(keys_mutex_, std::defer_lock);
+  if (make) lock.lock();
+  ECLUSE_TRY(const auto stored, values_->GetMany(names));
+  std::vector<WrappedValueKey> found(people.size());
+  std::vector<std::pair<std::string, std::string>> made;
+  for (size_t i = 0; i < people.size(); ++i) {
+    found[i].erased = stored[i] && stored[i]->empty();
+    if (stored[i]) found[i].wrapped = *stored[i];
+    if (!make) continue;
+    if (erasing_.contains(people[i]))
+      return Fail("55006", "a person whom this is about is being erased at this moment", "Try again.",
+                  "ledger.erasing");
+    if (!found[i].wrapped.empty()) continue;
+    Secret secret(kXaesKey);
+    RandomBytes(secret.mutable_bytes());
+    found[i] = {generations_.Wrap(secret.text(), ValueWrapBinding(people[i])), false};
+    made.emplace_back(names[i], found[i].wrapped);
+  }
+  if (made.empty()) return found;
+  ECLUSE_OK(values_->Put(made, true));
+  ECLUSE_OK(values_->CheckFiles());
+  return found;
+}
+
+Result<Secret> PersonKeys::UnwrapValueKey(KeyRing& ring, const KeyedSubject& person, std::string_view wrapped) {
+  ECLUSE_TRY(Secret key, ring.generations().Unwrap(wrapped, ValueWrapBinding(person)));
+  if (key.size() != kXaesKey) return LedgerDamaged("a person's key has the wrong size");
+  return key;
+}
+
+Result<std::vector<Secret>> PersonKeys::Take(std::span<const KeyedSubject> people) {
+  ECLUSE_TRY(const auto found, FindWrapped(people, true));
+  std::vector<Secret> keys;
+  for (size_t i = 0; i < people.size(); ++i) {
+    ECLUSE_TRY(keys.emplace_back(), UnwrapValueKey(keys_, people[i], found[i].wrapped));
+  }
+  return keys;
+}
+
+Result<std::vector<ValueKeys::Found>> PersonKeys::Find(std::span<const KeyedSubject> people) {
+  ECLUSE_TRY(const auto found, FindWrapped(people, false));
+  std::vector<Found> keys;
+  for (size_t i = 0; i < people.size(); ++i) {
+    keys.emplace_back().erased = found[i].erased;
+    if (found[i].wrapped.empty()) continue;
+    ECLUSE_TRY(keys.back().key, UnwrapValueKey(keys_, people[i], found[i].wrapped));
+  }
+  return keys;
+}
+
+void PersonKeys::BeginErasure(const KeyedSubject& person) {
+  std::lock_guard lock(keys_mutex_);
+  erasing_.insert(person);
+}
+
+void PersonKeys::AbandonErasure(const KeyedSubject& person) {
+  std::lock_guard lock(keys_mutex_);
+  erasing_.erase(person);
+}
+
+Status PersonKeys::DestroyValueKey(const KeyedSubject& person) {
+  const std::pair<std::string, std::string> erased{StoredAs(person), ""};
+  bool there = false;
+  {
+    std::lock_guard lock(keys_mutex_);
+    ECLUSE_TRY(const auto known, values_->Get(erased.first));
+    there = known.has_value();
+    if (there && !known->empty()) ECLUSE_OK(values_->Put({&erased, 1}, true));
+    erasing_.erase(person);
+  }
+  // Also where it was interrupted behind that.
+  return there ? values_->CompactAround(erased.first) : Status();
 }
 
 Result<uint64_t> PersonKeys::DestroyInFormer(std::string_view name) {

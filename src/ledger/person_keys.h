@@ -1,8 +1,9 @@
-// The stores of people's keys: what opens the id behind a token. A key goes when its person is erased, from the store
-// at once and from every copy of it within the erasure horizon: keys are wrapped under root generations, which are
-// made, and destroyed, in time. docs/decisions/erasure.md.
+// The stores of people's keys: what opens the id behind a token, and values of theirs in the register. Keys go when
+// their person is erased, from the stores at once and from every copy of them within the erasure horizon: they are
+// wrapped under root generations, which are made, and destroyed, in time. docs/decisions/erasure.md.
 #pragma once
 
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -22,11 +23,14 @@
 #include "ledger/store.h"
 #include "vault/generations.h"
 #include "vault/keys.h"
+#include "vault/value_keys.h"
 
 namespace ecluse {
 
 // What a person's wrapped key is bound to.
 std::string WrapBinding(const SubjectToken& token);
+// And the one of their values.
+std::string ValueWrapBinding(const KeyedSubject& person);
 
 struct PersonKeysOptions {
   std::string data_dir;
@@ -39,13 +43,13 @@ struct PersonKeysOptions {
   std::optional<std::chrono::microseconds> literals_retention;
 };
 
-// Of whoever holds the ledger's lock. Thread-safe.
-class PersonKeys {
+// Of whoever holds the ledger's lock. Thread-safe. The ring has it as its value_keys(), for as long as it lives.
+class PersonKeys : public ValueKeys {
  public:
   // Makes a first generation where there is none. Refuses where the file of generations lacks one that was in use here
   // last: then it, or the data folder, was put back from an older copy.
   static Result<std::unique_ptr<PersonKeys>> Open(PersonKeysOptions options, KeyRing& keys);
-  ~PersonKeys();
+  ~PersonKeys() override;
 
   // What is told when a generation or a key of literals is destroyed, before it is. Before Begin().
   void Tell(std::function<void(std::string reason)> tell) { tell_ = std::move(tell); }
@@ -67,26 +71,53 @@ class PersonKeys {
   // The same for somebody whom ledgers name that were put away: how many of them did. Reads those whole.
   Result<uint64_t> DestroyInFormer(std::string_view name);
 
+  Result<std::vector<Secret>> Take(std::span<const KeyedSubject> people) override;
+  Result<std::vector<Found>> Find(std::span<const KeyedSubject> people) override;
+  // Still wrapped, for another process that has the ring: empty where they have none. With `make`, as by Take().
+  struct WrappedValueKey {
+    std::string wrapped;
+    bool erased = false;
+  };
+  Result<std::vector<WrappedValueKey>> FindWrapped(std::span<const KeyedSubject> people, bool make);
+  static Result<Secret> UnwrapValueKey(KeyRing& ring, const KeyedSubject& person, std::string_view wrapped);
+
+  // From now on nobody gets the key of their values, until it is destroyed or that is given up.
+  void BeginErasure(const KeyedSubject& person);
+  void AbandonErasure(const KeyedSubject& person);
+  // Gone from the store and its files when it returns; what stays says that they were erased. Nothing where they have
+  // none.
+  Status DestroyValueKey(const KeyedSubject& person);
+
  private:
-  PersonKeys(PersonKeysOptions options, KeyRing& keys, std::unique_ptr<Store> store)
-      : options_(std::move(options)), keys_(keys), generations_(keys.generations()), store_(std::move(store)) {}
+  using Binding = std::function<std::string(std::string_view key)>;
+
+  PersonKeys(PersonKeysOptions options, KeyRing& keys, std::unique_ptr<Store> store, std::unique_ptr<Store> values)
+      : options_(std::move(options)),
+        keys_(keys),
+        generations_(keys.generations()),
+        store_(std::move(store)),
+        values_(std::move(values)),
+        attached_before_(keys.value_keys()) {}
   void Run();
   bool Stopping() const;
   Status CheckGeneration() const;
   Status MakeGeneration();
   Result<std::vector<std::string>> Former() const;
-  Status WrapAnew(Store& store);
+  Status WrapAnew(Store& store, const Binding& binding);
   Status WrapAllAnew();
-  Result<bool> WrapAnew(Store& store, std::string* from);
+  Result<bool> WrapAnew(Store& store, const Binding& binding, std::string* from);
 
   const PersonKeysOptions options_;
   KeyRing& keys_;
   Generations& generations_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<Store> values_;  // by KeyedSubject; an empty one of who was erased
+  ValueKeys* const attached_before_;
   std::function<void(std::string)> tell_ = [](const std::string&) {};
 
-  std::mutex keys_mutex_;      // keys are read and written back, or removed, or a generation is made
-  std::mutex former_mutex_;    // stores of ledgers that were put away are open
+  std::mutex keys_mutex_;  // keys are read and written back, or removed, or a generation is made
+  boost::unordered_flat_set<KeyedSubject, SubjectKeyHash> erasing_;  // their values; under keys_mutex_
+  std::mutex former_mutex_;                                          // stores of ledgers that were put away are open
   std::string wrapped_under_;  // the generation that every key is under; of Renew()
 
   mutable std::mutex mutex_;

@@ -169,6 +169,14 @@ Status Store::Compact() {
   return {};
 }
 
+Status Store::CompactAround(std::string_view key) {
+  rocksdb::CompactRangeOptions options;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  const rocksdb::Slice at(key.data(), key.size());
+  if (rocksdb::Status status = db_->CompactRange(options, &at, &at); !status.ok()) return Failed(path_, status);
+  return {};
+}
+
 Status Store::Visit(std::string_view first, std::string_view end,
                     const std::function<bool(std::string_view key, std::string_view value)>& visit) const {
   rocksdb::ReadOptions options;

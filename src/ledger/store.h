@@ -47,6 +47,8 @@ class Store {
   Status Remove(std::span<const std::string> keys);
   // Rewrites the files, so that they hold nothing any more of what was removed.
   Status Compact();
+  // Those files that hold `key`, or what it was.
+  Status CompactAround(std::string_view key);
   // Fails where the files it writes to have been deleted under it.
   Status CheckFiles() const;
 

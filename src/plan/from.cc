@@ -110,7 +110,7 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
     unsystem_ = true;
     if (!range.has_alias()) relation->schema = view->table.schema;
     relation->table_ref = static_cast<int>(plan_->tables.size());
-    plan_->tables.push_back({view->table, view->space, {}});
+    plan_->tables.push_back({view->table, view->space, {}, view->own_keys});
     views_.push_back(view);
     const int node = NewNode(relation->table_ref, QuoteIdentifier(alias) + ".\"__subject\"");
     item->nodes.push_back(node);

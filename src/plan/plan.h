@@ -24,6 +24,7 @@ struct TableRef {
   TableName table;
   std::string space;
   std::map<std::string, Mask> fields;  // columns the statement can show of it, with their masks
+  bool own_keys = false;               // what is sealed for it is sealed under its person's own key as well
 };
 
 // A value of the statement: a constant written in it, or a parameter.

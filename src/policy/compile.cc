@@ -129,6 +129,13 @@ void CheckTable(Compiler& compiler, const PolicyTable& table) {
                                      " in the database; "
                                      "retention goes by a column of the table");
   }
+  for (const std::string& name : table.erased_clear) {
+    const CatalogColumn* own = real.Find(name);
+    if (own != nullptr && (own->not_null || own->generated))
+      compiler.Problem(table.mark, table.name.Text() + "." + name + " is to be NULL of people who are erased, and is " +
+                                       (own->generated ? "computed" : "NOT NULL") +
+                                       " in the database; drop that, seal the column, or take it out of erasure.nulls");
+  }
   CheckSubjectColumns(compiler, table, real);
   CheckVia(compiler, table, real);
 }
@@ -186,6 +193,7 @@ GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable&
   view.table = table.name;
   view.view = ViewName(table);
   view.space = table.space;
+  view.own_keys = table.own_keys;
   view.via = table.via.has_value();
   view.row_condition = role.rows.contains(table.name);
   const auto& masks = role.read.at(table.name);

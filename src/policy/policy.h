@@ -70,6 +70,8 @@ struct PolicyTable {
   std::vector<PolicyColumn> columns;  // in the file's order
   bool accepts_existence = false;
   std::optional<std::pair<std::string, std::chrono::seconds>> retention;
+  bool own_keys = false;                  // `erasure: per_person`: values are sealed under their person's own key too
+  std::vector<std::string> erased_clear;  // columns in clear that `ecluse erase` sets to NULL
   Mark mark;
 
   const PolicyColumn* Find(std::string_view column) const;  // null where there is none

@@ -156,6 +156,48 @@ void CheckNames(PolicyReader& reader, const PolicyTable& table, Mark subject_mar
   }
 }
 
+// `per_person`, or {keys: per_person, nulls: [columns in clear]}; behind the columns.
+void ReadErasure(PolicyReader& reader, PolicyTable& table, const YamlNode& node, const std::string& table_name) {
+  const std::string what = table_name + ".erasure";
+  const YamlNode* keys = &node;
+  const YamlNode* nulls = nullptr;
+  if (node.kind == YamlNode::Kind::map) {
+    PolicyFields fields(reader, node, what, {"keys", "nulls"});
+    keys = fields.Need("keys", "erasure: {keys: per_person, nulls: [given_name]}");
+    nulls = fields.Get("nulls");
+  }
+  if (keys == nullptr) return;
+  const auto text = reader.Text(*keys, what);
+  if (text && *text != "per_person")
+    reader.Problem(keys->mark, what + " is `" + *text + "`; per_person is allowed, or nothing");
+  table.own_keys = true;
+  if (table.via)
+    reader.Problem(node.mark, what + " seals values under their person's key, and rows of " + table.name.Text() +
+                                  " may tell of several; it belongs in tables with a subject column of their own");
+  if (std::ranges::none_of(table.columns, [](const PolicyColumn& column) { return column.sealed.has_value(); }))
+    reader.Problem(node.mark, what +
+                                  " seals values under their person's key, and no column is sealed; give one "
+                                  "`sealed: {}`, or leave `erasure` out");
+  if (nulls == nullptr) return;
+  if (nulls->kind != YamlNode::Kind::list)
+    return reader.Problem(nulls->mark, what + ".nulls is not a list; a list of columns is allowed, as [given_name]");
+  for (const YamlNode& item : nulls->items) {
+    const auto given = reader.Text(item, what + ".nulls");
+    if (!given) continue;
+    const std::string& name = *given;
+    const PolicyColumn* column = table.Find(name);
+    const bool subject = std::ranges::find(table.subject_columns, name) != table.subject_columns.end();
+    if (column == nullptr || column->sealed || subject)
+      reader.Problem(item.mark, what + ".nulls names " + name +
+                                    (column == nullptr ? ", which is not in `columns`"
+                                     : subject         ? ", which says whom a row is about"
+                                                       : ", which is sealed, and goes anyway") +
+                                    "; columns in clear are allowed, which `ecluse erase` sets to NULL");
+    else
+      table.erased_clear.push_back(name);
+  }
+}
+
 void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) {
   auto name = reader.Table(key, "a key of tables");
   if (!name) return;
@@ -172,7 +214,7 @@ void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) 
   }
   if (const YamlNode* value = fields.Get("compartment"))
     reader.NotInThisVersion(*value, "compartments (`compartment`)");
-  if (const YamlNode* value = fields.Get("erasure")) reader.NotInThisVersion(*value, "erasure by key (`erasure`)");
+  const YamlNode* erasure = fields.Get("erasure");
   if (const YamlNode* value = fields.Get("space")) {
     auto space = reader.Text(*value, what + ".space");
     if (space && !IsName(*space, true)) {
@@ -195,6 +237,7 @@ void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) 
   }
   for (size_t i = 0; i < columns->keys.size(); ++i)
     ReadColumn(reader, table, columns->keys[i], columns->items[i], what);
+  if (erasure != nullptr) ReadErasure(reader, table, *erasure, what);
   if (const YamlNode* subject = fields.Get("subject")) CheckNames(reader, table, subject->mark);
   reader.policy.tables.emplace(*name, std::move(table));
 }

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "vault/folding.h"
 #include "vault/value_form.h"
+#include "vault/value_keys.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
@@ -29,6 +32,65 @@ Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys) 
   if (compartment != nullptr && compartment->complete()) return compartment;
   return Fail(sqlstate::kIo, "the keys of sealed columns are not there, so nothing of them is opened or written",
               "Ask whoever runs the gate: its keys are made where it starts (docs/operations.md).", "seal.keys");
+}
+
+namespace {
+
+// `space:id` as everybody else knows them.
+Result<std::vector<KeyedSubject>> Keyed(const KeyRing& keys, std::span<const std::string> subjects) {
+  if (keys.value_keys() == nullptr)
+    return Fail(sqlstate::kIo, "people's own keys are not there, so nothing under them is opened or written",
+                "report this", "seal.own-keys");
+  std::vector<KeyedSubject> keyed;
+  for (const std::string& subject : subjects) {
+    const size_t colon = subject.find(':');
+    CHECK(colon != std::string::npos);
+    keys.SubjectKey(std::string_view(subject).substr(0, colon), std::string_view(subject).substr(colon + 1),
+                    keyed.emplace_back().data());
+  }
+  return keyed;
+}
+
+std::vector<std::string> Once(std::span<const std::string> subjects) {
+  std::vector<std::string> once(subjects.begin(), subjects.end());
+  std::ranges::sort(once);
+  once.erase(std::ranges::unique(once).begin(), once.end());
+  return once;
+}
+
+}  // namespace
+
+Result<OwnKeys> OwnKeys::Take(const KeyRing& keys, std::span<const std::string> subjects) {
+  const std::vector<std::string> once = Once(subjects);
+  ECLUSE_TRY(const auto keyed, Keyed(keys, once));
+  ECLUSE_TRY(auto taken, keys.value_keys()->Take(keyed));
+  OwnKeys own;
+  for (size_t i = 0; i < once.size(); ++i) own.all_.push_back({once[i], std::move(taken[i]), false});
+  return own;
+}
+
+Result<OwnKeys> OwnKeys::Find(const KeyRing& keys, std::span<const std::string> subjects) {
+  const std::vector<std::string> once = Once(subjects);
+  ECLUSE_TRY(const auto keyed, Keyed(keys, once));
+  ECLUSE_TRY(auto found, keys.value_keys()->Find(keyed));
+  OwnKeys own;
+  for (size_t i = 0; i < once.size(); ++i) own.all_.push_back({once[i], std::move(found[i].key), found[i].erased});
+  return own;
+}
+
+const OwnKeys::Key* OwnKeys::Find(std::string_view subject) const {
+  const auto found = std::ranges::lower_bound(all_, subject, {}, &Key::subject);
+  return found != all_.end() && found->subject == subject ? &*found : nullptr;
+}
+
+const Secret* OwnKeys::Of(std::string_view subject) const {
+  const Key* found = Find(subject);
+  return found != nullptr && !found->key.empty() ? &found->key : nullptr;
+}
+
+bool OwnKeys::Erased(std::string_view subject) const {
+  const Key* found = Find(subject);
+  return found != nullptr && found->erased;
 }
 
 std::unexpected<Error> NoSubject() {
@@ -87,7 +149,7 @@ Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std:
                 std::string(rule), fmt::format("{}.{}: {}", cell.table, cell.column, why));
   };
   constexpr std::string_view kRestore = "a value that was written or moved around the gate has to be restored";
-  const auto key_id = EnvelopeKeyId(envelope);
+  const auto key_id = ValueKeyId(envelope);
   if (!key_id) return refuse("seal.open", fmt::format("it is no envelope of a known version; {}", kRestore));
   const Xaes* key = keys.Find(*key_id);
   if (key == nullptr)
@@ -95,6 +157,11 @@ Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std:
                   fmt::format("its key {} is not in this ring; restart the gate where keys were changed, or "
                               "put the right <data_dir>/keys/ring back",
                               HexEncode(*key_id)));
+  if (UnderOwnKey(envelope) && cell.own == nullptr)
+    return refuse(
+        "seal.own-key",
+        "its person's own key is not in <data_dir>/keys/values, which was put back from an older copy, or has "
+        "gone; put the newest copy back");
   auto opened = OpenValue(*key, cell, envelope);
   if (!opened)
     return refuse("seal.open",

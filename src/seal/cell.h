@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,27 @@ inline constexpr std::string_view kMainCompartment = "main";
 // Its keys, for one statement or batch; 58030 where the ring holds none.
 Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys);
 
+// People's own keys, of a statement or batch: nobody's where the table has none.
+class OwnKeys {
+ public:
+  // Those of everybody among `subjects` (`space:id`), made where they have none.
+  static Result<OwnKeys> Take(const KeyRing& keys, std::span<const std::string> subjects);
+  // Those that are there; who was erased is told by Erased().
+  static Result<OwnKeys> Find(const KeyRing& keys, std::span<const std::string> subjects);
+
+  const Secret* Of(std::string_view subject) const;
+  bool Erased(std::string_view subject) const;
+
+ private:
+  struct Key {
+    std::string subject;
+    Secret key;
+    bool erased = false;
+  };
+  const Key* Find(std::string_view subject) const;
+  std::vector<Key> all_;  // by subject
+};
+
 // Refuses a value that is written for nobody.
 std::unexpected<Error> NoSubject();
 
@@ -34,8 +56,8 @@ Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, co
                                std::string_view bytes, bool binary);
 
 // What the envelope holds, in canonical form. 58030 where it does not open: it was altered, belongs to another person,
-// column or register, or (rule kUnknownKey) its key is not among these. The error names the column and the key, and
-// nothing of the value.
+// column or register, is under a key of its person's own that `cell` does not have, or (rule kUnknownKey) its key is
+// not among these. The error names the column and the key, and nothing of the value.
 Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std::string_view envelope);
 inline constexpr std::string_view kUnknownKey = "seal.key";
 

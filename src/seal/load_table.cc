@@ -92,6 +92,7 @@ class Notes {
 struct Pending {
   uint64_t line = 0;
   RowValues row;
+  std::string subject{};
 };
 
 class Loader {
@@ -144,7 +145,7 @@ class Loader {
       bytes += row->text.size();
       auto values = reader_.Read(row->text);
       if (values)
-        rows->push_back({row->at.line, std::move(*values)});
+        rows->push_back({row->at.line, std::move(*values), {}});
       else
         Reject(row->at.line, values.error().message);
     }
@@ -159,24 +160,37 @@ class Loader {
       ECLUSE_TRY(numbers, target_.Draw(owner_, drawing));
     }
     size_t drawn = 0;
-    std::vector<Pending> sealed;
-    for (Pending& pending : *rows) {
+    std::vector<std::string> subjects;
+    ECLUSE_OK(Each(rows, [&](Pending& pending, std::string* column) -> Status {
       if (target_.Draws(pending.row)) target_.SetDrawn(&pending.row, std::move(numbers[drawn++]));
-      if (pending.row.columns.empty()) {
-        Reject(pending.line, "the row has no values");  // COPY takes no row without columns
-        continue;
-      }
+      if (pending.row.columns.empty()) return {};
+      ECLUSE_TRY(pending.subject, target_.SubjectOf(&pending.row, column));
+      if (!pending.subject.empty()) subjects.push_back(pending.subject);
+      return {};
+    }));
+    ECLUSE_TRY(const OwnKeys own, target_.TakeOwnKeys(subjects));
+    return Each(rows, [&](Pending& pending, std::string* column) {
+      return target_.Seal(&pending.row, pending.subject, own, column);
+    });
+  }
+
+  // Those of the rows that `make` does not refuse.
+  Status Each(std::vector<Pending>* rows, const std::function<Status(Pending&, std::string* column)>& make) {
+    std::vector<Pending> made;
+    for (Pending& pending : *rows) {
       std::string column;
-      Status done = target_.Seal(&pending.row, &column);
-      if (done) {
-        sealed.push_back(std::move(pending));
-        continue;
+      Status done = make(pending, &column);
+      if (done && pending.row.columns.empty()) {
+        Reject(pending.line, "the row has no values");  // COPY takes no row without columns
+      } else if (done) {
+        made.push_back(std::move(pending));
+      } else if (const std::string& state = done.error().sqlstate; SpeaksOfTheRow(state) || state.starts_with("54")) {
+        Reject(pending.line, RejectReason(state, column, {}));
+      } else {
+        return done;
       }
-      const std::string& state = done.error().sqlstate;
-      if (!SpeaksOfTheRow(state) && !state.starts_with("54")) return done;
-      Reject(pending.line, RejectReason(state, column, {}));
     }
-    *rows = std::move(sealed);
+    *rows = std::move(made);
     return {};
   }
 

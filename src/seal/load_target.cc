@@ -34,6 +34,7 @@ Result<LoadTarget> LoadTarget::Read(Database& owner, KeyRing& keys, std::shared_
     return CannotMove(name.Text() + " is not among the policy's tables",
                       "name one of them; into others, load with COPY");
   LoadTarget target(policy, table->second);
+  target.ring_ = &keys;
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *policy));
   const auto real = catalog.tables.find(name);
   if (real != catalog.tables.end()) {
@@ -120,7 +121,6 @@ void LoadTarget::SetDrawn(RowValues* row, std::string number) const {
   row->values.emplace_back(std::move(number));
 }
 
-// `space:id`, and in the row its parts as the columns will print them.
 Result<std::string> LoadTarget::SubjectOf(RowValues* row, std::string* column) const {
   std::string id;
   for (const Subject& subject : subject_) {
@@ -142,15 +142,21 @@ Result<std::string> LoadTarget::SubjectOf(RowValues* row, std::string* column) c
   return policy_->space + ":" + id;
 }
 
-Status LoadTarget::Seal(RowValues* row, std::string* column) const {
-  ECLUSE_TRY(const std::string subject, SubjectOf(row, column));
+Result<OwnKeys> LoadTarget::TakeOwnKeys(std::span<const std::string> subjects) const {
+  if (!policy_->own_keys || !keys_) return OwnKeys();
+  return OwnKeys::Take(*ring_, subjects);
+}
+
+Status LoadTarget::Seal(RowValues* row, const std::string& subject, const OwnKeys& own, std::string* column) const {
   std::vector<std::optional<std::string>> tokens;
   for (size_t i = 0; i < row->columns.size(); ++i) {
     const auto at = static_cast<size_t>(row->columns[i]);
     if (!sealed_[at]) continue;
     const Sealed& sealed = *sealed_[at];
     *column = columns_[at].name;
-    const Cell cell{whole_->register_name, name_, *column, subject};
+    const Cell cell{whole_->register_name, name_, *column, subject, own.Of(subject)};
+    if (policy_->own_keys && cell.own == nullptr)
+      return Fail(sqlstate::kInternal, "a person's own key was not taken", "report this", "seal.own-keys");
     ECLUSE_OK(
         SealText(*keys_, sealed.index, cell, sealed.type, sealed.search, sealed.tokens, &row->values[i], &tokens));
   }

@@ -49,11 +49,17 @@ Result<std::optional<std::string>> SubjectId(Oid type, std::string_view bytes, b
 struct Place {
   Place(const Plan& plan, const SealedCell& cell, std::string_view id)
       : table(plan.tables[static_cast<size_t>(cell.table_ref)].table.Text()),
-        subject(plan.tables[static_cast<size_t>(cell.table_ref)].space + ":" + std::string(id)) {}
-  Cell Of(std::string_view register_name, const SealedCell& cell) const {
-    return {register_name, table, cell.column, subject};
+        subject(plan.tables[static_cast<size_t>(cell.table_ref)].space + ":" + std::string(id)),
+        own_keys(plan.tables[static_cast<size_t>(cell.table_ref)].own_keys) {}
+  // Whose own key has to be among `own`, where the table has such.
+  Result<Cell> Of(std::string_view register_name, const SealedCell& cell, const OwnKeys& own) const {
+    const Cell of{register_name, table, cell.column, subject, own_keys ? own.Of(subject) : nullptr};
+    if (own_keys && of.own == nullptr)
+      return Fail(sqlstate::kInternal, "a person's own key was not taken", "Report this.", "seal.own-keys");
+    return of;
   }
   std::string table, subject;
+  bool own_keys;
 };
 
 // One value as it was given.
@@ -67,6 +73,22 @@ class Maker {
   Maker(const Plan& plan, const BoundValues& values, const CompartmentKeys& keys, std::string_view register_name,
         const std::vector<std::string>& drawn)
       : plan_(plan), values_(values), keys_(keys), register_(register_name), drawn_(drawn) {}
+
+  // All at once, before anything is made: a key that is made has to be durable.
+  Status TakeOwnKeys(const KeyRing& keys) {
+    std::vector<std::string> subjects;
+    for (const SealedParameter& parameter : plan_.sealed_parameters) {
+      const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
+      const TableRef& table = plan_.tables[static_cast<size_t>(cell.table_ref)];
+      if (parameter.kind != Kind::envelope || !table.own_keys || !Value(parameter.value).bytes) continue;
+      ECLUSE_TRY(const std::string id, SubjectOf(parameter));
+      subjects.push_back(table.space + ":" + id);
+    }
+    if (!subjects.empty()) {
+      ECLUSE_TRY(own_, OwnKeys::Take(keys, subjects));
+    }
+    return {};
+  }
 
   Result<std::optional<std::string>> Make(const SealedParameter& parameter) {
     const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
@@ -211,8 +233,7 @@ class Maker {
     return Token(asked, cell, beginning->text);
   }
 
-  Result<std::optional<std::string>> Envelope(const SealedParameter& parameter, const SealedCell& cell,
-                                              const Given& given) const {
+  Result<std::string> SubjectOf(const SealedParameter& parameter) const {
     std::string id;
     for (size_t i = 0; i < parameter.subject.size(); ++i) {
       const ValueSource& source = parameter.subject[i];
@@ -230,8 +251,15 @@ class Maker {
       if (!text) return NoSubject();
       id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *text;
     }
+    return id;
+  }
+
+  Result<std::optional<std::string>> Envelope(const SealedParameter& parameter, const SealedCell& cell,
+                                              const Given& given) const {
+    ECLUSE_TRY(const std::string id, SubjectOf(parameter));
     const Place place(plan_, cell, id);
-    return EnvelopeOf(keys_, place.Of(register_, cell), cell.type, parameter.value.type, *given.bytes, given.binary);
+    ECLUSE_TRY(const Cell of, place.Of(register_, cell, own_));
+    return EnvelopeOf(keys_, of, cell.type, parameter.value.type, *given.bytes, given.binary);
   }
 
   const Plan& plan_;
@@ -239,6 +267,7 @@ class Maker {
   const CompartmentKeys& keys_;
   std::string_view register_;
   const std::vector<std::string>& drawn_;
+  OwnKeys own_;
   std::optional<std::vector<StepBlock>> cover_;  // of the search between bounds that is being made
   unsigned next_level_ = 0;
 };
@@ -257,6 +286,7 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
   }
   ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   Maker maker(plan, values, *compartment, register_name, drawn);
+  ECLUSE_OK(maker.TakeOwnKeys(keys));
   std::vector<int16_t> formats;
   std::vector<std::optional<std::string>> made;
   made.reserve(plan.sealed_parameters.size());
@@ -278,29 +308,53 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
   return out.substr(5);
 }
 
-Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view register_name,
-                   std::vector<std::optional<std::string>>* row) {
-  const Plan::Copy& copy = *plan.copy;
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+namespace {
+
+// Of whom a row of COPY is.
+Result<std::string> SubjectOfRow(const Plan::Copy& copy, const std::vector<std::optional<std::string>>& row) {
   std::string id;
   for (size_t i = 0; i < copy.subject.size(); ++i) {
     const auto at = static_cast<size_t>(copy.subject[i]);
     std::optional<std::string> text;
-    if (at < row->size() && (*row)[at]) {
-      ECLUSE_TRY(text, SubjectId(copy.types[at], *(*row)[at], false));
+    if (at < row.size() && row[at]) {
+      ECLUSE_TRY(text, SubjectId(copy.types[at], *row[at], false));
     }
     if (!text) return NoSubject();
     id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *text;
   }
-  std::vector<std::optional<std::string>> tokens;
-  for (size_t i = 0; i < copy.cells.size() && i < row->size(); ++i) {
-    if (copy.cells[i] < 0) continue;
-    const SealedCell& cell = plan.cells[static_cast<size_t>(copy.cells[i])];
-    const BlindIndex index(compartment->search, register_name, cell.column);
-    ECLUSE_OK(SealText(*compartment, index, Place(plan, cell, id).Of(register_name, cell), cell.type, cell.search,
-                       TokenColumns(cell.column, cell.type, cell.search), &(*row)[i], &tokens));
+  return id;
+}
+
+}  // namespace
+
+Status SealCopyRows(const Plan& plan, const KeyRing& keys, std::string_view register_name,
+                    std::span<std::vector<std::optional<std::string>>> rows) {
+  const Plan::Copy& copy = *plan.copy;
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+  const TableRef& table = plan.tables[static_cast<size_t>(plan.cells.at(0).table_ref)];  // all cells are of one table
+  std::vector<std::string> ids, subjects;
+  for (const auto& row : rows) {
+    ECLUSE_TRY(ids.emplace_back(), SubjectOfRow(copy, row));
+    if (table.own_keys) subjects.push_back(table.space + ":" + ids.back());
   }
-  row->insert(row->end(), std::make_move_iterator(tokens.begin()), std::make_move_iterator(tokens.end()));
+  OwnKeys own;
+  if (!subjects.empty()) {
+    ECLUSE_TRY(own, OwnKeys::Take(keys, subjects));
+  }
+  for (size_t r = 0; r < rows.size(); ++r) {
+    auto& row = rows[r];
+    std::vector<std::optional<std::string>> tokens;
+    for (size_t i = 0; i < copy.cells.size() && i < row.size(); ++i) {
+      if (copy.cells[i] < 0) continue;
+      const SealedCell& cell = plan.cells[static_cast<size_t>(copy.cells[i])];
+      const BlindIndex index(compartment->search, register_name, cell.column);
+      const Place place(plan, cell, ids[r]);
+      ECLUSE_TRY(const Cell of, place.Of(register_name, cell, own));
+      ECLUSE_OK(SealText(*compartment, index, of, cell.type, cell.search,
+                         TokenColumns(cell.column, cell.type, cell.search), &row[i], &tokens));
+    }
+    row.insert(row.end(), std::make_move_iterator(tokens.begin()), std::make_move_iterator(tokens.end()));
+  }
   return {};
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,8 +22,8 @@ namespace ecluse {
 Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& message, const KeyRing& keys,
                                    std::string_view register_name, const std::vector<std::string>& drawn = {});
 
-// One row of COPY: in place of its sealed columns their envelopes, and behind all of them the tokens (Plan::Copy).
-Status SealCopyRow(const Plan& plan, const KeyRing& keys, std::string_view register_name,
-                   std::vector<std::optional<std::string>>* row);
+// Rows of COPY: in place of their sealed columns their envelopes, and behind all of them the tokens (Plan::Copy).
+Status SealCopyRows(const Plan& plan, const KeyRing& keys, std::string_view register_name,
+                    std::span<std::vector<std::optional<std::string>>> rows);
 
 }  // namespace ecluse

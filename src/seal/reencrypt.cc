@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/limits.h"
+#include "base/random.h"
 #include "policy/applied.h"
 #include "policy/catalog.h"
 #include "policy/sealed_columns.h"
@@ -45,12 +46,13 @@ std::string KeyIdOf(const std::string& column) { return "substring(" + column + 
 
 class Reencrypter {
  public:
-  Reencrypter(Database& owner, const BatchedTable& table, std::vector<std::string> columns, const CompartmentKeys& keys,
-              const Policy& policy, const MovingProgress& progress)
+  Reencrypter(Database& owner, const BatchedTable& table, std::vector<std::string> columns, const KeyRing& ring,
+              const CompartmentKeys& keys, const Policy& policy, const MovingProgress& progress)
       : owner_(owner),
         table_(table),
         name_(table.name.Text()),
         columns_(std::move(columns)),
+        ring_(ring),
         keys_(keys),
         policy_(policy),
         progress_(progress) {}
@@ -84,24 +86,44 @@ class Reencrypter {
   Result<std::vector<RowBatches::Written>> SealAnew(const RowBatches& rows, int count) const {
     std::vector<RowBatches::Written> made;
     for (const std::string& column : columns_) made.push_back({column, "bytea[]", "", {}});
+    std::vector<std::string> subjects;
     for (int row = 0; row < count; ++row) {
-      ECLUSE_TRY(const std::string subject, rows.Subject(row));
+      ECLUSE_TRY(subjects.emplace_back(), rows.Subject(row));
+    }
+    // Also where the policy asks for none: it may have before.
+    ECLUSE_TRY(const OwnKeys before, OwnKeys::Find(ring_, subjects));
+    OwnKeys now;
+    if (table_.policy->own_keys) {
+      std::vector<std::string> there = subjects;
+      std::erase_if(there, [&](const std::string& subject) { return before.Erased(subject); });
+      ECLUSE_TRY(now, OwnKeys::Take(ring_, there));
+    }
+    for (int row = 0; row < count; ++row) {
+      const std::string& subject = subjects[static_cast<size_t>(row)];
       for (size_t c = 0; c < columns_.size(); ++c) {
         if (rows.Null(row, c)) {
           made[c].values.emplace_back();
           continue;
         }
-        const Cell cell{policy_.register_name, name_, columns_[c], subject};
-        ECLUSE_TRY(made[c].values.emplace_back(), ValueAnew(cell, rows.Value(row, c)));
+        const Cell cell{policy_.register_name, name_, columns_[c], subject, before.Of(subject)};
+        ECLUSE_TRY(made[c].values.emplace_back(),
+                   ValueAnew(cell, now.Of(subject), before.Erased(subject), rows.Value(row, c)));
       }
     }
     return made;
   }
 
-  Result<std::string> ValueAnew(const Cell& cell, std::string_view text) const {
+  Result<std::string> ValueAnew(Cell cell, const Secret* own, bool erased, std::string_view text) const {
     ECLUSE_TRY(const std::string former, ByteaOf(text));
-    if (EnvelopeKeyId(former) == keys_.current().id) return std::string(text);
+    if (ValueKeyId(former) == keys_.current().id) return std::string(text);
+    if (erased && UnderOwnKey(former)) {  // nothing, under a key that nobody has: it opens no more than before
+      Secret nobodys(kXaesKey);
+      RandomBytes(nobodys.mutable_bytes());
+      cell.own = &nobodys;
+      return ByteaText(SealValue(keys_.current().key, keys_.current().id, cell, ""));
+    }
     ECLUSE_TRY(const std::string plain, OpenCell(keys_, cell, former));
+    cell.own = own;
     ECLUSE_TRY(const std::string anew, SealCell(keys_, cell, plain));
     return ByteaText(anew);
   }
@@ -110,6 +132,7 @@ class Reencrypter {
   const BatchedTable& table_;
   const std::string name_;
   const std::vector<std::string> columns_;
+  const KeyRing& ring_;
   const CompartmentKeys& keys_;
   const Policy& policy_;
   const MovingProgress& progress_;
@@ -177,7 +200,7 @@ Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& p
   ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   uint64_t done = 0;
   for (const auto& [table, of] : tables) {
-    Reencrypter reencrypter(owner, table, of, *compartment, policy, progress);
+    Reencrypter reencrypter(owner, table, of, keys, *compartment, policy, progress);
     uint64_t found = 1;
     for (int pass = 0; found > 0; ++pass) {
       if (pass == limits::kReencryptPasses)

@@ -58,7 +58,7 @@ Status AtOnce(Database& owner, const std::function<Status()>& work) {
 
 // What envelopes and tokens are made of: an interrupted run's are of use where it is the same.
 std::string MadeOf(const MovingTable& table, const Policy& policy) {
-  std::string of = policy.register_name + " " + table.policy->space;
+  std::string of = policy.register_name + " " + table.policy->space + (table.policy->own_keys ? " own keys" : "");
   for (const std::string& subject : table.policy->subject_columns) of += " " + subject;
   for (const Moving& column : table.columns) {
     of += fmt::format("|{} {} {} {} {} {} {} {}", column.name, SealedDomain(column.type), column.undo,
@@ -181,9 +181,9 @@ Status Prepare(Database& owner, const MovingTable& table, const LeftOver* left, 
     };
     for (const Moving& column : table.columns) {
       if (!column.undo) {
-        ECLUSE_OK(MakeDomain(
-            owner, SealedDomain(column.type),
-            " CHECK (octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) + " AND get_byte(VALUE, 0) = 1)"));
+        ECLUSE_OK(MakeDomain(owner, SealedDomain(column.type),
+                             " CHECK (octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) +
+                                 " AND get_byte(VALUE, 0) IN (1, 3))"));
         ECLUSE_OK(MakeOpenDomain(owner, kGatheredDomain));
       }
       add(column.moved(), column.GatheredType());
@@ -207,8 +207,9 @@ Status Prepare(Database& owner, const MovingTable& table, const LeftOver* left, 
 
 class Sealer {
  public:
-  Sealer(Database& owner, const MovingTable& table, const CompartmentKeys& keys, const SealOptions& options)
-      : owner_(owner), table_(table), name_(table.name.Text()), keys_(keys), options_(options) {
+  Sealer(Database& owner, const MovingTable& table, const KeyRing& ring, const CompartmentKeys& keys,
+         const SealOptions& options)
+      : owner_(owner), table_(table), name_(table.name.Text()), ring_(ring), keys_(keys), options_(options) {
     for (const Moving& column : table.columns)
       indexes_.emplace_back(keys.search, options.policy->register_name, column.name);
   }
@@ -239,6 +240,12 @@ class Sealer {
     for (int row = 0; row < count; ++row) {
       ECLUSE_TRY(subjects.emplace_back(), rows.Subject(row));
     }
+    OwnKeys own;
+    if (table_.undo) {
+      ECLUSE_TRY(own, OwnKeys::Find(ring_, subjects));
+    } else if (table_.policy->own_keys) {
+      ECLUSE_TRY(own, OwnKeys::Take(ring_, subjects));
+    }
     std::vector<RowBatches::Written> made;
     for (size_t c = 0; c < table_.columns.size(); ++c) {
       const Moving& column = table_.columns[c];
@@ -250,10 +257,12 @@ class Sealer {
         made.push_back({column.moved(), "bytea[]", "", {}});
       for (const TokenColumn& token : tokens) made.push_back({token.name, "bytea[]", "", {}});
       for (int row = 0; row < count; ++row) {
-        const Cell cell{options_.policy->register_name, name_, column.name, subjects[static_cast<size_t>(row)]};
+        const std::string& subject = subjects[static_cast<size_t>(row)];
+        const Cell cell{options_.policy->register_name, name_, column.name, subject, own.Of(subject)};
         if (rows.Null(row, c)) {
           for (size_t i = first; i < made.size(); ++i) made[i].values.emplace_back();
         } else if (column.undo) {
+          if (own.Erased(subject)) return OfErased(column.name, rows.Place(row));
           ECLUSE_TRY(made[first].values.emplace_back(), Opened(column, cell, rows.Value(row, c)));
         } else {
           ECLUSE_TRY(const std::string canonical, CanonicalValue(column.type, rows.Value(row, c), false));
@@ -270,6 +279,14 @@ class Sealer {
     return made;
   }
 
+  std::unexpected<Error> OfErased(const std::string& column, std::string_view place) const {
+    return CannotMove(
+        fmt::format("{}.{} holds a value of somebody who was erased, which nothing opens any more, in the "
+                    "row at {}",
+                    name_, column, place),
+        fmt::format("set it to NULL, or delete the row: it is the one WHERE ctid = '{}'", place));
+  }
+
   Result<std::string> Opened(const Moving& column, const Cell& cell, std::string_view text) const {
     ECLUSE_TRY(const std::string envelope, ByteaOf(text));
     ECLUSE_TRY(std::string opened, OpenCell(keys_, cell, envelope));
@@ -279,6 +296,7 @@ class Sealer {
   Database& owner_;
   const MovingTable& table_;
   const std::string name_;
+  const KeyRing& ring_;
   const CompartmentKeys& keys_;
   const SealOptions& options_;
   std::vector<BlindIndex> indexes_;
@@ -458,7 +476,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   }
   if (tables.empty()) return report;
   for (const MovingTable& table : tables) {
-    ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
+    ECLUSE_OK(Sealer(owner, table, keys, *compartment, options).Pass(&report.rows, false));
     ECLUSE_OK(MakeIndexes(owner, table, catalog.tables.at(table.name), options));
   }
   std::vector<std::string> dropped;
@@ -474,7 +492,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
                           "nothing is lost: run `ecluse seal` again, which begins that table anew");
       if (options.progress) options.progress("writing " + table.name.Text() + " anew", 0, 0);
       // What came in since, now that nobody else writes.
-      ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, true));
+      ECLUSE_OK(Sealer(owner, table, keys, *compartment, options).Pass(&report.rows, true));
       ECLUSE_TRY(const uint64_t left, CountUnmoved(owner, table));
       if (left > 0)
         return CannotMove(fmt::format("{} rows of {} are not moved", left, table.name.Text()),
@@ -485,7 +503,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
   };
   // Until shortly before the change, so that little is left to seal under the lock.
   for (const MovingTable& table : tables)
-    ECLUSE_OK(Sealer(owner, table, *compartment, options).Pass(&report.rows, false));
+    ECLUSE_OK(Sealer(owner, table, keys, *compartment, options).Pass(&report.rows, false));
   ECLUSE_TRY(const ApplyReport applied, Apply(owner, options.policy, &keys, ApplyMode::apply, change));
   if (!applied.done()) {
     std::string why = Problems(*options.policy, applied.problems);

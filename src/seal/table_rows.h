@@ -68,6 +68,8 @@ class RowBatches {
   // Of the rows read last. Views live until the next call of Next().
   bool Null(int row, size_t value) const { return rows_->Null(row, Column(value)); }
   std::string_view Value(int row, size_t value) const { return rows_->At(row, Column(value)); }
+  // Its ctid.
+  std::string_view Place(int row) const { return rows_->At(row, static_cast<int>(table_.key.size())); }
   // `space:id` of whom the row is about; refuses a row about nobody.
   Result<std::string> Subject(int row) const;
 

@@ -171,7 +171,7 @@ Result<std::string> AskGate(const std::string& data_dir, const json::object& req
   }
   text += '\n';
   asio::write(socket, asio::buffer(text), error);
-  if (!error) asio::read_until(socket, asio::dynamic_buffer(answer, limits::kControlRequest), '\n', error);
+  if (!error) asio::read_until(socket, asio::dynamic_buffer(answer, limits::kControlText), '\n', error);
   const json::value value = json::parse(answer, error);
   const json::object* members = value.if_object();
   if (error || members == nullptr)

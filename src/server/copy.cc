@@ -115,8 +115,9 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   int64_t stored = 0;
   const auto take_sealed = [&](Status taken) -> Status {
     ECLUSE_OK(taken);
-    for (; !copy.cells.empty() && sealed < rows.size(); ++sealed)
-      ECLUSE_OK(SealCopyRow(plan, services_.keys, caller_->policy->register_name, &rows[sealed]));
+    if (copy.cells.empty() || sealed == rows.size()) return {};
+    ECLUSE_OK(SealCopyRows(plan, services_.keys, caller_->policy->register_name, std::span(rows).subspan(sealed)));
+    sealed = rows.size();
     return {};
   };
   Status status;

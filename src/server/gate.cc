@@ -71,6 +71,7 @@ struct Gate::Impl {
   void RecordAccounts();
   Result<std::string> Command(const boost::json::object& request);
   Result<std::string> WriteDown(const boost::json::object& request);
+  Result<std::string> ValueKeysFor(const boost::json::object& request);
   Result<std::string> WaiveWitnesses(const boost::json::object& request);
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
@@ -316,7 +317,8 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
   if (command == "write-down") return WriteDown(request);
   if (command == "erase")
     return ledger->Erase(std::string(TextOf(request, "subject")), policy->erasure_horizon, policy->digest,
-                         std::string(TextOf(request, "reason")));
+                         std::string(TextOf(request, "reason")), TextOf(request, "register") == "yes");
+  if (command == "value-keys") return ValueKeysFor(request);
   if (command == "take-keys") {
     ECLUSE_TRY(const uint64_t taken, keys->TakeRing());
     // Durable behind their announcement: whoever asked may seal under them now.
@@ -325,6 +327,26 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
   }
   return Fail(sqlstate::kInvalidParameter, "this gate does not know that command",
               "the program and the gate that runs are of different versions: restart the gate", "control.command");
+}
+
+// For commands that have the ring, in which what they are wrapped under is: a key is one word, `-` where there is none,
+// `erased` of who was.
+Result<std::string> Gate::Impl::ValueKeysFor(const boost::json::object& request) {
+  const auto text = Base64UrlDecode(TextOf(request, "people"));
+  if (!text || text->empty() || text->size() % sizeof(KeyedSubject) != 0 ||
+      text->size() / sizeof(KeyedSubject) > limits::kValueKeysAsked)
+    return Fail(sqlstate::kInvalidParameter, "those are no people", "", "control.value-keys");
+  std::vector<KeyedSubject> people(text->size() / sizeof(KeyedSubject));
+  for (size_t i = 0; i < people.size(); ++i)
+    std::copy_n(text->begin() + static_cast<std::ptrdiff_t>(i * sizeof(KeyedSubject)), sizeof(KeyedSubject),
+                people[i].begin());
+  ECLUSE_TRY(const auto found, ledger->ValueKeysOf(people, TextOf(request, "make") == "yes"));
+  std::string answer;
+  for (const auto& one : found) {
+    if (!answer.empty()) answer += ' ';
+    answer += one.erased ? "erased" : one.wrapped.empty() ? "-" : Base64UrlEncode(AsBytes(one.wrapped));
+  }
+  return answer;
 }
 
 // What commands have done to keys and sealed columns, which the one who writes the ledger has not seen.

@@ -19,6 +19,7 @@ namespace ecluse {
 class FileSystem;   // base/file.h
 class Generations;  // generations.h
 class LiteralKeys;  // literal_keys.h
+class ValueKeys;    // value_keys.h
 
 // A key as `ecluse keys list` and the ledger's `key` entries name it; never the key itself.
 struct KeyInfo {
@@ -92,6 +93,11 @@ class KeyRing {
   // What the ledger seals what statements quoted under.
   virtual LiteralKeys& literal_keys() = 0;
 
+  // Where people's own keys are kept: whoever holds the store, or asks who does, attaches it before others use the
+  // ring, and null before it goes. Null where nobody has.
+  ValueKeys* value_keys() const { return value_keys_; }
+  void Attach(ValueKeys* value_keys) { value_keys_ = value_keys; }
+
   // The keys of a compartment; null where the ring holds none. Whoever holds them goes on with them where the ring is
   // taken anew meanwhile: ask for each statement or batch.
   virtual std::shared_ptr<const CompartmentKeys> Compartment(std::string_view name) const = 0;
@@ -113,6 +119,9 @@ class KeyRing {
   // is durable and before anything is sealed under it, on the thread that needed it. The ledger takes this to write the
   // `key` entry. Null forgets it.
   virtual void OnKeyMade(std::function<void(const KeyInfo&)> made) = 0;
+
+ private:
+  ValueKeys* value_keys_ = nullptr;
 };
 
 // Makes the process not dumpable (no core, no ptrace by the same user) and locks its memory. Best effort where limits

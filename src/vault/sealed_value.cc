@@ -20,6 +20,14 @@ std::string Associated(const Cell& cell) {
   return out;
 }
 
+// Neither of the two opens a value without the other.
+Xaes KeyOfTwo(const Xaes& key, const Secret& own) {
+  CHECK(own.size() == kXaesKey);
+  Secret both(kXaesKey);
+  HmacKey(key.key()).Sign({"ecluse value of a person", own.text()}, both.mutable_bytes());
+  return Xaes(std::move(both));
+}
+
 Secret ColumnKey(const Secret& search, std::string_view register_name, std::string_view column) {
   std::string of = "ecluse blind index";
   for (const std::string_view text : {register_name, column}) AppendText(of, text);
@@ -31,11 +39,22 @@ Secret ColumnKey(const Secret& search, std::string_view register_name, std::stri
 }  // namespace
 
 std::string SealValue(const Xaes& key, const KeyId& id, const Cell& cell, std::string_view plain) {
-  return SealEnvelope(key, id, plain, Associated(cell));
+  if (cell.own == nullptr) return SealEnvelope(key, id, plain, Associated(cell));
+  return SealEnvelope(KeyOfTwo(key, *cell.own), id, plain, Associated(cell), EnvelopeVersion::key_of_two);
 }
 
 std::optional<std::string> OpenValue(const Xaes& key, const Cell& cell, std::string_view envelope) {
-  return OpenEnvelope(key, envelope, Associated(cell));
+  if (!UnderOwnKey(envelope)) return OpenEnvelope(key, envelope, Associated(cell));
+  if (cell.own == nullptr) return std::nullopt;
+  return OpenEnvelope(KeyOfTwo(key, *cell.own), envelope, Associated(cell), EnvelopeVersion::key_of_two);
+}
+
+std::optional<KeyId> ValueKeyId(std::string_view envelope) {
+  return EnvelopeKeyId(envelope, UnderOwnKey(envelope) ? EnvelopeVersion::key_of_two : EnvelopeVersion::key);
+}
+
+bool UnderOwnKey(std::string_view envelope) {
+  return !envelope.empty() && envelope[0] == static_cast<char>(EnvelopeVersion::key_of_two);
 }
 
 BlindIndex::BlindIndex(const Secret& search, std::string_view register_name, std::string_view column)

@@ -22,6 +22,9 @@ struct Cell {
   std::string_view table;    // `schema.table`
   std::string_view column;   // its declared name
   std::string_view subject;  // `space:id`, whom the row is about
+  // That person's own key (value_keys.h), of kXaesKey bytes: what is sealed is under it as well, and what is under it
+  // opens. Null: neither.
+  const Secret* own = nullptr;
 };
 
 // The envelope of `plain` under the data key `id`.
@@ -29,6 +32,10 @@ std::string SealValue(const Xaes& key, const KeyId& id, const Cell& cell, std::s
 // nullopt where `key` did not seal it, a byte of it was altered, or it was sealed for another column or person. An
 // older value of the same cell opens, and one of another row about the same person.
 std::optional<std::string> OpenValue(const Xaes& key, const Cell& cell, std::string_view envelope);
+// The data key that the envelope of a value names; nullopt where it is none.
+std::optional<KeyId> ValueKeyId(std::string_view envelope);
+// Whether it is under its person's own key as well.
+bool UnderOwnKey(std::string_view envelope);
 
 using BlindToken = std::array<uint8_t, 16>;
 

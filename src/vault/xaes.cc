@@ -126,10 +126,11 @@ std::optional<std::string> Xaes::Open(std::span<const uint8_t, kXaesNonce> nonce
   return out;
 }
 
-std::string SealEnvelope(const Xaes& key, const KeyId& id, std::string_view plain, std::string_view associated) {
+std::string SealEnvelope(const Xaes& key, const KeyId& id, std::string_view plain, std::string_view associated,
+                         EnvelopeVersion version) {
   std::array<uint8_t, kXaesNonce> nonce;
   RandomBytes(nonce);
-  std::string out(1, '\x01');
+  std::string out(1, static_cast<char>(version));
   out.reserve(plain.size() + kEnvelopeOverhead);
   out.append(reinterpret_cast<const char*>(id.data()), id.size());
   out.append(reinterpret_cast<const char*>(nonce.data()), nonce.size());
@@ -137,15 +138,16 @@ std::string SealEnvelope(const Xaes& key, const KeyId& id, std::string_view plai
   return out;
 }
 
-std::optional<KeyId> EnvelopeKeyId(std::string_view envelope) {
-  if (envelope.size() < kEnvelopeOverhead || envelope[0] != '\x01') return std::nullopt;
+std::optional<KeyId> EnvelopeKeyId(std::string_view envelope, EnvelopeVersion version) {
+  if (envelope.size() < kEnvelopeOverhead || envelope[0] != static_cast<char>(version)) return std::nullopt;
   KeyId id;
   std::memcpy(id.data(), envelope.data() + 1, id.size());
   return id;
 }
 
-std::optional<std::string> OpenEnvelope(const Xaes& key, std::string_view envelope, std::string_view associated) {
-  if (!EnvelopeKeyId(envelope)) return std::nullopt;
+std::optional<std::string> OpenEnvelope(const Xaes& key, std::string_view envelope, std::string_view associated,
+                                        EnvelopeVersion version) {
+  if (!EnvelopeKeyId(envelope, version)) return std::nullopt;
   std::array<uint8_t, kXaesNonce> nonce;
   std::memcpy(nonce.data(), envelope.data() + 9, nonce.size());
   return key.Open(nonce, envelope.substr(9 + kXaesNonce), std::string(envelope.substr(0, 9)).append(associated));

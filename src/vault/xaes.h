@@ -39,16 +39,23 @@ class Xaes {
 };
 
 // The envelope in which everything sealed is stored (docs/vault_format.md):
-// version 0x01 ‖ key id (8) ‖ nonce (24) ‖ ciphertext ‖ tag (16). Version and key id are bound as well: they stand
-// before the caller's associated data.
+// version ‖ key id (8) ‖ nonce (24) ‖ ciphertext ‖ tag (16). Version and key id are bound as well: they stand before
+// the caller's associated data.
 using KeyId = std::array<uint8_t, 8>;
 inline constexpr size_t kEnvelopeOverhead = 1 + 8 + kXaesNonce + kXaesTag;
+// 0x02 is what a token wraps (docs/vault_format.md).
+enum class EnvelopeVersion : char {
+  key = 0x01,         // under the key that its id names
+  key_of_two = 0x03,  // under one made of that key and of the own key of the person whom the value is about
+};
 
 // Seals under a fresh random nonce.
-std::string SealEnvelope(const Xaes& key, const KeyId& id, std::string_view plain, std::string_view associated);
-// The key id an envelope names; nullopt where it is none.
-std::optional<KeyId> EnvelopeKeyId(std::string_view envelope);
-// nullopt as Xaes::Open, or where it is no envelope. The caller chose the key by EnvelopeKeyId.
-std::optional<std::string> OpenEnvelope(const Xaes& key, std::string_view envelope, std::string_view associated);
+std::string SealEnvelope(const Xaes& key, const KeyId& id, std::string_view plain, std::string_view associated,
+                         EnvelopeVersion version = EnvelopeVersion::key);
+// The key id an envelope names; nullopt where it is none of that version.
+std::optional<KeyId> EnvelopeKeyId(std::string_view envelope, EnvelopeVersion version = EnvelopeVersion::key);
+// nullopt as Xaes::Open, or where it is no envelope of that version. The caller chose the key by EnvelopeKeyId.
+std::optional<std::string> OpenEnvelope(const Xaes& key, std::string_view envelope, std::string_view associated,
+                                        EnvelopeVersion version = EnvelopeVersion::key);
 
 }  // namespace ecluse

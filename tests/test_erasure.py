@@ -153,6 +153,47 @@ def test_killed_at_any_moment_the_entry_and_the_key_agree(make_gate, register_a,
     verify(gate)
 
 
+def test_whoever_reads_them_meanwhile_a_killed_erasure_leaves_one_token(make_gate, register_a):
+    gate = make_gate("erasedwhileread", accounts={"prober": "prober"})
+    ids = [p["person_id"] for p in register_a["taj.person"]][:30]
+    see(gate, *ids, reference="R-before")
+    done = 0
+    for i, number in enumerate(ids):
+        stop = threading.Event()
+
+        def go_on():
+            try:
+                with gate.psycopg(reference="R-while") as c:
+                    while not stop.is_set():
+                        c.execute("SELECT family_name FROM taj.person WHERE person_id = %s", (number,))
+            except psycopg.Error:
+                pass
+
+        reader = threading.Thread(target=go_on)
+        reader.start()
+        time.sleep(0.02)
+        command = subprocess.Popen([BINARY, "erase", "--config", gate.config, "--subject", f"person:{number}", "--reason", f"nr {number}"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.02 + 0.003 * i)
+        gate.kill()
+        stop.set()
+        reader.join()
+        command.wait()
+        gate.serve()
+        entries = gate.ledger()
+        written = any(e["kind"] == "erasure" and f"nr {number}" in e["reason"] for e in entries)
+        named = f"person:{number}" in people(e for e in entries if e.get("reference") == "R-before")
+        assert written != named, number
+        if not written:
+            assert "R-before" in who_saw(gate, f"person:{number}"), "they were not erased, and are found"
+        done += written
+        if f"person:{number}" in people(entries):
+            erase(gate, f"person:{number}", "the rest")
+        assert f"person:{number}" not in people(gate.ledger()), "nothing names them under another token"
+    assert 0 < done < len(ids), "every kill came too early, or too late"
+    verify(gate)
+
+
 def test_behind_the_horizon_no_copy_opens(make_gate, workspace):
     gate = make_gate("erasedhorizon", accounts={"prober": "prober"}, vault=f"erasure_horizon: {HORIZON}s")
     see(gate, 1001, 1004, reference="R-old")
@@ -259,7 +300,26 @@ def test_ledgers_that_were_put_away_forget_too(make_gate):
     gate.wait_for(lambda: not holds(former, left[0]) or len(generations(gate)) > 1, HORIZON)
     first = generations(gate)[0]
     gate.wait_for(lambda: first not in generations(gate), HORIZON + 2)
-    erase(gate, "person:1004")
+    # One that is damaged may name somebody where it cannot be read; it holds up nobody else's erasure.
+    see(gate, 1007)
+    wal, = glob.glob(gate.data + "/former/*/ledger/wal-00000001")
+    with open(wal, "rb") as f:
+        whole = f.read()
+    with open(wal, "wb") as f:
+        f.write(whole[:4200] + bytes([whole[4200] ^ 1]) + whole[4201:])
+    said = erase(gate, "person:1007")
+    assert "BUT not every former ledger can be read" in said.stdout
+    with open(wal, "wb") as f:
+        f.write(whole)
+    store = os.path.dirname(former) + "/persons"
+    os.rename(store, store + ".away")
+    see(gate, 1010)
+    os.mkdir(store)
+    assert "BUT not every former ledger can be read" in erase(gate, "person:1010").stdout
+    shutil.rmtree(store)
+    os.rename(store + ".away", store)
+    said = erase(gate, "person:1004")
+    assert "1 former ledgers named them too" in said.stdout and "BUT" not in said.stdout
     assert erase(gate, "person:1004", check=False).returncode == 2
 
 

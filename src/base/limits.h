@@ -155,6 +155,8 @@ inline constexpr size_t kControlRequest = 64 * 1024;  // bytes that a command se
 inline constexpr size_t kControlText = 256 * 1024;    // bytes that it is answered
 inline constexpr size_t kValueKeysAsked = 1'500;      // people whose keys a command asks for at once; fits into both
 inline constexpr auto kControlAnswer = 60s;           // that a command waits for the gate
+inline constexpr auto kErasureWait = 40s;             // that an erasure waits for the ledger and its index; below that
+inline constexpr auto kErasureLook = 100ms;           // between looks whether the ledger has failed meanwhile
 inline constexpr auto kControlWait = 10s;             // for a request, and for its answer to be taken
 inline constexpr auto kLockCheck = 2s;                // between looks whether it is still held, and for the answer
 

@@ -37,9 +37,8 @@ CommandValueKeys::~CommandValueKeys() {
 Result<std::optional<std::string>> CommandValueKeys::Ask(std::span<const KeyedSubject> people, bool make) {
   std::string names;
   for (const KeyedSubject& person : people) names.append(person.begin(), person.end());
-  const boost::json::object request{{"command", "value-keys"},
-                                    {"people", Base64UrlEncode(AsBytes(names))},
-                                    {"make", make ? "yes" : "no"}};
+  const boost::json::object request{
+      {"command", "value-keys"}, {"people", Base64UrlEncode(AsBytes(names))}, {"make", make ? "yes" : "no"}};
   if (!asked_) return AskIfRunning(policy_, request);
   auto answer = AskGate(policy_.data_dir, request);
   if (answer) return std::move(*answer);

@@ -173,7 +173,9 @@ Status ForgetPerson(Store& index, const SubjectToken& token) {
   ECLUSE_TRY(const auto behind, index.Get(by_name));
   if (behind && std::ranges::equal(*behind, token, {}, [](char c) { return static_cast<uint8_t>(c); }))
     rows.push_back(by_name);
-  return index.Remove(rows);
+  ECLUSE_OK(index.Remove(rows));
+  for (const std::string& row : rows) ECLUSE_OK(index.CompactAround(row));
+  return {};
 }
 
 IndexedEntry IndexedBy(EntryDraft&& draft) {

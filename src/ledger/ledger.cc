@@ -123,6 +123,14 @@ struct Ledger::Impl {
     return queued;
   }
 
+  std::future<Result<uint64_t>> SubmitAndWait(QueuedEntry queued) {
+    auto waiter = std::make_unique<PromiseWaiter>();
+    auto done = waiter->future();
+    queued.waiter = std::move(waiter);
+    writer->Submit(std::move(queued));
+    return done;
+  }
+
   // What seals nothing and is short can always be rendered.
   QueuedEntry RenderOwn(EntryKind kind, std::string reason) {
     EntryDraft draft;
@@ -222,8 +230,9 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_TRY(RecoveredTail tail, RecoverTail(folder));
   ECLUSE_TRY(int64_t ahead, Ahead(folder, tail.last_time - options.clock->WallMicros(), lag == Lag::accept));
   EntryOrigin origin{options.register_name, options.node};
-  PersonKeysOptions person_keys{options.data_dir, Store::Mode::existing, options.clock, options.erasure_horizon,
-                                options.literals_retention};
+  PersonKeysOptions person_keys{options.data_dir,        Store::Mode::existing,      options.clock,
+                                options.erasure_horizon, options.literals_retention, {}};
+  if (!fresh) person_keys.last_time = tail.last_time;
   PeopleOptions naming{std::move(person_keys), options.data_dir + "/index", folder, origin, fresh};
   if (options.index_backlog != 0) naming.backlog = options.index_backlog;
   if (options.index_fill != 0) naming.fill = options.index_fill;
@@ -261,8 +270,10 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(LedgerOptions options, KeyRing& key
   ECLUSE_TRY(impl->writer, Writer::Start(std::move(writing), tail));
   impl->tree->Begin();
   ECLUSE_OK(impl->AnnounceKeys());
-  impl->people->keys().Tell(
-      [to = impl.get()](std::string reason) { to->writer->Submit(to->RenderOwn(EntryKind::key, std::move(reason))); });
+  impl->people->keys().Tell([to = impl.get()](std::string reason) -> Status {
+    auto written = to->SubmitAndWait(to->RenderOwn(EntryKind::key, std::move(reason))).get();
+    return written ? Status() : std::unexpected(std::move(written).error());
+  });
   impl->people->keys().Begin();
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
 }
@@ -319,11 +330,7 @@ Result<Receipt> Ledger::AppendAndWait(EntryDraft draft) {
     std::unique_ptr<Waiter> waiting = std::move(room);
     if (WaitsForRoom(part.kind) && !impl_->writer->RoomOrWait(waiting)) has_room.wait();
     ECLUSE_TRY(QueuedEntry queued, impl_->Render(std::move(part)));
-    auto waiter = std::make_unique<PromiseWaiter>();
-    auto done = waiter->future();
-    queued.waiter = std::move(waiter);
-    impl_->writer->Submit(std::move(queued));
-    ECLUSE_TRY(seq, done.get());
+    ECLUSE_TRY(seq, impl_->SubmitAndWait(std::move(queued)).get());
   }
   return Receipt(seq);
 }
@@ -343,8 +350,8 @@ Result<std::string> Ledger::EraseAlone(LedgerOptions options, KeyRing& keys, con
 
 Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::seconds horizon, const std::string& policy,
                                   const std::string& reason, bool in_register) {
-  const size_t colon = subject.find(':');
-  if (colon == 0 || colon >= subject.size() - 1 || subject.size() > limits::kSubjectId)
+  const size_t colon = std::min(subject.find(':'), subject.size());
+  if (colon == 0 || colon + 1 >= subject.size() || subject.size() - colon - 1 > limits::kSubjectId)
     return Fail(sqlstate::kInvalidParameter, "a person is a space and an id, as person:4242", "", "ledger.erase");
   if (reason.empty() || reason.size() > limits::kErasureReason || Printable(reason) != reason)
     return Fail(sqlstate::kInvalidParameter,
@@ -353,15 +360,18 @@ Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::secon
   PersonName person{{}, std::string_view(subject).substr(0, colon), std::string_view(subject).substr(colon + 1)};
   impl_->keys.SubjectKey(person.space, person.id, person.key.data());
   People& people = *impl_->people;
+  const auto until = People::Deadline::clock::now() + limits::kErasureWait;
   ECLUSE_TRY(const auto values, people.keys().FindWrapped({&person.key, 1}, false));
-  const bool sealed = !values[0].wrapped.empty();
-  ECLUSE_TRY(const uint64_t former, people.keys().DestroyInFormer(subject));
   // Whom the ledger has not named yet it names now, so that the entry tells of somebody.
-  if (in_register || sealed) ECLUSE_OK(TokensOf({&person, 1}));
-  ECLUSE_TRY(const auto token, people.BeginErasure(person));
-  if (!token && former == 0)
+  if (in_register || !values[0].wrapped.empty()) ECLUSE_OK(TokensOf({&person, 1}));
+  ECLUSE_TRY(const auto token, people.Erasable(person, *impl_->writer, until));
+  PersonKeys::InFormer former = people.keys().FindInFormer(subject);
+  std::string unread;
+  for (const std::string& one : former.unreadable) unread += "; " + one;
+  if (!token && former.tokens.empty())
     return Fail(sqlstate::kInvalidParameter,
-                "no ledger names that person and no value is sealed for them, so there is no key of theirs to destroy",
+                "no ledger names that person and no value is sealed for them, so there is no key of theirs to destroy" +
+                    (unread.empty() ? "" : ", in those that can be read" + unread),
                 "an id is written as the register has it, and the spaces are those of the policy", "ledger.erase");
   const int64_t now = NowMicros();
   const std::string gone = TimeText(now + std::chrono::microseconds(horizon).count());
@@ -370,14 +380,37 @@ Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::secon
   draft.door = "command";
   draft.policy = policy;
   draft.reason = fmt::format("{}{}, from every copy by {}: {}", kErasedByKey, TimeText(now), gone, reason);
-  if (token) draft.subjects.push_back({{}, {*token}, {}, {}});
-  const Result<Receipt> written = AppendAndWait(std::move(draft));
-  if (!written && token) people.AbandonErasure(person, *token);
-  if (!written) return std::unexpected(written.error());
-  ECLUSE_OK(people.AwaitIndexed(written->seq() + 1));
-  return fmt::format("their key is destroyed (entry {}); no copy of it opens any more from {} on", written->seq(),
-                     gone) +
-         (former == 0 ? "" : fmt::format("; {} former ledgers named them too", former));
+  const size_t former_count = former.tokens.size();
+  if (token) former.tokens.insert(former.tokens.begin(), *token);
+  draft.subjects.push_back({{}, std::move(former.tokens), {}, {}});
+  ECLUSE_TRY(QueuedEntry queued, impl_->Render(std::move(draft)));
+  // Waits for no room: who reads them meanwhile names them anew, which has to stand behind this.
+  queued.reserved = true;
+  auto waiter = std::make_unique<PromiseWaiter>();
+  auto done = waiter->future();
+  queued.waiter = std::move(waiter);
+  if (!token) {
+    impl_->writer->Submit(std::move(queued));
+  } else if (!people.BeginErasure(person, *token, *impl_->writer, std::move(queued))) {
+    return Fail(sqlstate::kInvalidParameter, "somebody else erases that person at this moment", "try again",
+                "ledger.erase");
+  }
+  if (done.wait_until(until) != std::future_status::ready)
+    return Fail(sqlstate::kIo, "the ledger takes long to write, and whether they are erased is not known",
+                "see the gate's log; run this again", "ledger.erase");
+  auto written = done.get();
+  if (!written) {
+    Error error = std::move(written).error();
+    error.hint += "; they are erased once the ledger can be written, if the gate runs until then: else run this again";
+    return std::unexpected(std::move(error));
+  }
+  ECLUSE_OK(people.AwaitIndexed(*written + 1, until));
+  std::string text =
+      fmt::format("their key is destroyed (entry {}); no copy of it opens any more from {} on", *written, gone);
+  if (former_count > 0) text += fmt::format("; {} former ledgers named them too", former_count);
+  if (people.keys().late()) text += "; BUT the keys of copies are not destroyed in time just now: see the gate's log";
+  if (!unread.empty()) text += "; BUT not every former ledger can be read, and may name them still" + unread;
+  return text;
 }
 
 Result<std::vector<PersonKeys::WrappedValueKey>> Ledger::ValueKeysOf(std::span<const KeyedSubject> people, bool make) {

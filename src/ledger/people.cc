@@ -162,7 +162,12 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
         ++unopened;
         return {};
       }
-      ECLUSE_TRY(std::string name, OpenPerson(*person, keys_, *wrapped));
+      auto opened = OpenPerson(*person, keys_, *wrapped);
+      if (!opened && opened.error().rule == kGenerationGone) {
+        ++unopened;
+        return {};
+      }
+      ECLUSE_TRY(const std::string name, std::move(opened));
       size_t colon = std::min(name.find(':'), name.size() - 1);
       SubjectKey key;
       keys_.SubjectKey(std::string_view(name).substr(0, colon), std::string_view(name).substr(colon + 1), key.data());
@@ -201,11 +206,13 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
 Status People::Erase(const IndexedEntry& entry) {
   ECLUSE_TRY(const auto known, KeysOf(entry.people));
   for (const auto& [token, person] : known) ECLUSE_OK(person_keys_->DestroyValueKey(person));
+  std::vector<SubjectToken> elsewhere;
   for (const SubjectToken& token : entry.people) {
-    ECLUSE_OK(person_keys_->Destroy(token));
+    ECLUSE_TRY(const bool here, person_keys_->Destroy(token));
+    if (!here) elsewhere.push_back(token);
     ECLUSE_OK(ForgetPerson(*index_, token));
   }
-  return {};
+  return elsewhere.empty() ? Status() : person_keys_->DestroyInFormer(elsewhere);
 }
 
 const SubjectToken* People::Known(const SubjectKey& key) {
@@ -401,30 +408,39 @@ void People::Indexed(const std::vector<Introduction>& introduced, const std::vec
   indexed_to_.notify_all();
 }
 
-Result<std::optional<SubjectToken>> People::BeginErasure(const PersonName& person) {
+Result<std::optional<SubjectToken>> People::Erasable(const PersonName& person, const Writer& writer, Deadline until) {
   std::vector<Newcomer> one(1);
   std::unique_lock lock(mutex_);
   // What is still to be written to the index would come back behind what is taken out of it.
-  indexed_to_.wait(lock, [&] { return index_failed_ || !pending_.contains(person.key); });
+  while (!index_failed_ && pending_.contains(person.key)) {
+    if (auto failure = writer.failure()) return std::unexpected(*failure);
+    if (indexed_to_.wait_for(lock, limits::kErasureLook) == std::cv_status::timeout && Deadline::clock::now() >= until)
+      return Fail(sqlstate::kIo, "that the person is named is not written down yet, for the ledger cannot be written",
+                  "see the gate's log, and try again", "ledger.erase");
+  }
   if (index_failed_) return std::unexpected(IndexStopped());
   ECLUSE_OK(LookUp({&person, 1}, one));
   if (!one[0].stored || erasing_.contains(*one[0].stored)) return std::nullopt;
-  tokens_.Forget(person.key);
-  erasing_.insert(*one[0].stored);
-  person_keys_->BeginErasure(person.key);
   return one[0].stored;
 }
 
-void People::AbandonErasure(const PersonName& person, const SubjectToken& token) {
-  person_keys_->AbandonErasure(person.key);
+bool People::BeginErasure(const PersonName& person, const SubjectToken& token, Writer& writer, QueuedEntry entry) {
   std::lock_guard lock(mutex_);
-  erasing_.erase(token);
+  if (!erasing_.insert(token).second) return false;
+  tokens_.Forget(person.key);
+  person_keys_->BeginErasure(person.key);
+  // Under the lock: whoever names them anew has a later place in the queue, and so in the ledger.
+  writer.Submit(std::move(entry));
+  return true;
 }
 
-Status People::AwaitIndexed(uint64_t size) {
+Status People::AwaitIndexed(uint64_t size, Deadline until) {
   std::unique_lock lock(mutex_);
-  indexed_to_.wait(lock, [&] { return index_failed_ || indexed_ >= size; });
-  return index_failed_ ? std::unexpected(IndexStopped()) : Status();
+  const bool reached = indexed_to_.wait_until(lock, until, [&] { return index_failed_ || indexed_ >= size; });
+  if (index_failed_) return std::unexpected(IndexStopped());
+  if (reached) return {};
+  return Fail(sqlstate::kIo, "it is written down, and the keys have not gone yet",
+              "they go as soon as the index has reached the entry: see the gate's log", "ledger.erase");
 }
 
 Result<std::vector<std::pair<SubjectToken, SubjectKey>>> People::KeysOf(std::span<const SubjectToken> tokens) {

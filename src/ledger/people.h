@@ -3,6 +3,7 @@
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -82,14 +83,16 @@ class People {
 
   Result<std::vector<std::pair<SubjectToken, SubjectKey>>> KeysOf(std::span<const SubjectToken> tokens);
 
-  // Whoever is erased is nobody's token any more from now on: they are introduced anew where they come again. The entry
-  // that says so is appended next; as soon as it is durable and reached by the index, the key goes, and with it that of
-  // their values. Nullopt where nobody has been introduced by that name.
-  Result<std::optional<SubjectToken>> BeginErasure(const PersonName& person);
-  // The entry could not be appended: all is as before.
-  void AbandonErasure(const PersonName& person, const SubjectToken& token);
+  using Deadline = std::chrono::steady_clock::time_point;
+  // The token of somebody who can be erased: whom the index knows, and nobody is erasing. Nullopt where nobody has been
+  // introduced by that name. Waits until their introduction is indexed.
+  Result<std::optional<SubjectToken>> Erasable(const PersonName& person, const Writer& writer, Deadline until);
+  // Whoever is erased is nobody's token any more from now on: they are introduced anew where they come again. Hands the
+  // entry that says so to `writer`, which must write it sooner or later; as soon as it is durable and reached by the
+  // index, their keys go. False, and nothing is handed on, where somebody else has begun meanwhile.
+  bool BeginErasure(const PersonName& person, const SubjectToken& token, Writer& writer, QueuedEntry entry);
   // Waits until the index has reached what was durable before `size`, with what that erases.
-  Status AwaitIndexed(uint64_t size);
+  Status AwaitIndexed(uint64_t size, Deadline until);
 
   // Ids of keys that a `key` entry has announced.
   Result<bool> Announced(const std::string& key_id) const;

@@ -62,6 +62,7 @@ Result<std::unique_ptr<PersonKeys>> PersonKeys::Open(PersonKeysOptions options, 
   std::unique_ptr<PersonKeys> keys(new PersonKeys(std::move(options), ring, std::move(store), std::move(values)));
   ECLUSE_OK(keys->CheckGeneration());
   if (ring.generations().List().empty()) ECLUSE_OK(keys->MakeGeneration());
+  ECLUSE_OK(keys->NoteGeneration());
   ring.Attach(keys.get());
   return keys;
 }
@@ -99,13 +100,35 @@ Status PersonKeys::CheckGeneration() const {
               "vault.generations", path);
 }
 
+// Also where it was interrupted, or failed, between the file and the note.
+Status PersonKeys::NoteGeneration() const {
+  const std::string path = NotePath(options_.data_dir), newest = generations_.List().back().id + "\n";
+  ECLUSE_TRY(const auto noted, RealFiles().Find(path));
+  if (noted) {
+    ECLUSE_TRY(const std::string text, ReadWholeFile(RealFiles(), path, limits::kNote));
+    if (text == newest) return {};
+  }
+  return ReplaceFile(RealFiles(), path, newest);
+}
+
 Status PersonKeys::MakeGeneration() {
   std::lock_guard lock(keys_mutex_);  // nothing is written under it before it is noted
   ECLUSE_OK(generations_.Make(options_.clock->WallMicros()));
-  return ReplaceFile(RealFiles(), NotePath(options_.data_dir), generations_.List().back().id + "\n");
+  return NoteGeneration();
+}
+
+bool PersonKeys::ClockIsBelieved() const {
+  const int64_t horizon = options_.horizon->count();
+  return !options_.last_time || opened_wall_ - *options_.last_time <= horizon ||
+         options_.clock->BootMicros() - opened_boot_ >= horizon / 10;
 }
 
 void PersonKeys::Begin() {
+  if (options_.horizon && !ClockIsBelieved())
+    Log().warn(
+        "the clock is {} days ahead of the ledger's last entry: where that is wrong, stop the gate and correct it "
+        "now; {} minutes from now, keys that are due by it are destroyed",
+        (opened_wall_ - *options_.last_time) / 86'400'000'000, options_.horizon->count() / 600'000'000);
   if (options_.horizon) thread_ = std::thread([this] { Run(); });
 }
 
@@ -123,7 +146,7 @@ void PersonKeys::Run() {
     if (!renewed && !failed)
       Log().error("the keys of people are not kept erasable: {} {} ({})", renewed.error().message, renewed.error().hint,
                   Printable(renewed.error().operator_detail));
-    failed = !renewed;
+    late_ = failed = !renewed;
     std::unique_lock lock(mutex_);
     if (changed_.wait_for(lock, every, [this] { return stopping_; })) return;
   }
@@ -132,13 +155,16 @@ void PersonKeys::Run() {
 Status PersonKeys::Renew() {
   ECLUSE_TRY(const bool mended, generations_.Mend());
   if (mended) Log().error("the file of root generations was gone and is written again: {}", generations_.path());
+  ECLUSE_OK(NoteGeneration());
   const int64_t now = options_.clock->WallMicros();
   const int64_t horizon = options_.horizon->count();
-  if (now - generations_.List().back().made >= horizon / 2) ECLUSE_OK(MakeGeneration());
-  if (options_.literals_retention) {
+  // One that is of a time to come was made by a clock that was ahead: nobody knows how old it is.
+  if (const int64_t made = generations_.List().back().made; now - made >= horizon / 2 || made > now)
+    ECLUSE_OK(MakeGeneration());
+  if (options_.literals_retention && ClockIsBelieved()) {
     ECLUSE_OK(keys_.literal_keys().DestroyEndedBefore(
         now - options_.literals_retention->count(),
-        [this](const std::string& month) { tell_(fmt::format("{}{}", kDestroyLiterals, month)); }));
+        [this](const std::string& month) { return tell_(fmt::format("{}{}", kDestroyLiterals, month)); }));
   }
   const std::vector<GenerationInfo> all = generations_.List();
   if (all.size() == 1) return {};
@@ -148,11 +174,15 @@ Status PersonKeys::Renew() {
     if (Stopping()) return {};
     wrapped_under_ = all.back().id;
   }
-  // A little before it is due: this looks only now and then.
+  if (!ClockIsBelieved()) return {};
+  // None is older than those made behind it. A little before it is due: this looks only now and then.
+  std::vector<int64_t> made(all.size());
+  int64_t last = INT64_MAX;
+  for (size_t i = all.size(); i-- > 0;) made[i] = last = std::min(last, all[i].made);
   for (size_t i = 0; i + 1 < all.size(); ++i) {
-    if (now - all[i].made < horizon - horizon / 10) continue;
-    tell_(fmt::format("{}{} of {}: who was erased before {} opens in no copy any more", kDestroyGeneration, all[i].id,
-                      TimeText(all[i].made), TimeText(all[i + 1].made)));
+    if (now - made[i] < horizon - horizon / 10) continue;
+    ECLUSE_OK(tell_(fmt::format("{}{} of {}: who was erased before {} opens in no copy any more", kDestroyGeneration,
+                                all[i].id, TimeText(all[i].made), TimeText(made[i + 1]))));
     ECLUSE_OK(generations_.Destroy(all[i].id));
   }
   return {};
@@ -230,13 +260,18 @@ Status PersonKeys::Add(std::vector<Wrapped> keys) {
   return store_->CheckFiles();
 }
 
-Status PersonKeys::Destroy(const SubjectToken& token) {
+Result<bool> PersonKeys::Destroy(const SubjectToken& token) {
+  const std::string key = KeyOf(token);
+  bool there = false;
   {
     std::lock_guard lock(keys_mutex_);
-    const std::string key = KeyOf(token);
-    ECLUSE_OK(store_->Remove({&key, 1}));
+    ECLUSE_TRY(const auto known, store_->Get(key));
+    there = known.has_value();
+    if (there) ECLUSE_OK(store_->Remove({&key, 1}));
   }
-  return store_->Compact();
+  // Also where it was interrupted behind that.
+  ECLUSE_OK(store_->CompactAround(key));
+  return there;
 }
 
 Result<std::vector<PersonKeys::WrappedValueKey>> PersonKeys::FindWrapped(std::span<const KeyedSubject> people,
@@ -298,11 +333,6 @@ void PersonKeys::BeginErasure(const KeyedSubject& person) {
   erasing_.insert(person);
 }
 
-void PersonKeys::AbandonErasure(const KeyedSubject& person) {
-  std::lock_guard lock(keys_mutex_);
-  erasing_.erase(person);
-}
-
 Status PersonKeys::DestroyValueKey(const KeyedSubject& person) {
   const std::pair<std::string, std::string> erased{StoredAs(person), ""};
   bool there = false;
@@ -317,36 +347,64 @@ Status PersonKeys::DestroyValueKey(const KeyedSubject& person) {
   return there ? values_->CompactAround(erased.first) : Status();
 }
 
-Result<uint64_t> PersonKeys::DestroyInFormer(std::string_view name) {
+PersonKeys::InFormer PersonKeys::FindInFormer(std::string_view name) {
+  std::lock_guard lock(former_mutex_);
+  InFormer found;
+  const auto former = Former();
+  if (!former) found.unreadable.push_back(options_.data_dir + "/former: " + former.error().message);
+  for (const std::string& folder : former.value_or(std::vector<std::string>())) {
+    if (Status read = FindInFormer(folder, name, &found.tokens); !read)
+      found.unreadable.push_back(folder + ": " + read.error().message);
+  }
+  return found;
+}
+
+Status PersonKeys::FindInFormer(const std::string& folder, std::string_view name, std::vector<SubjectToken>* tokens) {
+  ECLUSE_TRY(const auto store, Store::Open(StoreIn(folder), Store::Mode::existing));
+  SegmentFolder ledger{&RealFiles(), folder + "/ledger", {}, 0};
+  std::string origin;
+  ECLUSE_TRY(ledger.ledger, ReadOrigin(ledger, &origin));
+  Status problem;
+  uint64_t introduced = 0, keys = 0;
+  ECLUSE_OK(Entries(ledger).Visit(0, UINT64_MAX, [&](const EntryView& entry) {
+    problem = [&]() -> Status {
+      ECLUSE_TRY(const auto person, ReadPersonEntry(entry.json));
+      if (!person) return {};
+      ECLUSE_TRY(const auto wrapped, store->Get(KeyOf(person->token)));
+      if (!wrapped) return {};
+      ++introduced;
+      const auto who = OpenPerson(*person, keys_, *wrapped);
+      if (!who && who.error().rule == kGenerationGone) return {};  // nobody can be told by it any more
+      if (!who) return std::unexpected(who.error());
+      if (*who == name) tokens->push_back(person->token);
+      return {};
+    }();
+    return problem.has_value();
+  }));
+  ECLUSE_OK(problem);
+  // A damaged ledger ends where it is damaged.
+  ECLUSE_OK(store->Visit("", kBehindAll, [&](std::string_view, std::string_view) { return ++keys > 0; }));
+  if (keys == introduced) return {};
+  return LedgerDamaged(fmt::format("{} people are named in it where it cannot be read", keys - introduced));
+}
+
+Status PersonKeys::DestroyInFormer(std::span<const SubjectToken> tokens) {
   std::lock_guard lock(former_mutex_);
   ECLUSE_TRY(const auto former, Former());
-  uint64_t destroyed = 0;
   for (const std::string& folder : former) {
-    ECLUSE_TRY(const auto store, Store::Open(StoreIn(folder), Store::Mode::existing));
-    std::vector<std::string> tokens;
-    SegmentFolder ledger{&RealFiles(), folder + "/ledger", {}, 0};
-    std::string origin;
-    ECLUSE_TRY(ledger.ledger, ReadOrigin(ledger, &origin));
-    Status problem;
-    ECLUSE_OK(Entries(ledger).Visit(0, UINT64_MAX, [&](const EntryView& entry) {
-      problem = [&]() -> Status {
-        ECLUSE_TRY(const auto person, ReadPersonEntry(entry.json));
-        if (!person) return {};
-        ECLUSE_TRY(const auto wrapped, store->Get(KeyOf(person->token)));
-        if (!wrapped) return {};
-        ECLUSE_TRY(const std::string who, OpenPerson(*person, keys_, *wrapped));
-        if (who == name) tokens.push_back(KeyOf(person->token));
-        return {};
-      }();
-      return problem.has_value();
-    }));
-    ECLUSE_OK(problem);
-    if (tokens.empty()) continue;
-    ECLUSE_OK(store->Remove(tokens));
-    ECLUSE_OK(store->Compact());
-    ++destroyed;
+    const auto store = Store::Open(StoreIn(folder), Store::Mode::existing);
+    if (!store) {  // it said so where they were looked for
+      Log().error("the keys of {} cannot be looked at: {}", folder, store.error().message);
+      continue;
+    }
+    for (const SubjectToken& token : tokens) {
+      const std::string key = KeyOf(token);
+      ECLUSE_TRY(const auto known, (*store)->Get(key));
+      if (known) ECLUSE_OK((*store)->Remove({&key, 1}));
+      ECLUSE_OK((*store)->CompactAround(key));
+    }
   }
-  return destroyed;
+  return {};
 }
 
 }  // namespace ecluse

@@ -3,6 +3,7 @@
 // wrapped under root generations, which are made, and destroyed, in time. docs/decisions/erasure.md.
 #pragma once
 
+#include <atomic>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <chrono>
 #include <condition_variable>
@@ -41,6 +42,9 @@ struct PersonKeysOptions {
   std::optional<std::chrono::microseconds> horizon;
   // For which literals are kept, behind the end of their month.
   std::optional<std::chrono::microseconds> literals_retention;
+  // Of the ledger's last entry. A clock that is further ahead of it than the horizon is believed only once it has gone
+  // on for a tenth of that: until then nothing is destroyed.
+  std::optional<int64_t> last_time{};
 };
 
 // Of whoever holds the ledger's lock. Thread-safe. The ring has it as its value_keys(), for as long as it lives.
@@ -51,8 +55,8 @@ class PersonKeys : public ValueKeys {
   static Result<std::unique_ptr<PersonKeys>> Open(PersonKeysOptions options, KeyRing& keys);
   ~PersonKeys() override;
 
-  // What is told when a generation or a key of literals is destroyed, before it is. Before Begin().
-  void Tell(std::function<void(std::string reason)> tell) { tell_ = std::move(tell); }
+  // What is told before a generation or a key of literals is destroyed; it is not where that fails. Before Begin().
+  void Tell(std::function<Status(std::string reason)> tell) { tell_ = std::move(tell); }
   // From now on a thread keeps generations in time, until Stop(): behind that nothing is told any more.
   void Begin();
   void Stop();
@@ -60,16 +64,24 @@ class PersonKeys : public ValueKeys {
   // every key under it, those of literals too, and destroys generations that are as old as the horizon, and keys of
   // literals that are kept no longer. Interrupted anywhere, it goes on.
   Status Renew();
+  // The last Renew() failed: what is erased stays in copies for longer than promised.
+  bool late() const { return late_; }
 
   Store& store() { return *store_; }
 
   using Wrapped = std::pair<SubjectToken, std::string>;
   // Durable, and under the newest generation, when it returns.
   Status Add(std::vector<Wrapped> keys);
-  // Gone from the store and its files when it returns. Of those that are not there nothing is said.
-  Status Destroy(const SubjectToken& token);
-  // The same for somebody whom ledgers name that were put away: how many of them did. Reads those whole.
-  Result<uint64_t> DestroyInFormer(std::string_view name);
+  // Gone from the store and its files when it returns; false where it was not there.
+  Result<bool> Destroy(const SubjectToken& token);
+  // Whom ledgers name that were put away, `space:id`. Reads those whole.
+  struct InFormer {
+    std::vector<SubjectToken> tokens;     // of that person
+    std::vector<std::string> unreadable;  // ledgers that may name them too, and why that cannot be told
+  };
+  InFormer FindInFormer(std::string_view name);
+  // Destroys keys in the stores of those ledgers.
+  Status DestroyInFormer(std::span<const SubjectToken> tokens);
 
   Result<std::vector<Secret>> Take(std::span<const KeyedSubject> people) override;
   Result<std::vector<Found>> Find(std::span<const KeyedSubject> people) override;
@@ -81,9 +93,8 @@ class PersonKeys : public ValueKeys {
   Result<std::vector<WrappedValueKey>> FindWrapped(std::span<const KeyedSubject> people, bool make);
   static Result<Secret> UnwrapValueKey(KeyRing& ring, const KeyedSubject& person, std::string_view wrapped);
 
-  // From now on nobody gets the key of their values, until it is destroyed or that is given up.
+  // From now on nobody gets the key of their values, until it is destroyed.
   void BeginErasure(const KeyedSubject& person);
-  void AbandonErasure(const KeyedSubject& person);
   // Gone from the store and its files when it returns; what stays says that they were erased. Nothing where they have
   // none.
   Status DestroyValueKey(const KeyedSubject& person);
@@ -97,12 +108,17 @@ class PersonKeys : public ValueKeys {
         generations_(keys.generations()),
         store_(std::move(store)),
         values_(std::move(values)),
-        attached_before_(keys.value_keys()) {}
+        attached_before_(keys.value_keys()),
+        opened_wall_(options_.clock->WallMicros()),
+        opened_boot_(options_.clock->BootMicros()) {}
   void Run();
   bool Stopping() const;
   Status CheckGeneration() const;
+  Status NoteGeneration() const;
   Status MakeGeneration();
+  bool ClockIsBelieved() const;
   Result<std::vector<std::string>> Former() const;
+  Status FindInFormer(const std::string& folder, std::string_view name, std::vector<SubjectToken>* tokens);
   Status WrapAnew(Store& store, const Binding& binding);
   Status WrapAllAnew();
   Result<bool> WrapAnew(Store& store, const Binding& binding, std::string* from);
@@ -113,7 +129,9 @@ class PersonKeys : public ValueKeys {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Store> values_;  // by KeyedSubject; an empty one of who was erased
   ValueKeys* const attached_before_;
-  std::function<void(std::string)> tell_ = [](const std::string&) {};
+  const int64_t opened_wall_, opened_boot_;
+  std::function<Status(std::string)> tell_ = [](const std::string&) { return Status(); };
+  std::atomic<bool> late_ = false;
 
   std::mutex keys_mutex_;  // keys are read and written back, or removed, or a generation is made
   boost::unordered_flat_set<KeyedSubject, SubjectKeyHash> erasing_;  // their values; under keys_mutex_

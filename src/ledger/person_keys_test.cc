@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "ledger/testing.h"
+#include "vault/literal_keys.h"
 
 namespace ecluse {
 namespace {
@@ -76,7 +77,10 @@ TEST_F(PersonKeysTest, WhatIsAsOldAsTheHorizonIsDestroyedAndToldOf) {
   // After a long pause all of it at once.
   Pass(days(30));
   keys = Open();
-  keys->Tell([&](std::string reason) { told.push_back(std::move(reason)); });
+  keys->Tell([&](std::string reason) -> Status {
+    told.push_back(std::move(reason));
+    return {};
+  });
   ASSERT_TRUE(keys->Renew());
   ASSERT_EQ(generations().List().size(), 1u);
   EXPECT_EQ(told.size(), 2u);
@@ -121,6 +125,103 @@ TEST_F(PersonKeysTest, WhatDoesNotOpenHoldsNothingUp) {
   ASSERT_TRUE(keys->Renew());
   EXPECT_EQ(Stored(*keys, 1), damaged.second);
   EXPECT_TRUE(generations().UnderNewest(Stored(*keys, 2)));
+}
+
+// One that was set ahead and corrected must not end the making and destroying of generations.
+TEST_F(PersonKeysTest, AGenerationOfATimeToComeGoesWithTheNext) {
+  auto keys = Open(Store::Mode::create);
+  const PersonKeys::Wrapped before = Wrapped(1);
+  ASSERT_TRUE(keys->Add({before}));
+  const int64_t year = std::chrono::microseconds(days(400)).count();
+  folder_.clock().StepWall(year);
+  keys->Tell([](std::string) { return Fail("58030", "the ledger has failed"); });
+  EXPECT_FALSE(keys->Renew()) << "what cannot be told of is not destroyed";
+  ASSERT_EQ(generations().List().size(), 2u);
+  keys.reset();
+  folder_.clock().StepWall(-year);
+  keys = Open();
+  ASSERT_TRUE(keys->Renew());
+  ASSERT_EQ(generations().List().size(), 3u);
+  EXPECT_EQ(generations().List().back().made, folder_.clock().WallMicros());
+  ASSERT_TRUE(keys->Renew());
+  EXPECT_EQ(generations().List().size(), 3u) << "once";
+  EXPECT_TRUE(generations().Unwrap(before.second, WrapBinding(before.first)));
+  Pass(days(7));
+  ASSERT_TRUE(keys->Renew());
+  EXPECT_FALSE(generations().Unwrap(before.second, WrapBinding(before.first)));
+  EXPECT_EQ(generations().Unwrap(Stored(*keys, 1), WrapBinding(Token(1)))->text(), "key of 1");
+}
+
+TEST_F(PersonKeysTest, AClockFarAheadOfTheLastEntryIsNotBelievedAtOnce) {
+  const int64_t last = folder_.clock().WallMicros();
+  ASSERT_TRUE(Open(Store::Mode::create));
+  ASSERT_TRUE(folder_.keys().literal_keys().Seal(last, "x", ""));
+  Pass(days(400));
+  PersonKeysOptions options{folder_.data(), Store::Mode::existing, &folder_.clock(), days(7), days(90), last};
+  auto keys = PersonKeys::Open(options, folder_.keys());
+  ASSERT_TRUE(keys);
+  ASSERT_TRUE((*keys)->Renew());
+  EXPECT_EQ(generations().List().size(), 2u);
+  EXPECT_EQ(folder_.keys().literal_keys().List()->size(), 1u);
+  Pass(std::chrono::hours(17));
+  ASSERT_TRUE((*keys)->Renew());
+  EXPECT_EQ(generations().List().size(), 1u);
+  EXPECT_TRUE(folder_.keys().literal_keys().List()->empty());
+}
+
+// Interrupted between the two, or where the note could not be written.
+TEST_F(PersonKeysTest, TheNoteOfTheNewestIsWrittenAgain) {
+  ASSERT_TRUE(Open(Store::Mode::create));
+  const std::string path = folder_.data() + "/keys/generation";
+  ASSERT_TRUE(generations().Make(folder_.clock().WallMicros()));
+  auto keys = Open();
+  ASSERT_TRUE(keys);
+  EXPECT_EQ(ReadWholeFile(RealFiles(), path, 100).value_or(""), generations().List().back().id + "\n");
+  std::filesystem::remove(path);
+  ASSERT_TRUE(keys->Renew());
+  EXPECT_EQ(ReadWholeFile(RealFiles(), path, 100).value_or(""), generations().List().back().id + "\n");
+}
+
+// ---- keys of values ----
+
+TEST_F(PersonKeysTest, KeysOfValuesAreMadeOnceKeptInTimeAndDestroyed) {
+  auto keys = Open(Store::Mode::create);
+  const KeyedSubject ann{1}, ben{2};
+  const KeyedSubject both[] = {ann, ben};
+  auto found = keys->Find(both);
+  ASSERT_TRUE(found);
+  EXPECT_TRUE((*found)[0].key.empty() && !(*found)[0].erased);
+  auto made = keys->Take(both);
+  ASSERT_TRUE(made);
+  const std::string of_ann((*made)[0].text());
+  EXPECT_EQ(of_ann.size(), kXaesKey);
+  EXPECT_NE((*made)[1].text(), of_ann);
+  auto wrapped = keys->FindWrapped(both, false);
+  Pass(days(4));
+  ASSERT_TRUE(keys->Renew());
+  keys.reset();
+  keys = Open();
+  auto later = keys->FindWrapped(both, false);
+  ASSERT_TRUE(wrapped && later);
+  EXPECT_TRUE(generations().UnderNewest((*later)[0].wrapped) && !generations().UnderNewest((*wrapped)[0].wrapped));
+  EXPECT_EQ((*keys->Take(both))[0].text(), of_ann);
+
+  keys->BeginErasure(ann);
+  const auto refused = keys->Take(both);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().sqlstate, "55006");
+  ASSERT_TRUE(keys->DestroyValueKey(ann));
+  ASSERT_TRUE(keys->DestroyValueKey(KeyedSubject{3})) << "who has none";
+  found = keys->Find(both);
+  ASSERT_TRUE(found);
+  EXPECT_TRUE((*found)[0].erased && (*found)[0].key.empty());
+  EXPECT_FALSE((*found)[1].erased || (*found)[1].key.empty());
+  Pass(days(4));
+  ASSERT_TRUE(keys->Renew()) << "who was erased has nothing to be wrapped anew";
+  auto anew = keys->Take({&ann, 1});
+  ASSERT_TRUE(anew);
+  EXPECT_NE((*anew)[0].text(), of_ann);
+  EXPECT_FALSE((*keys->Find({&ann, 1}))[0].erased);
 }
 
 }  // namespace

@@ -359,7 +359,8 @@ class Pruner {
                           fmt::format("{}{} {}\n", kHeader, plan.removal.entries, plan.removal.by)));
     ECLUSE_OK(RemoveBundles(plan.removal.entries));
     ECLUSE_TRY(out_.days, keys_.DestroyDaysBefore(plan.first_day * kDayMicros));
-    ECLUSE_OK(keys_.literal_keys().DestroyEndedBefore(plan.first_day * kDayMicros, [](const std::string&) {}));
+    ECLUSE_OK(keys_.literal_keys().DestroyEndedBefore(plan.first_day * kDayMicros,
+                                                      [](const std::string&) { return Status(); }));
     ECLUSE_OK(RemovePeople(plan));
     ECLUSE_OK(folder_.files->Remove(RemovingPath(folder_)));
     return folder_.files->SyncDirectory(folder_.path);

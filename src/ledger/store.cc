@@ -140,7 +140,8 @@ Status Store::Put(std::span<const std::pair<std::string, std::string>> pairs, bo
   // In their order, no key twice: each then finds its place from where the one before it stands.
   std::vector<const std::pair<std::string, std::string>*> sorted;
   for (const auto& pair : pairs) sorted.push_back(&pair);
-  std::ranges::sort(sorted, {}, [](const auto* pair) -> const std::string& { return pair->first; });
+  std::ranges::sort(sorted, {},
+                    [](const auto* pair) { return std::pair<const std::string&, const void*>(pair->first, pair); });
   rocksdb::WriteBatch batch;
   for (const auto* pair : sorted) {
     if (rocksdb::Status status = batch.Put(pair->first, pair->second); !status.ok()) return Failed(path_, status);

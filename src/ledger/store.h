@@ -41,7 +41,7 @@ class Store {
   // Takes many pairs at once, as one sorted file: for filling a store. All or nothing, and durable when it
   // returns. Of two pairs with one key either may be taken.
   Status Ingest(std::vector<std::pair<std::string, std::string>> pairs);
-  // All or nothing. With `sync` durable when it returns.
+  // All or nothing. With `sync` durable when it returns. Of two pairs with one key the later is taken.
   Status Put(std::span<const std::pair<std::string, std::string>> pairs, bool sync);
   // All or nothing, durable when it returns; keys that are not there are left out.
   Status Remove(std::span<const std::string> keys);

@@ -145,6 +145,8 @@ void Writer::Run() {
       if (!due) {
         lock.unlock();
         if (Status right = healthy() ? CheckClock() : Status(); !right) FailForGood(right.error());
+        if (!retained_.empty()) Process(batch);  // there may be room again, and nobody who asks for any
+        batch.clear();
         continue;
       }
       if (queue_.empty()) return;  // stopping, and everything is written
@@ -217,7 +219,8 @@ Status Writer::MakeRoom(const QueuedEntry& entry) {
 
 void Writer::Refuse(QueuedEntry entry, const Error& why) {
   if (entry.waiter) entry.waiter->Done(std::unexpected(why));
-  if (entry.introduces) retained_.push_back(std::move(entry));
+  entry.waiter.reset();
+  if (entry.introduces || entry.indexed.erases) retained_.push_back(std::move(entry));
 }
 
 void Writer::FailBatch(std::span<QueuedEntry> rest) {

@@ -43,7 +43,7 @@ struct Introduction {
 
 struct QueuedEntry {
   RenderedEntry entry;
-  bool reserved = false;  // may use the space kept for keys, locks, alerts and approvals
+  bool reserved = false;  // may use the space kept for keys, locks, alerts, approvals and erasures by key
   std::unique_ptr<Introduction> introduces;
   std::string announces;           // id of the key that a `key` entry tells of
   IndexedEntry indexed;            // what the index finds it by
@@ -129,7 +129,9 @@ class Writer {
 
   // Of the writer's thread alone.
   OpenSegment segment_;
-  std::vector<QueuedEntry> retained_;  // introductions that found no room: never dropped, tokens already refer to them
+  // Introductions, and erasures by key, that found no room: never dropped, for tokens already refer to them, or no
+  // longer do. Tried again before what comes behind them.
+  std::vector<QueuedEntry> retained_;
   std::string buffer_;
   RecordPlace last_;      // of the entry written last
   int64_t last_time_;     // of the last entry

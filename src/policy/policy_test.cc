@@ -162,7 +162,6 @@ TEST(Policy, UnknownKeysAreErrorsWithTheNearest) {
 
 TEST(Policy, RefusesWhatThisVersionCannotDo) {
   const std::string part = "this version does not have";
-  ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    erasure: per_person\n"), "13:14", part);
   ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    compartment: contact\n"), "13:18", part);
   ExpectProblem(With("  data_dir: data\n", "  data_dir: data\n  http: {listen: 127.0.0.1:1}\n"), "5:9", part);
   ExpectProblem(With("open_tables", "identity: {tokens: {}}\nopen_tables"), "27:20", part);
@@ -170,6 +169,26 @@ TEST(Policy, RefusesWhatThisVersionCannotDo) {
 
 std::string Sealed(const std::string& sealed) {
   return With("nir: {class: identifier}", "nir: {class: identifier, sealed: " + sealed + "}");
+}
+
+TEST(Policy, ReadsHowPeopleAreErased) {
+  const auto with = [](const std::string& erasure) {
+    std::string text = Sealed("{}");
+    return text.insert(text.find("    subject: person_id\n"), "    erasure: " + erasure + "\n");
+  };
+  const auto table = [&](const std::string& erasure) { return Good(with(erasure))->tables.at({"taj", "person"}); };
+  EXPECT_TRUE(table("per_person").own_keys);
+  EXPECT_TRUE(table("{keys: per_person}").erased_clear.empty());
+  EXPECT_EQ(table("{keys: per_person, nulls: [birth_date]}").erased_clear, std::vector<std::string>{"birth_date"});
+  EXPECT_FALSE(Good(kPolicy)->tables.at({"taj", "person"}).own_keys);
+  ExpectProblem(with("per_row"), "per_person is allowed");
+  ExpectProblem(with("{nulls: [birth_date]}"), "keys");
+  ExpectProblem(with("{keys: per_person, nulls: birth_date}"), "a list");
+  ExpectProblem(with("{keys: per_person, nulls: [nir]}"), "which is sealed");
+  ExpectProblem(with("{keys: per_person, nulls: [person_id]}"), "whom a row is about");
+  ExpectProblem(with("{keys: per_person, nulls: [nowhere]}"), "not in `columns`");
+  ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    erasure: per_person\n"),
+                "no column is sealed");
 }
 
 TEST(Policy, ReadsWhatIsSealed) {

@@ -54,8 +54,8 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const Policy& policy, const
     if (real == catalog.tables.end()) return CannotMove(name.Text() + " is not in the database", "create it");
     Part part;
     part.table = QuoteTable(name);
-    part.id = PartsOf(std::string_view(subject).substr(std::min(colon + 1, subject.size())),
-                      table.subject_columns.size());
+    part.id =
+        PartsOf(std::string_view(subject).substr(std::min(colon + 1, subject.size())), table.subject_columns.size());
     if (part.id.empty()) continue;
     ECLUSE_TRY(const auto columns, ColumnsOf(table, real->second));
     std::string any;
@@ -72,8 +72,8 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const Policy& policy, const
                     "::text AND ";
     }
     part.where += "(" + any + ")";
-    const auto found = owner.Query("SELECT count(*) FROM " + part.table + " WHERE " + part.where,
-                                   {part.id.begin(), part.id.end()});
+    const auto found =
+        owner.Query("SELECT count(*) FROM " + part.table + " WHERE " + part.where, {part.id.begin(), part.id.end()});
     if (!found && found.error().sqlstate.starts_with("22")) continue;  // no id of this table
     if (!found) return std::unexpected(found.error());
     rows.count_ += static_cast<uint64_t>(std::atoll(found->Text(0, 0).c_str()));

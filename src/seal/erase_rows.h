@@ -14,8 +14,8 @@ namespace ecluse {
 // Not thread-safe; `owner` and `policy` must outlive it. The caller has called BeginMoving().
 class ErasedRows {
  public:
-  // The rows of `subject` (`space:id`). Refuses a policy that the database does not have as it is: columns that it seals
-  // and the database does not, or that are not there.
+  // The rows of `subject` (`space:id`). Refuses a policy that the database does not have as it is: columns that it
+  // seals and the database does not, or that are not there.
   static Result<ErasedRows> Find(Database& owner, const Policy& policy, const std::string& subject);
 
   // How many of them hold anything that Clear() would take away.

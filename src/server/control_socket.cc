@@ -68,7 +68,10 @@ json::object Shown(const Error& error) {
 ControlSocket::ControlSocket(asio::io_context& context, std::string data_dir, Handler handler)
     : context_(context), data_dir_(std::move(data_dir)), handler_(std::move(handler)), acceptor_(context) {}
 
-ControlSocket::~ControlSocket() { Close(); }
+ControlSocket::~ControlSocket() {
+  Close();
+  pool_.join();
+}
 
 Status ControlSocket::Open() {
   const std::string path = data_dir_ + "/control.sock";
@@ -120,14 +123,20 @@ awaitable<void> ControlSocket::Serve(Local::socket socket) {
   if (read.index() != 0) co_return;
   const auto failed = std::get<0>(std::get<0>(read));
   if (failed && failed != asio::error::not_found) co_return;
-  const std::string answer = Answer(failed ? std::string_view() : std::string_view(request));
+  Work later;
+  auto done = Handle(failed ? std::string_view() : std::string_view(request), &later);
+  OPENSSL_cleanse(request.data(), request.size());
+  if (later)
+    done = co_await asio::co_spawn(
+        pool_, [&later]() -> awaitable<Result<std::string>> { co_return later(); }, asio::use_awaitable);
+  const std::string answer = json::serialize(done ? json::object{{"done", *done}} : Shown(done.error())) + "\n";
   late.expires_after(limits::kControlWait);
   (void)co_await (asio::async_write(socket, asio::buffer(answer), kNoThrow) || late.async_wait(kNoThrow));
 }
 
-std::string ControlSocket::Answer(std::string_view request) const {
+Result<std::string> ControlSocket::Handle(std::string_view request, Work* later) const {
   std::vector<unsigned char> memory(4 * limits::kControlRequest), buffer(limits::kControlRequest);
-  json::object answer;
+  Result<std::string> done;
   {
     json::monotonic_resource resource(memory.data(), memory.size());
     json::parser parser({}, {}, buffer.data(), buffer.size());  // what it keeps for itself is in `buffer`
@@ -135,16 +144,14 @@ std::string ControlSocket::Answer(std::string_view request) const {
     boost::system::error_code error;
     parser.write({request.data(), request.size()}, error);
     const json::value value = error ? json::value() : parser.release();
-    const auto done =
-        value.is_object()
-            ? handler_(value.get_object())
-            : Fail(sqlstate::kInvalidParameter, "that is no request",
-                   fmt::format("send one JSON object and a newline, {} bytes at most", limits::kControlRequest));
-    answer = done ? json::object{{"done", *done}} : Shown(done.error());
+    done = value.is_object()
+               ? handler_(value.get_object(), later)
+               : Fail(sqlstate::kInvalidParameter, "that is no request",
+                      fmt::format("send one JSON object and a newline, {} bytes at most", limits::kControlRequest));
   }
   OPENSSL_cleanse(memory.data(), memory.size());
   OPENSSL_cleanse(buffer.data(), buffer.size());
-  return json::serialize(answer) + "\n";
+  return done;
 }
 
 Result<std::string> AskGate(const std::string& data_dir, const json::object& request) {

@@ -17,8 +17,10 @@ namespace ecluse {
 class ControlSocket {
  public:
   // What was done, in words. The request may hold passwords: it is wiped when this returns, so nothing of it may be
-  // kept. May block.
-  using Handler = std::function<Result<std::string>(const boost::json::object& request)>;
+  // kept. What may take long is left to `later`, for which a thread of the socket's own waits; it may outlive whatever
+  // was asked of the context.
+  using Work = std::function<Result<std::string>()>;
+  using Handler = std::function<Result<std::string>(const boost::json::object& request, Work* later)>;
 
   // The folder's lock must be held: a socket that is there is one that a killed gate left.
   ControlSocket(boost::asio::io_context& context, std::string data_dir, Handler handler);
@@ -30,13 +32,14 @@ class ControlSocket {
  private:
   boost::asio::awaitable<void> Accept();
   boost::asio::awaitable<void> Serve(boost::asio::local::stream_protocol::socket socket);
-  std::string Answer(std::string_view request) const;
+  Result<std::string> Handle(std::string_view request, Work* later) const;
 
   boost::asio::io_context& context_;
   const std::string data_dir_;
   const Handler handler_;
   boost::asio::local::stream_protocol::acceptor acceptor_;
   std::shared_ptr<int> open_ = std::make_shared<int>(0);  // requests
+  boost::asio::thread_pool pool_{1};
 };
 
 // Sends a request to the gate that serves over `data_dir`, and waits for what it says, at most

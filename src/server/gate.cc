@@ -69,9 +69,9 @@ struct Gate::Impl {
   void Reload();
   Status TakePolicy();
   void RecordAccounts();
-  Result<std::string> Command(const boost::json::object& request);
+  Result<std::string> Command(const boost::json::object& request, ControlSocket::Work* later);
   Result<std::string> WriteDown(const boost::json::object& request);
-  Result<std::string> ValueKeysFor(const boost::json::object& request);
+  Result<std::string> ValueKeysFor(const std::string& coded, bool make) const;
   Result<std::string> WaiveWitnesses(const boost::json::object& request);
   void Shutdown();
   Status Event(EntryKind kind, const Policy& policy, std::string reason);
@@ -187,8 +187,9 @@ Status Gate::Impl::Open() {
   // Before anybody can see that a door is open: a signal right then must stop or reload the gate, not kill it.
   for (int signal : {SIGTERM, SIGINT}) signals.add(signal);
   HandleSignals();
-  commands = std::make_unique<ControlSocket>(control, policy->data_dir,
-                                             [this](const boost::json::object& request) { return Command(request); });
+  commands = std::make_unique<ControlSocket>(
+      control, policy->data_dir,
+      [this](const boost::json::object& request, ControlSocket::Work* later) { return Command(request, later); });
   if (Status open = commands->Open(); !open)
     Log().error("no command will reach this gate: {} ({})", open.error().message, open.error().operator_detail);
   // Whoever changes keys from now on tells this gate; who did since the ring was opened could not.
@@ -311,14 +312,23 @@ Status Gate::Impl::TakePolicy() {
   return {};
 }
 
-Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
+Result<std::string> Gate::Impl::Command(const boost::json::object& request, ControlSocket::Work* later) {
   const std::string_view command = TextOf(request, "command");
   if (command == "waive-witnesses") return WaiveWitnesses(request);
   if (command == "write-down") return WriteDown(request);
-  if (command == "erase")
-    return ledger->Erase(std::string(TextOf(request, "subject")), policy->erasure_horizon, policy->digest,
-                         std::string(TextOf(request, "reason")), TextOf(request, "register") == "yes");
-  if (command == "value-keys") return ValueKeysFor(request);
+  if (command == "erase") {
+    *later = [to = ledger.get(), of = policy, subject = std::string(TextOf(request, "subject")),
+              reason = std::string(TextOf(request, "reason")), in_register = TextOf(request, "register") == "yes"] {
+      return to->Erase(subject, of->erasure_horizon, of->digest, reason, in_register);
+    };
+    return {};
+  }
+  if (command == "value-keys") {
+    *later = [this, people = std::string(TextOf(request, "people")), make = TextOf(request, "make") == "yes"] {
+      return ValueKeysFor(people, make);
+    };
+    return {};
+  }
   if (command == "take-keys") {
     ECLUSE_TRY(const uint64_t taken, keys->TakeRing());
     // Durable behind their announcement: whoever asked may seal under them now.
@@ -331,8 +341,8 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request) {
 
 // For commands that have the ring, in which what they are wrapped under is: a key is one word, `-` where there is none,
 // `erased` of who was.
-Result<std::string> Gate::Impl::ValueKeysFor(const boost::json::object& request) {
-  const auto text = Base64UrlDecode(TextOf(request, "people"));
+Result<std::string> Gate::Impl::ValueKeysFor(const std::string& coded, bool make) const {
+  const auto text = Base64UrlDecode(coded);
   if (!text || text->empty() || text->size() % sizeof(KeyedSubject) != 0 ||
       text->size() / sizeof(KeyedSubject) > limits::kValueKeysAsked)
     return Fail(sqlstate::kInvalidParameter, "those are no people", "", "control.value-keys");
@@ -340,7 +350,7 @@ Result<std::string> Gate::Impl::ValueKeysFor(const boost::json::object& request)
   for (size_t i = 0; i < people.size(); ++i)
     std::copy_n(text->begin() + static_cast<std::ptrdiff_t>(i * sizeof(KeyedSubject)), sizeof(KeyedSubject),
                 people[i].begin());
-  ECLUSE_TRY(const auto found, ledger->ValueKeysOf(people, TextOf(request, "make") == "yes"));
+  ECLUSE_TRY(const auto found, ledger->ValueKeysOf(people, make));
   std::string answer;
   for (const auto& one : found) {
     if (!answer.empty()) answer += ' ';
@@ -358,7 +368,8 @@ Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
   const bool load = kind == EntryKindName(EntryKind::collection) && reason.starts_with(kLoadEntry);
   // What the gate alone says of keys, and what is done only while none runs, is not said by anybody else.
   constexpr std::string_view kOwnWords[] = {kMadeKey, kDestroyKey, kDestroyGeneration, kDestroyLiterals};
-  if ((!key && !load) || reason.empty() || reason.size() > limits::kReason || Printable(reason) != reason ||
+  if ((!key && !load) || reason.empty() || reason.starts_with(' ') || reason.size() > limits::kReason ||
+      Printable(reason) != reason ||
       std::ranges::any_of(kOwnWords, [&](std::string_view words) { return reason.starts_with(words); }) ||
       rows == nullptr || !rows->is_int64() || rows->get_int64() < 0 || (key && rows->get_int64() != 0))
     return Fail(sqlstate::kInvalidParameter, "that is nothing to be written down", "", "control.write-down");

@@ -46,7 +46,7 @@ Result<std::vector<Generations::Generation>> Generations::Read() const {
     const auto id = ParseKeyId(id_text);
     if (!id) return Broken(line);
     auto key = UnwrapText(gate_.key, kind, std::to_string(made), *id, coded);
-    if (!key || (!all.empty() && made < all.back().info.made)) return Broken(line);
+    if (!key) return Broken(line);
     all.push_back({{id_text, made}, *std::move(key)});
   }
   return all;
@@ -97,21 +97,18 @@ Result<Secret> Generations::Unwrap(std::string_view wrapped, std::string_view as
     std::shared_lock lock(mutex_);
     if (const Generation* known = Find(*id)) return open(known->key.key);
   }
-  // Only added to: what a file that was put back lacks is not forgotten.
+  // Only added to: what a file that was put back lacks is not forgotten, and what it has more was made since.
   ECLUSE_TRY(auto read, Read());
   std::unique_lock lock(mutex_);
   for (Generation& one : read) {
-    if (one.key.id != *id || Find(*id) != nullptr) continue;
-    const auto behind =
-        std::ranges::upper_bound(all_, one.info.made, {}, [](const Generation& g) { return g.info.made; });
-    all_.insert(behind, std::move(one));
+    if (Find(one.key.id) == nullptr) all_.push_back(std::move(one));
   }
   if (const Generation* known = Find(*id)) return open(known->key.key);
   return Fail(
       sqlstate::kIo, fmt::format("the root generation {} is gone", HexEncode(*id)),
       "what was wrapped under it is erased, or was put back from a copy older than the erasure horizon. Where it "
       "is neither, put back the newest copy of the file of root generations",
-      "vault.generations", path_);
+      std::string(kGenerationGone), path_);
 }
 
 bool Generations::UnderNewest(std::string_view wrapped) const {
@@ -129,12 +126,11 @@ std::vector<GenerationInfo> Generations::List() const {
 
 Status Generations::Make(int64_t wall_micros) {
   std::unique_lock lock(mutex_);
-  // A clock that was set back must not make the newest one older than another.
-  const int64_t made = all_.empty() ? wall_micros : std::max(wall_micros, all_.back().info.made);
   WrappedKey key{RandomKeyId(), Xaes(RandomKey())};
-  const std::string line = WrapLine(gate_.key, gate_.id, "generation", std::to_string(made), key.id, key.key.key());
+  const std::string line =
+      WrapLine(gate_.key, gate_.id, "generation", std::to_string(wall_micros), key.id, key.key.key());
   ECLUSE_OK(ReplaceFile(files_, path_, Text() + line));
-  const GenerationInfo info{HexEncode(key.id), made};
+  const GenerationInfo info{HexEncode(key.id), wall_micros};
   if (made_) made_(info);
   all_.push_back({info, std::move(key)});
   return {};

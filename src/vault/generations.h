@@ -20,10 +20,13 @@ namespace ecluse {
 
 class FileSystem;  // base/file.h
 
+// The rule of an Error that says that what was wrapped was so under a generation that is gone.
+inline constexpr std::string_view kGenerationGone = "vault.generation-gone";
+
 // A generation as the ledger and `ecluse keys list` name it; never its key.
 struct GenerationInfo {
   std::string id;    // 16 hexadecimal digits
-  int64_t made = 0;  // microseconds since 1970
+  int64_t made = 0;  // microseconds since 1970, as the clock was then: a later one may have less
 };
 
 // Thread-safe, but for Make() and Destroy(): they belong to whoever holds the ledger's lock, one call at a time.
@@ -36,7 +39,7 @@ class Generations {
   // Under the newest, of which there must be one.
   std::string Wrap(std::string_view plain, std::string_view associated) const;
   // What any of them wrapped, or the gate's key-encryption key did before there were generations. 58030 where it does
-  // not open; the words say so where its generation is gone. One that was made since is found in the file.
+  // not open: with kGenerationGone where its generation is gone. One that was made since is found in the file.
   Result<Secret> Unwrap(std::string_view wrapped, std::string_view associated);
   // Whether it is under the newest.
   bool UnderNewest(std::string_view wrapped) const;

@@ -63,7 +63,14 @@ Result<LiteralKeys::Month> LiteralKeys::KeyOf(int64_t month, bool make) {
   const std::string name = NameOf(month);
   ECLUSE_TRY(const auto present, files_.Find(folder_ + "/" + name));
   if (!present && !make) return nullptr;
-  if (!present) {
+  bool lost = false;
+  if (present) {
+    auto key = Load(name);
+    lost = !key && make && key.error().rule == kGenerationGone;  // put back from a copy that is too old
+    if (!key && !lost) return std::unexpected(std::move(key).error());
+    if (key) return months_[month] = *std::move(key);
+  }
+  if (!present || lost) {
     WrappedKey key{RandomKeyId(), Xaes(RandomKey())};
     StoreU32(reinterpret_cast<char*>(key.id.data()), static_cast<uint32_t>(month));
     ECLUSE_OK(Keep(name, key));
@@ -107,19 +114,22 @@ Status LiteralKeys::WrapAnew() {
   std::lock_guard lock(mutex_);
   ECLUSE_TRY(const auto names, Names());
   for (const std::string& name : names) {
-    ECLUSE_TRY(const Month key, Load(name));
-    ECLUSE_OK(Keep(name, *key));
+    const auto key = Load(name);
+    if (!key && key.error().rule == kGenerationGone) continue;  // put back from a copy that is too old: it is lost
+    if (!key) return std::unexpected(key.error());
+    ECLUSE_OK(Keep(name, **key));
   }
   return {};
 }
 
-Status LiteralKeys::DestroyEndedBefore(int64_t wall_micros, const std::function<void(const std::string& month)>& tell) {
+Status LiteralKeys::DestroyEndedBefore(int64_t wall_micros,
+                                       const std::function<Status(const std::string& month)>& tell) {
   const std::string left = NameOf(MonthOf(wall_micros));
   std::lock_guard lock(mutex_);
   ECLUSE_TRY(const auto names, Names());
   for (const std::string& name : names) {
     if (name >= left) continue;
-    tell(name);
+    ECLUSE_OK(tell(name));
     ECLUSE_OK(files_.Remove(folder_ + "/" + name));
     ECLUSE_OK(files_.SyncDirectory(folder_));
     months_.clear();

@@ -33,10 +33,11 @@ class LiteralKeys {
   // Nullopt where the key of its month was destroyed. 58030 where it does not open otherwise.
   Result<std::optional<std::string>> Open(std::string_view sealed, std::string_view associated);
 
-  // Wraps every key under the newest generation.
+  // Wraps every key under the newest generation; those that were lost with theirs are left.
   Status WrapAnew();
-  // Destroys the keys of months that had ended at `wall_micros`, saying which before each.
-  Status DestroyEndedBefore(int64_t wall_micros, const std::function<void(const std::string& month)>& tell);
+  // Destroys the keys of months that had ended at `wall_micros`, telling of each before; none that could not be told
+  // of.
+  Status DestroyEndedBefore(int64_t wall_micros, const std::function<Status(const std::string& month)>& tell);
 
   Result<std::vector<KeyInfo>> List() const;  // by month
   void OnMade(std::function<void(const KeyInfo&)> made);

@@ -47,7 +47,10 @@ TEST_F(LiteralKeysTest, DestroyedOnesOpenNothingHereOrAgain) {
   const std::string may = keys().Seal(kFirstOfMay, "in May", "a").value();
   const std::string june = keys().Seal(kFirstOfMay + 31 * kDay, "in June", "a").value();
   std::vector<std::string> told;
-  const auto tell = [&](const std::string& month) { told.push_back(month); };
+  const auto tell = [&](const std::string& month) -> Status {
+    told.push_back(month);
+    return {};
+  };
   ASSERT_TRUE(keys().DestroyEndedBefore(kFirstOfMay + 30 * kDay, tell));
   EXPECT_TRUE(told.empty());
   ASSERT_TRUE(keys().DestroyEndedBefore(kFirstOfMay + 31 * kDay, tell));

@@ -49,6 +49,33 @@ TEST(SealedValue, OpensInItsOwnCellAlone) {
   EXPECT_FALSE(OpenValue(key, kCell, sealed + "x"));
 }
 
+TEST(SealedValue, IsUnderItsPersonsOwnKeyToo) {
+  const Xaes key(KeyOf(0));
+  const Secret own = KeyOf(7), another = KeyOf(8);
+  Cell cell = kCell;
+  cell.own = &own;
+  const std::string sealed = SealValue(key, kId, cell, "value");
+  EXPECT_TRUE(UnderOwnKey(sealed));
+  EXPECT_FALSE(UnderOwnKey(SealValue(key, kId, kCell, "value")) || UnderOwnKey(""));
+  EXPECT_EQ(ValueKeyId(sealed), kId);
+  EXPECT_EQ(OpenValue(key, cell, sealed), "value");
+  EXPECT_FALSE(OpenValue(key, kCell, sealed)) << "without it";
+  EXPECT_FALSE(OpenValue(Xaes(KeyOf(1)), cell, sealed)) << "under another data key";
+  cell.own = &another;
+  EXPECT_FALSE(OpenValue(key, cell, sealed));
+  cell.own = &own;
+  std::string as_the_other = sealed;
+  as_the_other[0] = 1;
+  EXPECT_FALSE(OpenValue(key, cell, as_the_other)) << "the version is bound";
+  for (size_t i = 0; i < sealed.size(); ++i) {
+    std::string bent = sealed;
+    bent[i] = static_cast<char>(bent[i] ^ 1);
+    EXPECT_FALSE(OpenValue(key, cell, bent)) << i;
+  }
+  // What was sealed before its table had such keys opens with one at hand.
+  EXPECT_EQ(OpenValue(key, cell, SealValue(key, kId, kCell, "before")), "before");
+}
+
 TEST(BlindIndex, KeysAndKindsDoNotMeet) {
   const auto index = [](uint8_t first, std::string_view register_name, std::string_view column) {
     return BlindIndex(KeyOf(first), register_name, column);

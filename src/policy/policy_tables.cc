@@ -114,8 +114,6 @@ void ReadRetention(PolicyReader& reader, PolicyTable& table, const YamlNode& nod
   auto time = reader.Duration(*keep, what + ".retention.keep", std::chrono::seconds(1), limits::kDurationMax);
   if (!name || !time) return;
   table.retention = {*name, *time};
-  reader.Warn(node.mark, what + ".retention is noted, but this version deletes nothing by itself; rows older than " +
-                             DurationText(*time) + " have to be deleted by other means");
 }
 
 bool HasColumn(const PolicyTable& table, const std::string& name) {

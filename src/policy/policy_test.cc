@@ -278,15 +278,18 @@ TEST(Policy, RefusesWitnessesThatCannotBeAsked) {
                 "no verifier key of a witness");
 }
 
-TEST(Policy, RetentionIsSaidToBeUndone) {
+TEST(Policy, RetentionIsRead) {
   std::vector<PolicyProblem> warnings;
-  auto policy =
-      ParsePolicy(With("    subject: person_id\n", "    subject: person_id\n    retention: {column: a, keep: 20y}\n"),
-                  "p", &warnings);
+  const auto with = [](const std::string& retention) {
+    return With("    subject: person_id\n", "    subject: person_id\n    retention: " + retention + "\n");
+  };
+  auto policy = ParsePolicy(with("{column: a, keep: 20y}"), "p", &warnings);
   ASSERT_TRUE(policy);
-  ASSERT_EQ(warnings.size(), 1u);
-  EXPECT_NE(warnings[0].message.find("deletes nothing"), std::string::npos);
+  EXPECT_TRUE(warnings.empty());
+  EXPECT_EQ((*policy)->tables.at({"taj", "person"}).retention->first, "a");
   EXPECT_EQ((*policy)->tables.at({"taj", "person"}).retention->second, 20 * 365 * 24h);
+  ExpectProblem(with("{column: a, keep: 0s}"), "retention.keep");
+  ExpectProblem(with("{column: a}"), "retention");
   ASSERT_TRUE(ParsePolicy(With("open_tables", "ledger: {retention: 2y}\nopen_tables"), "p", &warnings));
   EXPECT_TRUE(warnings.empty());
 }

@@ -26,9 +26,9 @@ TEST(Deletion, ComesBackAsItWasAskedFor) {
 }
 
 TEST(Deletion, IsRefusedWhereItIsNone) {
-  const auto refused = [](const std::string& member, json::value value) {
+  const auto refused = [](const char* member, const auto& value) {
     json::object request = DeletionRequest(Some());
-    request[member] = std::move(value);
+    request[member] = json::value_from(value);
     return !ReadDeletion(request);
   };
   EXPECT_FALSE(refused("rows", 5));

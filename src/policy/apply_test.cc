@@ -255,7 +255,8 @@ TEST_F(ApplyTest, RetentionGoesByATime) {
                              "CREATE DOMAIN kinds.day AS date; ALTER TABLE taj.person ADD local timestamp, ADD day "
                              "kinds.day, ADD hour time, ADD days date[]");
   const auto with = [](const std::string& column) {
-    return With("    subject: person_id\n", "    subject: person_id\n    retention: {column: " + column + ", keep: 1d}\n");
+    return With("    subject: person_id\n",
+                "    subject: person_id\n    retention: {column: " + column + ", keep: 1d}\n");
   };
   for (const char* good : {"birth_date", "seen_at", "local", "day"}) Applied(with(good));
   for (const char* bad : {"height", "phone", "hour", "days", "photo"})

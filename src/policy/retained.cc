@@ -19,7 +19,7 @@ constexpr size_t kMostBytes = 16 * 1024 * 1024;
 std::string PathOf(const std::string& data_dir) { return data_dir + "/retained"; }
 
 std::unexpected<Error> Damaged(const std::string& data_dir) {
-  return Fail(sqlstate::kIo, PathOf(data_dir) + " is no note of `ecluse retain`",
+  return Fail(sqlstate::kIo, PathOf(data_dir) + " is no note of ecluse retain",
               "remove it, and run `ecluse retain`: it is made again", "policy.retained");
 }
 

@@ -73,7 +73,7 @@ TEST(Retained, IsWarnedOfWhereItIsNotDone) {
   const auto never = RetentionWarnings(Some(), {}, kNow);
   ASSERT_EQ(never.size(), 1u);
   EXPECT_EQ(never[0],
-            "taj.person keeps rows for 2d by born, and older ones were never looked for by that rule: run `ecluse "
+            "taj.person keeps rows for 48h by born, and older ones were never looked for by that rule: run `ecluse "
             "retain`");
   EXPECT_EQ(warnings({kNow - kHour, 0, "born", 48h}).size(), 0u);
   EXPECT_EQ(warnings({kNow - kDue, 0, "born", 48h}).size(), 0u);

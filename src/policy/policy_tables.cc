@@ -224,6 +224,11 @@ void CheckVia(PolicyReader& reader, PolicyTable& table) {
     reader.Problem(key->mark, "tables." + other.name.Text() + " seals " + table.via_key + ", by which the rows of " +
                                   table.name.Text() + " find their people; seal the columns that tell of them");
   }
+  if (other.retention && (!table.retention || table.retention->second > other.retention->second)) {
+    reader.Warn(table.mark, "tables." + table.name.Text() + " keeps rows for longer than " + other.name.Text() +
+                                ", by which they find their people: rows whose people have gone are shown to nobody, "
+                                "and `ecluse retain` leaves them; give it no longer a retention");
+  }
   if (table.space.empty()) table.space = other.space;
   if (table.space != other.space) {
     reader.Problem(table.mark, "tables." + table.name.Text() + ".space is `" + table.space +

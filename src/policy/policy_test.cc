@@ -294,6 +294,20 @@ TEST(Policy, RetentionIsRead) {
   EXPECT_TRUE(warnings.empty());
 }
 
+TEST(Policy, RowsThatOutliveTheirPeopleAreWarnedOf) {
+  const auto warned = [](const std::string& of_case) {
+    std::string text = With("  taj.involvement:\n", "  taj.involvement:\n    retention: {column: a, keep: 20y}\n");
+    const std::string head = "  taj.case:\n";
+    text.insert(text.find(head) + head.size(), of_case);
+    std::vector<PolicyProblem> warnings;
+    EXPECT_TRUE(ParsePolicy(text, "p", &warnings));
+    return warnings.size() == 1 && warnings[0].message.starts_with("tables.taj.case keeps rows for longer");
+  };
+  EXPECT_TRUE(warned(""));
+  EXPECT_TRUE(warned("    retention: {column: b, keep: 21y}\n"));
+  EXPECT_FALSE(warned("    retention: {column: b, keep: 20y}\n"));
+}
+
 TEST(Policy, KnowsItsLongestWindow) {
   const auto longest = [](const std::string& limits) {
     return Good(With("open_tables", "limits: {" + limits + "}\nopen_tables"))->LongestWindow();

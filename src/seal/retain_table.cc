@@ -6,6 +6,7 @@
 #include <set>
 #include <span>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/time_text.h"
@@ -211,7 +212,7 @@ Result<std::vector<RetainTarget>> BeginRetaining(Database& owner, KeyRing& keys,
   ECLUSE_OK(OpenRoleSchemas(policy, keys));
   ECLUSE_OK(owner.Run(fmt::format("SET lock_timeout TO '{}s'", limits::kRetainLock.count())));
   ECLUSE_TRY(const Rows clock, owner.Query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8"));
-  const int64_t apart = std::abs(std::atoll(clock.Text(0, 0).c_str()) - now);
+  const int64_t apart = std::abs(std::atoll(clock.Text(0, 0).c_str()) - SystemClock().WallMicros());
   if (apart > std::chrono::microseconds(limits::kRetainClock).count())
     return Fail(sqlstate::kIo,
                 fmt::format("the database's clock and this machine's are {} s apart, and rows would be deleted by one "

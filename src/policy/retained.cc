@@ -14,7 +14,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::string_view kHead = "ecluse retained v1\n";
-constexpr size_t kMostBytes = 16 * 1024 * 1024;
 
 std::string PathOf(const std::string& data_dir) { return data_dir + "/retained"; }
 
@@ -28,7 +27,7 @@ std::unexpected<Error> Damaged(const std::string& data_dir) {
 Result<RetainedTables> ReadRetained(FileSystem& files, const std::string& data_dir) {
   ECLUSE_TRY(const auto there, files.Find(PathOf(data_dir)));
   if (!there) return RetainedTables();
-  ECLUSE_TRY(const std::string text, ReadWholeFile(files, PathOf(data_dir), kMostBytes));
+  ECLUSE_TRY(const std::string text, ReadWholeFile(files, PathOf(data_dir), limits::kRetainedBytes));
   boost::system::error_code failed;
   const json::value value = text.starts_with(kHead) ? json::parse(text.substr(kHead.size()), failed) : json::value();
   if (failed || !value.is_array()) return Damaged(data_dir);

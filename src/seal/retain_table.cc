@@ -19,7 +19,6 @@ namespace {
 
 constexpr const char* kBusy = "others were at work on them: the next run takes them";
 constexpr const char* kNobody = "they are about nobody, so nobody could be written down";
-constexpr int kTimeouts = 3;  // of batches one after the other, before the table is given up
 
 uint64_t NumberAt(const Rows& rows, int column) {
   return static_cast<uint64_t>(std::atoll(rows.Text(0, column).c_str()));
@@ -100,7 +99,7 @@ class Deleter {
       const std::string& state = done.error().sqlstate;
       constexpr std::string_view kLockTimeout = "55P03", kDeadlock = "40P01";
       const bool busy = state == kLockTimeout || state == kDeadlock;
-      if (busy && ++timeouts_ == kTimeouts)
+      if (busy && ++timeouts_ == limits::kRetainTimeouts)
         return Fail(state, "others keep rows of " + target_.name.Text() + " from being deleted",
                     "see who holds locks on it or on tables that refer to it (pg_stat_activity), and run this again");
       why = busy ? kBusy : KeptReason(state, refused.constraint);

@@ -248,6 +248,22 @@ def test_rows_that_others_hold_or_make_younger_stay(make_gate, postgres):
     assert "deleted 2004 rows" in retain(gate, status=1).stdout
 
 
+def test_a_young_row_in_an_old_ones_place_stays(make_gate, postgres):
+    gate = make_gate("retainplace", accounts=WHO, prepare=False, serve=False)
+    with_retention(gate, lapi_sighting="seen_at, keep: 1y")
+    gate.prepare().serve()
+    place = in_database(gate, "SELECT ctid::text FROM lapi.sighting WHERE sighting_id = 1")
+
+    def meanwhile():
+        run(gate, "DELETE FROM lapi.sighting WHERE sighting_id <= 50", "VACUUM lapi.sighting",
+            "INSERT INTO lapi.sighting SELECT 1000 + i, 'Y' || i, 'x', now() FROM generate_series(1, 50) i")
+
+    status, out, err = Cut(postgres, b"BEGIN; SET CONSTRAINTS", then=meanwhile).run(gate, "retain")
+    assert status == 0 and "deleted 250 rows" in out, err
+    assert in_database(gate, "SELECT count(*), min(sighting_id), bool_or(ctid = %s::tid) FROM lapi.sighting", place[0][0]) == [(50, 1001, True)]
+    assert not any(who.startswith("plate:Y") for who in people(deletions(gate)))
+
+
 def test_ids_that_nobody_has_are_not_deleted_without_a_name(make_gate):
     gate = make_gate("retainnobody", accounts=WHO, prepare=False, serve=False)
     with_retention(gate, lapi_sighting="seen_at, keep: 1y")

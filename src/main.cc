@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   ecluse::AddApply(line);
   ecluse::AddSeal(line);
   ecluse::AddLoad(line);
+  ecluse::AddRetain(line);
   ecluse::AddAccount(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);

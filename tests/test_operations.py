@@ -462,18 +462,6 @@ def test_the_node_is_named_by_an_option(make_gate):
     assert "noded/lock-7" in str(other.value) and "noded/lock-8" in str(other.value)
 
 
-def test_check_says_what_this_version_does_not_do(running):
-    good = open(running.config).read()
-    try:
-        with_retention = good.replace("\n  taj.person:\n", "\n  taj.person:\n    retention: {column: birth_date, keep: 20y}\n", 1)
-        assert with_retention != good
-        running.write_policy(with_retention)
-        done = running.command("check")
-        assert "warning: " in done.stdout and "deletes nothing" in done.stdout
-    finally:
-        running.write_policy(good)
-
-
 # --- what is installed ---
 def test_what_is_installed_fits_together(tmp_path):
     """Links between documents lead somewhere, the unit names what is there, and systemd takes it."""

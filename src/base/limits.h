@@ -180,6 +180,14 @@ inline constexpr size_t kLoadBlock = 4 * 1024 * 1024;  // that it reads at a tim
 inline constexpr size_t kLoadBatchRows = 5'000;        // that it writes in one transaction
 inline constexpr size_t kLoadBatchBytes = 8 * 1024 * 1024;  // of the file, from which a batch is full
 inline constexpr unsigned kPrefixCharacters = 16;           // of a prefix index, each with a column of its own
+inline constexpr size_t kRetainBatchRows = 500;             // that `ecluse retain` deletes in one transaction
+inline constexpr auto kRetainLock = 2s;    // that it waits for others' locks; then it leaves the batch for later
+inline constexpr int kRetainTimeouts = 3;  // batches one after the other that met such locks, before it gives up
+inline constexpr auto kRetainClock = 60s;  // between the database's clock and ours, when rows are called old
+inline constexpr size_t kDeletionPeople = 12 * 1024;           // bytes of ids in one request to write a deletion down
+inline constexpr auto kRetainDue = std::chrono::hours(26);     // since `retain` went through a table: one run a day
+inline constexpr size_t kRetainedBytes = 16 * 1024 * 1024;     // the note of when it did
+inline constexpr auto kRetainWarned = std::chrono::hours(24);  // between warnings of the gate that it is due
 
 // Upstream (execute/).
 inline constexpr size_t kUpstreamPerRole = 80;

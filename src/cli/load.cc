@@ -1,14 +1,11 @@
 // ecluse load: rows of a file into a table in bulk, sealed on the way.
 #include <fmt/format.h>
-#include <pwd.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <memory>
 
-#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/running_gate.h"
@@ -24,12 +21,6 @@ struct LoadCommand {
   std::string config = "ecluse.yaml";
   std::string owner, table, file;
 };
-
-// Who runs this, as the system knows them.
-std::string SystemUser() {
-  const passwd* user = getpwuid(getuid());
-  return Printable(user == nullptr ? std::to_string(getuid()) : user->pw_name);
-}
 
 Result<LoadReport> Load(const LoadCommand& command, const std::shared_ptr<const Policy>& policy,
                         const TableName& table) {

@@ -1,6 +1,7 @@
 #include "cli/running_gate.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -11,7 +12,9 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "ledger/ledger.h"
+#include "ledger/origin.h"
 #include "server/control_socket.h"
 
 namespace ecluse {
@@ -87,6 +90,11 @@ Status CheckGateUser(const Policy& policy) {
               "run it as the gate's user: runuser -u USER -- ecluse …", "cli.user");
 }
 
+std::string SystemUser() {
+  const passwd* user = getpwuid(getuid());
+  return Printable(user == nullptr ? std::to_string(getuid()) : user->pw_name);
+}
+
 Status GiveKeys(const Policy& policy) {
   ECLUSE_OK(AskIfRunning(policy, {{"command", "take-keys"}}));
   return {};
@@ -98,6 +106,27 @@ Status WriteKeyEntry(const Policy& policy, KeyRing& keys, const std::string& rea
 
 Status WriteCollectionEntry(const Policy& policy, KeyRing& keys, const std::string& reason, uint64_t rows) {
   return WriteEntry(policy, keys, EntryKind::collection, reason, rows);
+}
+
+DeletionWriter::DeletionWriter(const Policy& policy, KeyRing& keys) : policy_(policy), keys_(keys) {}
+DeletionWriter::~DeletionWriter() = default;
+
+Status DeletionWriter::Write(const Deletion& deletion) {
+  if (!ledger_) {
+    ECLUSE_TRY(const auto told, AskIfRunning(policy_, DeletionRequest(deletion)));
+    if (told) return {};
+    ECLUSE_TRY(const auto there, RealFiles().Find(policy_.data_dir + "/ledger/origin"));
+    if (!there)
+      return Fail(sqlstate::kIo, "there is no ledger yet, in which it could be written down whose rows are deleted",
+                  "start the gate once: `ecluse serve`", "ledger.none");
+    LedgerOptions options;
+    options.data_dir = policy_.data_dir;
+    options.register_name = policy_.register_name;
+    SegmentFolder folder{&RealFiles(), policy_.data_dir + "/ledger", {}, 0};
+    ECLUSE_TRY(options.node, OwnNode(&folder));
+    ECLUSE_TRY(ledger_, Ledger::Open(std::move(options), keys_));
+  }
+  return WriteDeletion(*ledger_, keys_, deletion, policy_.digest);
 }
 
 }  // namespace ecluse

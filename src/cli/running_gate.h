@@ -4,10 +4,12 @@
 #include <sys/types.h>
 
 #include <boost/json.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/result.h"
+#include "ledger/deletion.h"
 #include "policy/policy.h"
 #include "vault/keys.h"
 
@@ -25,6 +27,9 @@ Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boos
 // Refuses where the data folder belongs to somebody else than who runs this.
 Status CheckGateUser(const Policy& policy);
 
+// Who runs this, as the system knows them: for the ledger.
+std::string SystemUser();
+
 // Has a running gate take the keys that a command has changed.
 Status GiveKeys(const Policy& policy);
 
@@ -35,5 +40,20 @@ Status WriteKeyEntry(const Policy& policy, KeyRing& keys, const std::string& rea
 // The same of kind `collection`: what `ecluse load` does, and how many rows it has loaded. `reason` begins with
 // kLoadEntry.
 Status WriteCollectionEntry(const Policy& policy, KeyRing& keys, const std::string& reason, uint64_t rows);
+
+// Writes down whose rows a command deletes, durably: by the gate that runs; in its absence into the ledger itself,
+// which is then kept open, and no gate can start, for as long as this lives. Refuses where there is no ledger yet. Not
+// thread-safe; `policy` and `keys` must outlive it.
+class DeletionWriter {
+ public:
+  DeletionWriter(const Policy& policy, KeyRing& keys);
+  ~DeletionWriter();
+  Status Write(const Deletion& deletion);
+
+ private:
+  const Policy& policy_;
+  KeyRing& keys_;
+  std::unique_ptr<Ledger> ledger_;
+};
 
 }  // namespace ecluse

@@ -250,6 +250,20 @@ TEST_F(ApplyTest, MisfitsAreProblems) {
   ExpectProblem(With("height: range(10)", "photo: initial"), "does not fit");
 }
 
+TEST_F(ApplyTest, RetentionGoesByATime) {
+  PrivatePostgres::Get().Run("owner", database_,
+                             "CREATE DOMAIN kinds.day AS date; ALTER TABLE taj.person ADD local timestamp, ADD day "
+                             "kinds.day, ADD hour time, ADD days date[]");
+  const auto with = [](const std::string& column) {
+    return With("    subject: person_id\n",
+                "    subject: person_id\n    retention: {column: " + column + ", keep: 1d}\n");
+  };
+  for (const char* good : {"birth_date", "seen_at", "local", "day"}) Applied(with(good));
+  for (const char* bad : {"height", "phone", "hour", "days", "photo"})
+    ExpectProblem(with(bad), "taj.person keeps rows by " + std::string(bad));
+  ExpectProblem(with("nowhere"), "taj.person has no column nowhere");
+}
+
 TEST_F(ApplyTest, SubjectsMustBeSomebody) {
   PrivatePostgres& server = PrivatePostgres::Get();
   server.Run("owner", database_, "ALTER TABLE taj.involvement ALTER person_id DROP NOT NULL");

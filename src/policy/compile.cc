@@ -101,6 +101,19 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
   }
 }
 
+void CheckRetention(Compiler& compiler, const PolicyTable& table, const CatalogTable& real) {
+  if (!table.retention) return;
+  const CatalogColumn* column = real.Find(table.retention->first);
+  if (column == nullptr) {
+    compiler.Problem(table.mark, table.name.Text() + " has no column " + table.retention->first +
+                                     " in the database; retention goes by a column of the table");
+  } else if (column->base_type != oid::kDate && column->base_type != oid::kTimestamp &&
+             column->base_type != oid::kTimestamptz) {
+    compiler.Problem(table.mark, table.name.Text() + " keeps rows by " + column->name + ", which is " +
+                                     column->type_name + "; retention goes by a date or timestamp that is not sealed");
+  }
+}
+
 void CheckTable(Compiler& compiler, const PolicyTable& table) {
   auto found = compiler.catalog.tables.find(table.name);
   if (found == compiler.catalog.tables.end()) {
@@ -124,11 +137,6 @@ void CheckTable(Compiler& compiler, const PolicyTable& table) {
   for (const PolicyColumn& column : table.columns) {
     if (const CatalogColumn* own = real.Find(column.name)) CheckSealed(compiler, table, column, real, *own);
   }
-  if (table.retention && real.Find(table.retention->first) == nullptr) {
-    compiler.Problem(table.mark, table.name.Text() + " has no column " + table.retention->first +
-                                     " in the database; "
-                                     "retention goes by a column of the table");
-  }
   for (const std::string& name : table.erased_clear) {
     const CatalogColumn* own = real.Find(name);
     if (own != nullptr && (own->not_null || own->generated))
@@ -136,6 +144,7 @@ void CheckTable(Compiler& compiler, const PolicyTable& table) {
                                        (own->generated ? "computed" : "NOT NULL") +
                                        " in the database; drop that, seal the column, or take it out of erasure.nulls");
   }
+  CheckRetention(compiler, table, real);
   CheckSubjectColumns(compiler, table, real);
   CheckVia(compiler, table, real);
 }

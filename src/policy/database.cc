@@ -165,14 +165,23 @@ Result<Database> Database::ConnectAs(const DatabaseTarget& target, const LoginCr
 }
 
 Result<Rows> Database::Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
+  Refused unwanted;
+  return Query(sql, parameters, &unwanted);
+}
+
+Result<Rows> Database::Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
+                             Refused* refused) {
   std::vector<const char*> values;
   for (const auto& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
   pg_result* result = PQexecParams(connection_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr,
                                    values.data(), nullptr, nullptr, 0);
   Rows rows(result);
   const ExecStatusType status = PQresultStatus(result);
-  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return std::unexpected(LastError(result, sql));
-  return rows;
+  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) return rows;
+  const char* constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
+  const char* column = PQresultErrorField(result, PG_DIAG_COLUMN_NAME);
+  *refused = {column == nullptr ? "" : column, constraint == nullptr ? "" : constraint};
+  return std::unexpected(LastError(result, sql));
 }
 
 Result<Rows> Database::Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,

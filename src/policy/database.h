@@ -70,6 +70,9 @@ class Database {
   struct Refused {
     std::string column, constraint;
   };
+  // The same; where PostgreSQL does not do it for the sake of rows, `refused` says what it names.
+  Result<Rows> Query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters,
+                     Refused* refused);
   // Rows in COPY's text format, by a COPY … FROM STDIN with these columns. How many. Where the connection is in a
   // transaction it has failed with it. The Error of data, of constraints and of triggers (classes 22, 23, P0) holds
   // nothing of what PostgreSQL says, which quotes values.

@@ -114,8 +114,6 @@ void ReadRetention(PolicyReader& reader, PolicyTable& table, const YamlNode& nod
   auto time = reader.Duration(*keep, what + ".retention.keep", std::chrono::seconds(1), limits::kDurationMax);
   if (!name || !time) return;
   table.retention = {*name, *time};
-  reader.Warn(node.mark, what + ".retention is noted, but this version deletes nothing by itself; rows older than " +
-                             DurationText(*time) + " have to be deleted by other means");
 }
 
 bool HasColumn(const PolicyTable& table, const std::string& name) {
@@ -268,6 +266,11 @@ void CheckVia(PolicyReader& reader, PolicyTable& table) {
   if (const PolicyColumn* key = other.Find(table.via_key); key != nullptr && key->sealed) {
     reader.Problem(key->mark, "tables." + other.name.Text() + " seals " + table.via_key + ", by which the rows of " +
                                   table.name.Text() + " find their people; seal the columns that tell of them");
+  }
+  if (other.retention && (!table.retention || table.retention->second > other.retention->second)) {
+    reader.Warn(table.mark, "tables." + table.name.Text() + " keeps rows for longer than " + other.name.Text() +
+                                ", by which they find their people: rows whose people have gone are shown to nobody, "
+                                "and `ecluse retain` leaves them; give it no longer a retention");
   }
   if (table.space.empty()) table.space = other.space;
   if (table.space != other.space) {

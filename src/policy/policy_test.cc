@@ -297,17 +297,34 @@ TEST(Policy, RefusesWitnessesThatCannotBeAsked) {
                 "no verifier key of a witness");
 }
 
-TEST(Policy, RetentionIsSaidToBeUndone) {
+TEST(Policy, RetentionIsRead) {
   std::vector<PolicyProblem> warnings;
-  auto policy =
-      ParsePolicy(With("    subject: person_id\n", "    subject: person_id\n    retention: {column: a, keep: 20y}\n"),
-                  "p", &warnings);
+  const auto with = [](const std::string& retention) {
+    return With("    subject: person_id\n", "    subject: person_id\n    retention: " + retention + "\n");
+  };
+  auto policy = ParsePolicy(with("{column: a, keep: 20y}"), "p", &warnings);
   ASSERT_TRUE(policy);
-  ASSERT_EQ(warnings.size(), 1u);
-  EXPECT_NE(warnings[0].message.find("deletes nothing"), std::string::npos);
+  EXPECT_TRUE(warnings.empty());
+  EXPECT_EQ((*policy)->tables.at({"taj", "person"}).retention->first, "a");
   EXPECT_EQ((*policy)->tables.at({"taj", "person"}).retention->second, 20 * 365 * 24h);
+  ExpectProblem(with("{column: a, keep: 0s}"), "retention.keep");
+  ExpectProblem(with("{column: a}"), "retention");
   ASSERT_TRUE(ParsePolicy(With("open_tables", "ledger: {retention: 2y}\nopen_tables"), "p", &warnings));
   EXPECT_TRUE(warnings.empty());
+}
+
+TEST(Policy, RowsThatOutliveTheirPeopleAreWarnedOf) {
+  const auto warned = [](const std::string& of_case) {
+    std::string text = With("  taj.involvement:\n", "  taj.involvement:\n    retention: {column: a, keep: 20y}\n");
+    const std::string head = "  taj.case:\n";
+    text.insert(text.find(head) + head.size(), of_case);
+    std::vector<PolicyProblem> warnings;
+    EXPECT_TRUE(ParsePolicy(text, "p", &warnings));
+    return warnings.size() == 1 && warnings[0].message.starts_with("tables.taj.case keeps rows for longer");
+  };
+  EXPECT_TRUE(warned(""));
+  EXPECT_TRUE(warned("    retention: {column: b, keep: 21y}\n"));
+  EXPECT_FALSE(warned("    retention: {column: b, keep: 20y}\n"));
 }
 
 TEST(Policy, KnowsItsLongestWindow) {

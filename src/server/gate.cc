@@ -14,10 +14,12 @@
 #include "base/log.h"
 #include "base/time_text.h"
 #include "identity/accounts.h"
+#include "ledger/deletion.h"
 #include "ledger/json.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
 #include "policy/applied.h"
+#include "policy/retained.h"
 #include "seal/cell.h"
 #include "server/account_log.h"
 #include "server/cancel.h"
@@ -69,8 +71,9 @@ struct Gate::Impl {
   void Reload();
   Status TakePolicy();
   void RecordAccounts();
+  void WarnOfRetention();
   Result<std::string> Command(const boost::json::object& request, ControlSocket::Work* later);
-  Result<std::string> WriteDown(const boost::json::object& request);
+  Result<std::string> WriteDown(const boost::json::object& request, const Policy& of);
   Result<std::string> ValueKeysFor(const std::string& coded, bool make) const;
   Result<std::string> WaiveWitnesses(const boost::json::object& request);
   void Shutdown();
@@ -86,6 +89,7 @@ struct Gate::Impl {
   std::unique_ptr<AccountLog> account_log;
   uint64_t accounts_recorded = 0;  // their generation that the ledger knows
   bool accounts_late = false;      // it could not be told, and the log has said so
+  int64_t retention_judged = 0;    // when, on the boot clock, rows past their retention were last warned of
   std::unique_ptr<Admission> admission;
   std::unique_ptr<Planner> planner;
   std::unique_ptr<RefusalLog> refusals;
@@ -252,8 +256,22 @@ awaitable<void> Gate::Impl::Control() {
     if (stopping) co_return;
     accounts->ReloadIfChanged();
     RecordAccounts();
+    WarnOfRetention();
     refusals->Sweep(workers[0]->context().get_executor());
   }
+}
+
+// Once a day, and under a new policy at once.
+void Gate::Impl::WarnOfRetention() {
+  const int64_t now = SystemClock().BootMicros();
+  if (retention_judged != 0 && now < retention_judged + std::chrono::microseconds(limits::kRetainWarned).count())
+    return;
+  retention_judged = now;
+  auto retained = ReadRetained(RealFiles(), policy->data_dir);
+  if (!retained) Log().warn("{} {}", retained.error().message, retained.error().hint);
+  for (const std::string& warning :
+       RetentionWarnings(*policy, retained.value_or(RetainedTables()), SystemClock().WallMicros()))
+    Log().warn("{}", Printable(warning));
 }
 
 // A lock holds as soon as it is read; that it was made is written down right behind it.
@@ -303,6 +321,7 @@ Status Gate::Impl::TakePolicy() {
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(next, *keys));
   ECLUSE_OK(admission->Reload(next, *ledger, [&] { return Event(EntryKind::policy, *next, "reload"); }));
   policy = next;
+  retention_judged = 0;
   doors->SetStartup(std::move(greeting));
   services->Install(snapshot);
   asio::post(workers[0]->context(), [this, login = snapshot->gate_login] { lock->SetLogin(std::move(login)); });
@@ -315,7 +334,10 @@ Status Gate::Impl::TakePolicy() {
 Result<std::string> Gate::Impl::Command(const boost::json::object& request, ControlSocket::Work* later) {
   const std::string_view command = TextOf(request, "command");
   if (command == "waive-witnesses") return WaiveWitnesses(request);
-  if (command == "write-down") return WriteDown(request);
+  if (command == "write-down") {
+    *later = [this, asked = boost::json::object(request), of = policy] { return WriteDown(asked, *of); };
+    return {};
+  }
   if (command == "erase") {
     *later = [to = ledger.get(), of = policy, subject = std::string(TextOf(request, "subject")),
               reason = std::string(TextOf(request, "reason")), in_register = TextOf(request, "register") == "yes"] {
@@ -359,10 +381,15 @@ Result<std::string> Gate::Impl::ValueKeysFor(const std::string& coded, bool make
   return answer;
 }
 
-// What commands have done to keys and sealed columns, which the one who writes the ledger has not seen.
-Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
+// What commands have done to keys, sealed columns and rows, which the one who writes the ledger has not seen.
+Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request, const Policy& of) {
   const std::string_view reason = TextOf(request, "reason");
   const std::string_view kind = TextOf(request, "kind");
+  if (kind == EntryKindName(EntryKind::erasure)) {
+    ECLUSE_TRY(const Deletion deletion, ReadDeletion(request));
+    ECLUSE_OK(WriteDeletion(*ledger, *keys, deletion, of.digest));
+    return "written down";
+  }
   const boost::json::value* rows = request.if_contains("rows");
   const bool key = kind == EntryKindName(EntryKind::key);
   const bool load = kind == EntryKindName(EntryKind::collection) && reason.starts_with(kLoadEntry);
@@ -374,12 +401,12 @@ Result<std::string> Gate::Impl::WriteDown(const boost::json::object& request) {
       rows == nullptr || !rows->is_int64() || rows->get_int64() < 0 || (key && rows->get_int64() != 0))
     return Fail(sqlstate::kInvalidParameter, "that is nothing to be written down", "", "control.write-down");
   if (key) {
-    ECLUSE_OK(Event(EntryKind::key, *policy, std::string(reason)));
+    ECLUSE_OK(Event(EntryKind::key, of, std::string(reason)));
     return "written down";
   }
   EntryDraft draft;
   draft.kind = EntryKind::collection;
-  draft.policy = policy->digest;
+  draft.policy = of.digest;
   draft.door = "command";
   draft.reason = reason;
   draft.rows = rows->get_int64();

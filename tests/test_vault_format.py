@@ -12,6 +12,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from harness.registrar import ACCOUNTS, ROLES, in_database
+
 PAGE = os.path.join(os.path.dirname(__file__), "..", "docs", "vault_format.md")
 KEY = bytes(range(32))
 
@@ -41,8 +43,8 @@ def xaes_open(key, nonce, sealed, associated):
     return AESGCM(derived).decrypt(nonce[12:], sealed, associated)
 
 
-def open_envelope(key, envelope, bound_to):
-    assert envelope[0] == 1
+def open_envelope(key, envelope, bound_to, version=1):
+    assert envelope[0] == version
     return xaes_open(key, envelope[9:33], envelope[33:], envelope[:9] + bound_to)
 
 
@@ -50,8 +52,12 @@ def lengths_before(*texts):
     return b"".join(struct.pack(">H", len(text.encode())) + text.encode() for text in texts)
 
 
-def example(text):
-    return bytes.fromhex("".join(re.search(r"```\n([0-9a-f\n]+)```", text)[1].split()))
+def example(text, number=0):
+    return bytes.fromhex("".join(re.findall(r"```\n([0-9a-f\n]+)```", text)[number].split()))
+
+
+def key_of_two(data_key, own):
+    return hmac.digest(data_key, b"ecluse value of a person" + own, hashlib.sha256)
 
 
 def test_the_envelope_opens():
@@ -72,6 +78,18 @@ def test_the_sealed_value_opens_in_its_cell_alone():
         except InvalidTag:
             continue
         raise AssertionError(f"it opens in another {place}")
+
+
+def test_the_value_under_a_persons_own_key_opens_with_both_alone():
+    sealed, own = example(section("Sealed values"), 1), bytes(range(32, 64))
+    cell = b"ecluse value" + lengths_before("interior", "taj.person", "nir", "person:4242")
+    assert open_envelope(key_of_two(KEY, own), sealed, cell, 3) == b"185057800608491"
+    for wrong in (KEY, own, key_of_two(own, KEY)):
+        try:
+            open_envelope(wrong, sealed, cell, 3)
+        except InvalidTag:
+            continue
+        raise AssertionError("it opens under another key")
 
 
 def test_the_tokens_are_what_the_page_says():
@@ -142,3 +160,29 @@ def test_what_a_gate_wrote_opens_down_from_its_root(make_gate):
     wrapped = re.search(rb"\x01\x10" + re.escape(coded(token)) + rb"\x51(.{81})", log, re.S)[1]  # RocksDB: a key and its value
     key = open_envelope(generation, wrapped, f"ecluse person key {token}".encode())
     assert open_envelope(key, coded(person["person"]), f"ecluse person\n{person['register']}\n{person['node']}\n{token}".encode()) == b"person:1001"
+
+
+def test_a_value_under_a_persons_own_key_opens_down_from_the_root(make_gate):
+    gate = make_gate("vaultpageown", accounts=ACCOUNTS, roles=ROLES, sealed=True, own="per_person")
+    gate.stop()
+    root = base64.b64decode(lines_of(os.path.join(gate.folder, "root.key"))[1][0])
+    ring = {tuple(line[:2]): line for line in lines_of(gate.data + "/keys/ring")}
+    data = unwrap(unwrap(root, ring["compartment", "main"]), ring["data", "main"])
+    generation_line = lines_of(os.path.join(gate.folder, "root.key.generations"))[-1]
+    generation = unwrap(unwrap(root, ring["kek", "gate"]), generation_line)
+    subject = hmac.digest(unwrap(unwrap(root, ring["kek", "gate"]), ring["key", "index"]), b"person:1001", hashlib.sha256)[:16]
+    binding = b"ecluse value key " + base64.urlsafe_b64encode(subject).rstrip(b"=")
+    files = b"".join(open(path, "rb").read() for kind in ("log", "sst") for path in glob.glob(f"{gate.data}/keys/values/*.{kind}"))
+    keys = set()
+    for m in re.finditer(re.escape(b"\x01" + bytes.fromhex(generation_line[2])), files):  # where RocksDB has it is its own affair
+        try:
+            keys.add(open_envelope(generation, files[m.start():m.start() + 81], binding))
+        except InvalidTag:
+            pass
+    own, = keys
+    (envelope, name), = in_database(gate, "SELECT nir::bytea, 'taj.person' FROM taj.person WHERE person_id = 1001")
+    cell = b"ecluse value" + lengths_before("vaultpageown", name, "nir", "person:1001")
+    opened = open_envelope(key_of_two(data, own), bytes(envelope), cell, 3).decode()
+    gate.serve()
+    with gate.psycopg("registrar") as c:
+        assert c.execute("SELECT nir FROM taj.person WHERE person_id = 1001").fetchone() == (opened,)

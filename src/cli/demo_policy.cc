@@ -86,6 +86,7 @@ tables:
   sia.address:
     subject: owner_id
     space: owner
+    erasure: per_person       # `ecluse erase` takes them out of every backup of the register too
     columns:
       address_id: {class: number}
       owner_id:   {class: key}

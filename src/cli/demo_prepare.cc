@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "cli/value_keys.h"
 #include "policy/apply.h"
 #include "policy/database.h"
 #include "seal/cell.h"
@@ -121,6 +122,7 @@ Status ApplyPolicy(const DemoFolder& folder, const std::string& owner_url, const
     return Fail(sqlstate::kInvalidParameter, "the policy holds mistakes:" + said(policy.error()), mend, "demo.policy");
   const std::string compartments[] = {std::string(kMainCompartment)};
   ECLUSE_TRY(std::unique_ptr<KeyRing> keys, KeyRing::Open((*policy)->root, (*policy)->data_dir, nullptr, compartments));
+  const CommandValueKeys own(**policy, *keys);
   ECLUSE_TRY(Database owner, Database::Connect(owner_url));
   // What the policy seals and the register holds in clear: all of it the first time, then nothing.
   SealOptions sealing;

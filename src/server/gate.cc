@@ -335,7 +335,10 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request, Cont
   const std::string_view command = TextOf(request, "command");
   if (command == "waive-witnesses") return WaiveWitnesses(request);
   if (command == "write-down") {
-    *later = [this, asked = boost::json::object(request), of = policy] { return WriteDown(asked, *of); };
+    // As text: a copy of the object may share the memory of the request, which is wiped.
+    *later = [this, asked = boost::json::serialize(request), of = policy] {
+      return WriteDown(boost::json::parse(asked).get_object(), *of);
+    };
     return {};
   }
   if (command == "erase") {

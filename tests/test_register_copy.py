@@ -341,6 +341,7 @@ def test_a_new_ledger_that_was_interrupted_is_begun_again(g):
         if moved > 2:
             os.rename(os.path.join(g.data, "ledger"), os.path.join(former, "ledger"))
         refused_start(g, "ledger new")
+        assert "a new ledger was begun" in g.command("erase", "--subject", "person:1001", "--reason", "x", check=False).stderr
         assert "as --node gate-2" in g.command(*[a.replace("gate-2", "gate-3") for a in begin], stdin=both, check=False).stderr
         g.command(*begin, stdin=both)
         approval, = [e["reason"] for e in g.ledger("--kind", "approval")]

@@ -73,6 +73,10 @@ Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boos
   if (answer) return std::move(*answer);
   if (answer.error().rule != "control.reach") return std::unexpected(std::move(answer).error());
   FileSystem& files = RealFiles();
+  ECLUSE_TRY(const auto beginning, files.Find(policy.data_dir + "/beginning"));
+  if (beginning)
+    return Fail(sqlstate::kIo, "a new ledger was begun and not finished", "run `ecluse ledger new` again, as before",
+                "ledger.new", policy.data_dir + "/beginning");
   ECLUSE_TRY(const auto ledger, files.Find(policy.data_dir + "/ledger"));
   if (!ledger) return std::nullopt;
   ECLUSE_TRY(auto lock, files.Open(policy.data_dir + "/ledger/lock", OpenMode::lock));

@@ -21,7 +21,7 @@ namespace ecluse {
 std::optional<pid_t> RunningGate(const std::string& data_dir);
 
 // Has the gate that runs over the policy's data folder do something (control_socket.h), and says what it answered.
-// Nullopt where none runs; refuses where one does that cannot be asked.
+// Nullopt where none runs; refuses where one does that cannot be asked, and between two ledgers.
 Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boost::json::object& request);
 
 // Refuses where the data folder belongs to somebody else than who runs this.

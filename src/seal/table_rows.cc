@@ -45,9 +45,11 @@ Status CheckPlain(Database& owner, const BatchedTable& table, const CatalogTable
                   "<> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
                   {table.Sql(), std::string(kMarkTrigger)}));
   if (triggers.size() == 0) return {};
-  return CannotMove("the trigger " + triggers.Text(0, 0) + " of " + table.name.Text() +
-                        " would run for every row, and see its clear values",
-                    "disable it for the time (ALTER TABLE … DISABLE TRIGGER), and enable it afterwards");
+  return CannotMove(
+      "the trigger " + triggers.Text(0, 0) + " of " + table.name.Text() +
+          " would run for every row, and see its clear values",
+      "disable it for the time (ALTER TABLE … DISABLE TRIGGER) and run `ecluse apply`; afterwards enable it "
+      "and run that again");
 }
 
 // A lock that is held in the policy's database is not to be had there again.

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/running_gate.h"
 #include "ledger/ledger.h"
+#include "seal/cell.h"
 #include "seal/erase_rows.h"
 #include "seal/table_rows.h"
 
@@ -39,10 +40,11 @@ Result<std::string> EraseKeys(const EraseCommand& command, const Policy& policy,
 // With what of them stands in the register. The keys go first: what is cleared before the entry that tells of it would
 // be gone without one.
 Result<std::string> EraseInRegister(const EraseCommand& command, const Policy& policy) {
-  ECLUSE_TRY(const auto keys, KeyRing::Open(policy.root, policy.data_dir));
+  const std::string compartments[] = {std::string(kMainCompartment)};
+  ECLUSE_TRY(const auto keys, KeyRing::Open(policy.root, policy.data_dir, nullptr, compartments));
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, policy, *keys, Register::known));
-  ECLUSE_TRY(ErasedRows rows, ErasedRows::Find(owner, policy, command.subject));
+  ECLUSE_TRY(ErasedRows rows, ErasedRows::Find(owner, *keys, policy, command.subject));
   ECLUSE_TRY(const std::string done, EraseKeys(command, policy, rows.count() > 0));
   auto cleared = rows.Clear();
   if (!cleared) {

@@ -81,6 +81,25 @@ Result<std::string> Describe(const SegmentFolder& folder) {
                      Base64Encode(last.root));
 }
 
+// The last entries may erase people, which a gate that was killed has not done yet: it is when the ledger is opened.
+void FinishErasures(const Policy& policy) {
+  const Status done = [&]() -> Status {
+    ECLUSE_TRY(const auto keys, KeyRing::Open(policy.root, policy.data_dir));
+    LedgerOptions options;
+    options.data_dir = policy.data_dir;
+    options.register_name = policy.register_name;
+    SegmentFolder folder{&RealFiles(), policy.data_dir + "/ledger", {}, 0};
+    ECLUSE_TRY(options.node, OwnNode(&folder));
+    ECLUSE_TRY(const auto opened, Ledger::Open(std::move(options), *keys));
+    return {};
+  }();
+  if (!done)
+    std::fprintf(stderr,
+                 "the ledger cannot be opened (%s): whoever was erased in its last moments may not be erased yet; run "
+                 "`ecluse erase` for them again\n",
+                 done.error().message.c_str());
+}
+
 // Puts the ledger and its people's keys into `former`. What was moved already stays there.
 Status PutAway(const std::string& data, const std::string& former) {
   FileSystem& files = RealFiles();
@@ -101,6 +120,7 @@ Status Begin(const NewOptions& options, const Policy& policy) {
   ECLUSE_TRY(auto begun, files.Find(IntentPath(policy)));
   SegmentFolder folder{&files, policy.data_dir + "/ledger", {}, 0};
   ECLUSE_TRY(auto present, files.Find(folder.path + "/origin"));
+  if (!begun && present) FinishErasures(policy);
   std::unique_ptr<File> lock;
   if (present) {
     ECLUSE_TRY(lock, Lock(folder.path));

@@ -13,14 +13,15 @@
 namespace ecluse {
 namespace {
 
-Result<PersonKeys::WrappedValueKey> ReadAnswer(const std::string& word) {
-  if (word == "-") return PersonKeys::WrappedValueKey{};
-  if (word == "erased") return PersonKeys::WrappedValueKey{{}, true};
+Result<PersonKeys::WrappedValueKey> ReadAnswer(std::string_view word) {
+  const bool erased = word.ends_with('!');
+  if (erased) word.remove_suffix(1);
+  if (word == "-") return PersonKeys::WrappedValueKey{{}, erased};
   const auto bytes = Base64UrlDecode(word);
   if (!bytes || bytes->empty())
     return Fail(sqlstate::kIo, "the gate's answer is not understood",
                 "the program and the gate that runs are of different versions: restart the gate", "cli.value-keys");
-  return PersonKeys::WrappedValueKey{std::string(bytes->begin(), bytes->end()), false};
+  return PersonKeys::WrappedValueKey{std::string(bytes->begin(), bytes->end()), erased};
 }
 
 }  // namespace

@@ -110,21 +110,23 @@ Status RowBatch::AddOpened(size_t column) {
   const auto table = static_cast<size_t>(cell.table_ref);
   person_.assign(plan_->tables[table].space).append(":").append(*subject);
   Cell place{sealed_forms_.register_name, table_names_[table], cell.column, person_};
+  bool erased = false;
   if (UnderOwnKey(*values_[column])) {
     ECLUSE_TRY(const ValueKeys::Found* own, OwnKeyOf(plan_->tables[table].space, *subject));
-    if (own->erased) {  // what is left of them shows nothing
-      AppendU32(bytes_, UINT32_MAX);
-      return {};
-    }
+    erased = own->erased;
     if (!own->key.empty()) place.own = &own->key;
   }
-  auto canonical = OpenCell(*sealing_, place, *values_[column]);
+  auto canonical = OpenLeft(*sealing_, place, erased, *values_[column]);
   if (!canonical && canonical.error().rule == kUnknownKey) {  // the key may be newer than the batch
     ECLUSE_TRY(sealing_, SealingKeys(*keys_));
-    canonical = OpenCell(*sealing_, place, *values_[column]);
+    canonical = OpenLeft(*sealing_, place, erased, *values_[column]);
   }
   if (!canonical) return std::unexpected(std::move(canonical).error());
-  const auto masked = MaskedValue(cell.type, *canonical, output.mask, sealed_forms_.zone);
+  if (!*canonical) {  // what is left of somebody who was erased shows nothing
+    AppendU32(bytes_, UINT32_MAX);
+    return {};
+  }
+  const auto masked = MaskedValue(cell.type, **canonical, output.mask, sealed_forms_.zone);
   if (!masked) {
     AppendU32(bytes_, UINT32_MAX);
     return {};

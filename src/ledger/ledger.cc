@@ -361,7 +361,8 @@ Result<std::string> Ledger::Erase(const std::string& subject, std::chrono::secon
   impl_->keys.SubjectKey(person.space, person.id, person.key.data());
   People& people = *impl_->people;
   const auto until = People::Deadline::clock::now() + limits::kErasureWait;
-  ECLUSE_TRY(const auto values, people.keys().FindWrapped({&person.key, 1}, false));
+  // Who stands in the register without a key gets one to be destroyed: by it what is left there is known as erased.
+  ECLUSE_TRY(const auto values, people.keys().FindWrapped({&person.key, 1}, in_register));
   // Whom the ledger has not named yet it names now, so that the entry tells of somebody.
   if (in_register || !values[0].wrapped.empty()) ECLUSE_OK(TokensOf({&person, 1}));
   ECLUSE_TRY(const auto token, people.Erasable(person, *impl_->writer, until));

@@ -205,7 +205,8 @@ Status People::IndexRange(uint64_t from, uint64_t end) {
 // entry: interrupted, it is done again.
 Status People::Erase(const IndexedEntry& entry) {
   ECLUSE_TRY(const auto known, KeysOf(entry.people));
-  for (const auto& [token, person] : known) ECLUSE_OK(person_keys_->DestroyValueKey(person));
+  for (const auto& [token, person] : known)
+    ECLUSE_OK(person_keys_->DestroyValueKey(person, {options_.folder.ledger, entry.seq}));
   std::vector<SubjectToken> elsewhere;
   for (const SubjectToken& token : entry.people) {
     ECLUSE_TRY(const bool here, person_keys_->Destroy(token));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "base/bytes.h"
 #include "base/file.h"
@@ -43,11 +44,43 @@ std::string BindingOfPerson(std::string_view key) {
   return ValueWrapBinding(person);
 }
 
+// What the store of value keys holds of a person: by which entry they were erased last, if ever, and behind that their
+// key, if they have one.
+struct StoredValueKey {
+  std::string mark, wrapped;
+  explicit StoredValueKey(std::string_view stored = {}) {
+    const size_t size = stored.size() % kWrappedSize == kMarkSize ? kMarkSize : 0;  // 24, or 24 and 81; else 81
+    mark = stored.substr(0, size);
+    wrapped = stored.substr(size);
+  }
+  std::string Text() const { return mark + wrapped; }
+  static std::string Mark(const PersonKeys::Erasure& by) {
+    std::string mark(by.ledger.begin(), by.ledger.end());
+    AppendU64(mark, by.seq);
+    return mark;
+  }
+  // By that entry, or a later one of the same ledger.
+  bool ErasedBy(const PersonKeys::Erasure& by) const {
+    const std::string asked = Mark(by);
+    return mark.size() == asked.size() && std::string_view(mark).starts_with(asked.substr(0, by.ledger.size())) &&
+           mark >= asked;
+  }
+  static constexpr size_t kMarkSize = sizeof(LedgerId) + 8, kWrappedSize = kEnvelopeOverhead + kXaesKey;
+};
+
 const std::string kBehindAll(std::max(sizeof(SubjectToken), sizeof(KeyedSubject)) + 1, '\xff');
 
 std::string StoreIn(const std::string& folder) { return folder + "/keys/persons"; }
 std::string ValuesIn(const std::string& data_dir) { return data_dir + "/keys/values"; }
 std::string NotePath(const std::string& data_dir) { return data_dir + "/keys/generation"; }
+
+// Of a row of a store: what its key is bound to, and where it stands in the value.
+std::string_view WholeValue(std::string_view stored) { return stored; }
+std::string_view BehindMark(std::string_view stored) {
+  return stored.substr(
+      stored.size() % StoredValueKey::kWrappedSize == StoredValueKey::kMarkSize ? StoredValueKey::kMarkSize : 0);
+}
+const PersonKeys::Parts kOfTokens{BindingOfToken, WholeValue}, kOfValues{BindingOfPerson, BehindMark};
 
 }  // namespace
 
@@ -203,43 +236,45 @@ Result<std::vector<std::string>> PersonKeys::Former() const {
 }
 
 Status PersonKeys::WrapAllAnew() {
-  ECLUSE_OK(WrapAnew(*store_, BindingOfToken));
-  ECLUSE_OK(WrapAnew(*values_, BindingOfPerson));
+  ECLUSE_OK(WrapAnew(*store_, kOfTokens));
+  ECLUSE_OK(WrapAnew(*values_, kOfValues));
   std::lock_guard lock(former_mutex_);
   ECLUSE_TRY(const auto former, Former());
   for (const std::string& folder : former) {
     ECLUSE_TRY(const auto store, Store::Open(StoreIn(folder), Store::Mode::existing));
-    ECLUSE_OK(WrapAnew(*store, BindingOfToken));
+    ECLUSE_OK(WrapAnew(*store, kOfTokens));
   }
   return {};
 }
 
-Status PersonKeys::WrapAnew(Store& store, const Binding& binding) {
+Status PersonKeys::WrapAnew(Store& store, const Parts& parts) {
   std::string from;
   for (bool more = true; more && !Stopping();) {
-    ECLUSE_TRY(more, WrapAnew(store, binding, &from));
+    ECLUSE_TRY(more, WrapAnew(store, parts, &from));
   }
   return {};
 }
 
 // Some keys, from `from` on; false at the end. What does not open is left as it is: it is lost already.
-Result<bool> PersonKeys::WrapAnew(Store& store, const Binding& binding, std::string* from) {
+Result<bool> PersonKeys::WrapAnew(Store& store, const Parts& parts, std::string* from) {
   std::lock_guard lock(keys_mutex_);
   std::vector<std::pair<std::string, std::string>> pairs;
   size_t seen = 0;
   ECLUSE_OK(store.Visit(*from, kBehindAll, [&](std::string_view key, std::string_view wrapped) {
     from->assign(key).push_back('\0');
-    if (!wrapped.empty() && !generations_.UnderNewest(wrapped)) pairs.emplace_back(key, wrapped);
+    if (const std::string_view bare = parts.key(wrapped); !bare.empty() && !generations_.UnderNewest(bare))
+      pairs.emplace_back(key, wrapped);
     return ++seen < limits::kWrappedTogether;
   }));
   std::erase_if(pairs, [&](auto& pair) {
-    const std::string bound_to = binding(pair.first);
-    const auto key = generations_.Unwrap(pair.second, bound_to);
+    const std::string bound_to = parts.binding(pair.first);
+    const std::string_view bare = parts.key(pair.second);
+    const auto key = generations_.Unwrap(bare, bound_to);
     if (!key) {
       Log().error("the key of the person {} does not open", Base64UrlEncode(AsBytes(pair.first)));
       return true;
     }
-    pair.second = generations_.Wrap(key->text(), bound_to);
+    pair.second = pair.second.substr(0, pair.second.size() - bare.size()) + generations_.Wrap(key->text(), bound_to);
     return false;
   });
   if (!pairs.empty()) ECLUSE_OK(store.Put(pairs, true));
@@ -282,22 +317,27 @@ Result<std::vector<PersonKeys::WrappedValueKey>> PersonKeys::FindWrapped(std::sp
   if (make) lock.lock();
   ECLUSE_TRY(const auto stored, values_->GetMany(names));
   std::vector<WrappedValueKey> found(people.size());
-  std::vector<std::pair<std::string, std::string>> made;
+  std::map<std::string, std::string> made;
   for (size_t i = 0; i < people.size(); ++i) {
-    found[i].erased = stored[i] && stored[i]->empty();
-    if (stored[i]) found[i].wrapped = *stored[i];
-    if (!make) continue;
-    if (erasing_.contains(people[i]))
+    StoredValueKey now(stored[i].value_or(""));
+    if (make && erasing_.contains(people[i]))
       return Fail("55006", "a person whom this is about is being erased at this moment", "Try again.",
                   "ledger.erasing");
-    if (!found[i].wrapped.empty()) continue;
-    Secret secret(kXaesKey);
-    RandomBytes(secret.mutable_bytes());
-    found[i] = {generations_.Wrap(secret.text(), ValueWrapBinding(people[i])), false};
-    made.emplace_back(names[i], found[i].wrapped);
+    if (make && now.wrapped.empty()) {
+      if (const auto twice = made.find(names[i]); twice != made.end()) {
+        now = StoredValueKey(twice->second);
+      } else {
+        Secret secret(kXaesKey);
+        RandomBytes(secret.mutable_bytes());
+        now.wrapped = generations_.Wrap(secret.text(), ValueWrapBinding(people[i]));
+        made[names[i]] = now.Text();
+      }
+    }
+    found[i] = {std::move(now.wrapped), !now.mark.empty()};
   }
   if (made.empty()) return found;
-  ECLUSE_OK(values_->Put(made, true));
+  const std::vector<std::pair<std::string, std::string>> pairs(made.begin(), made.end());
+  ECLUSE_OK(values_->Put(pairs, true));
   ECLUSE_OK(values_->CheckFiles());
   return found;
 }
@@ -333,18 +373,22 @@ void PersonKeys::BeginErasure(const KeyedSubject& person) {
   erasing_.insert(person);
 }
 
-Status PersonKeys::DestroyValueKey(const KeyedSubject& person) {
-  const std::pair<std::string, std::string> erased{StoredAs(person), ""};
+Status PersonKeys::DestroyValueKey(const KeyedSubject& person, const Erasure& by) {
+  const std::string name = StoredAs(person);
   bool there = false;
   {
     std::lock_guard lock(keys_mutex_);
-    ECLUSE_TRY(const auto known, values_->Get(erased.first));
+    ECLUSE_TRY(const auto known, values_->Get(name));
     there = known.has_value();
-    if (there && !known->empty()) ECLUSE_OK(values_->Put({&erased, 1}, true));
+    // An entry that is gone through again, after a crash, must not take what was sealed since.
+    if (there && !StoredValueKey(*known).ErasedBy(by)) {
+      const std::pair<std::string, std::string> erased{name, StoredValueKey::Mark(by)};
+      ECLUSE_OK(values_->Put({&erased, 1}, true));
+    }
     erasing_.erase(person);
   }
   // Also where it was interrupted behind that.
-  return there ? values_->CompactAround(erased.first) : Status();
+  return there ? values_->CompactAround(name) : Status();
 }
 
 PersonKeys::InFormer PersonKeys::FindInFormer(std::string_view name) {

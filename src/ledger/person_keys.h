@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "ledger/entry.h"
+#include "ledger/record.h"
 #include "ledger/store.h"
 #include "vault/generations.h"
 #include "vault/keys.h"
@@ -55,6 +56,12 @@ class PersonKeys : public ValueKeys {
   static Result<std::unique_ptr<PersonKeys>> Open(PersonKeysOptions options, KeyRing& keys);
   ~PersonKeys() override;
 
+  // Of a row of a store: what the key in it is bound to, and where it stands in the value.
+  struct Parts {
+    std::string (*binding)(std::string_view key);
+    std::string_view (*key)(std::string_view value);
+  };
+
   // What is told before a generation or a key of literals is destroyed; it is not where that fails. Before Begin().
   void Tell(std::function<Status(std::string reason)> tell) { tell_ = std::move(tell); }
   // From now on a thread keeps generations in time, until Stop(): behind that nothing is told any more.
@@ -88,20 +95,23 @@ class PersonKeys : public ValueKeys {
   // Still wrapped, for another process that has the ring: empty where they have none. With `make`, as by Take().
   struct WrappedValueKey {
     std::string wrapped;
-    bool erased = false;
+    bool erased = false;  // ValueKeys::Found
   };
   Result<std::vector<WrappedValueKey>> FindWrapped(std::span<const KeyedSubject> people, bool make);
   static Result<Secret> UnwrapValueKey(KeyRing& ring, const KeyedSubject& person, std::string_view wrapped);
 
   // From now on nobody gets the key of their values, until it is destroyed.
   void BeginErasure(const KeyedSubject& person);
-  // Gone from the store and its files when it returns; what stays says that they were erased. Nothing where they have
-  // none.
-  Status DestroyValueKey(const KeyedSubject& person);
+  // By which entry somebody is erased.
+  struct Erasure {
+    LedgerId ledger{};
+    uint64_t seq = 0;
+  };
+  // Gone from the store and its files when it returns; what stays says by which entry they were erased. Nothing where
+  // they have none, or were erased by that entry or a later one: a key that was made since stays.
+  Status DestroyValueKey(const KeyedSubject& person, const Erasure& by);
 
  private:
-  using Binding = std::function<std::string(std::string_view key)>;
-
   PersonKeys(PersonKeysOptions options, KeyRing& keys, std::unique_ptr<Store> store, std::unique_ptr<Store> values)
       : options_(std::move(options)),
         keys_(keys),
@@ -119,15 +129,15 @@ class PersonKeys : public ValueKeys {
   bool ClockIsBelieved() const;
   Result<std::vector<std::string>> Former() const;
   Status FindInFormer(const std::string& folder, std::string_view name, std::vector<SubjectToken>* tokens);
-  Status WrapAnew(Store& store, const Binding& binding);
+  Status WrapAnew(Store& store, const Parts& parts);
   Status WrapAllAnew();
-  Result<bool> WrapAnew(Store& store, const Binding& binding, std::string* from);
+  Result<bool> WrapAnew(Store& store, const Parts& parts, std::string* from);
 
   const PersonKeysOptions options_;
   KeyRing& keys_;
   Generations& generations_;
   std::unique_ptr<Store> store_;
-  std::unique_ptr<Store> values_;  // by KeyedSubject; an empty one of who was erased
+  std::unique_ptr<Store> values_;  // by KeyedSubject: docs/vault_format.md
   ValueKeys* const attached_before_;
   const int64_t opened_wall_, opened_boot_;
   std::function<Status(std::string)> tell_ = [](const std::string&) { return Status(); };

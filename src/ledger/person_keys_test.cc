@@ -210,8 +210,9 @@ TEST_F(PersonKeysTest, KeysOfValuesAreMadeOnceKeptInTimeAndDestroyed) {
   const auto refused = keys->Take(both);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().sqlstate, "55006");
-  ASSERT_TRUE(keys->DestroyValueKey(ann));
-  ASSERT_TRUE(keys->DestroyValueKey(KeyedSubject{3})) << "who has none";
+  const PersonKeys::Erasure fifth{{1}, 5};
+  ASSERT_TRUE(keys->DestroyValueKey(ann, fifth));
+  ASSERT_TRUE(keys->DestroyValueKey(KeyedSubject{3}, fifth)) << "who has none";
   found = keys->Find(both);
   ASSERT_TRUE(found);
   EXPECT_TRUE((*found)[0].erased && (*found)[0].key.empty());
@@ -221,7 +222,27 @@ TEST_F(PersonKeysTest, KeysOfValuesAreMadeOnceKeptInTimeAndDestroyed) {
   auto anew = keys->Take({&ann, 1});
   ASSERT_TRUE(anew);
   EXPECT_NE((*anew)[0].text(), of_ann);
-  EXPECT_FALSE((*keys->Find({&ann, 1}))[0].erased);
+  const auto now = [&] { return std::string((*keys->Find({&ann, 1}))[0].key.text()); };
+  EXPECT_EQ(now(), (*anew)[0].text());
+  EXPECT_TRUE((*keys->Find({&ann, 1}))[0].erased) << "once";
+  // An entry that is gone through again takes nothing that came behind it.
+  for (const PersonKeys::Erasure& again : {fifth, PersonKeys::Erasure{{1}, 4}}) {
+    ASSERT_TRUE(keys->DestroyValueKey(ann, again));
+    EXPECT_EQ(now(), (*anew)[0].text());
+  }
+  Pass(days(4));
+  ASSERT_TRUE(keys->Renew());
+  keys.reset();
+  keys = Open();
+  EXPECT_EQ(now(), (*anew)[0].text()) << "wrapped anew, with the mark before it";
+  EXPECT_TRUE((*keys->Find({&ann, 1}))[0].erased);
+  // A later one does, and one of another ledger, whose numbers are its own.
+  ASSERT_TRUE(keys->DestroyValueKey(ann, {{2}, 1}));
+  EXPECT_EQ(now(), "");
+  const KeyedSubject twice[] = {ben, KeyedSubject{9}, KeyedSubject{9}};
+  auto same = keys->Take(twice);
+  ASSERT_TRUE(same);
+  EXPECT_EQ((*same)[1].text(), (*same)[2].text());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/random.h"
 #include "vault/folding.h"
 #include "vault/value_form.h"
 #include "vault/value_keys.h"
@@ -167,6 +168,21 @@ Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std:
     return refuse("seal.open",
                   fmt::format("it was altered, or sealed for another person, column or register; {}", kRestore));
   return *std::move(opened);
+}
+
+Result<std::optional<std::string>> OpenLeft(const CompartmentKeys& keys, const Cell& cell, bool erased,
+                                            std::string_view envelope) {
+  auto opened = OpenCell(keys, cell, envelope);
+  if (!opened && erased && UnderOwnKey(envelope) && opened.error().rule != kUnknownKey) return std::nullopt;
+  if (!opened) return std::unexpected(std::move(opened).error());
+  return std::optional(*std::move(opened));
+}
+
+std::string NobodysEnvelope(const CompartmentKeys& keys, Cell cell) {
+  Secret nobodys(kXaesKey);
+  RandomBytes(nobodys.mutable_bytes());
+  cell.own = &nobodys;
+  return SealValue(keys.current().key, keys.current().id, cell, "");
 }
 
 Result<std::string> SealCell(const CompartmentKeys& keys, const Cell& cell, std::string_view canonical) {

@@ -61,6 +61,14 @@ Result<std::string> EnvelopeOf(const CompartmentKeys& keys, const Cell& cell, co
 Result<std::string> OpenCell(const CompartmentKeys& keys, const Cell& cell, std::string_view envelope);
 inline constexpr std::string_view kUnknownKey = "seal.key";
 
+// The same of somebody who was `erased` once: nullopt where it was sealed before.
+Result<std::optional<std::string>> OpenLeft(const CompartmentKeys& keys, const Cell& cell, bool erased,
+                                            std::string_view envelope);
+
+// An envelope of nothing that nobody can open, in the place of a value of somebody who was erased where there has to be
+// one. `cell.own` is of no matter.
+std::string NobodysEnvelope(const CompartmentKeys& keys, Cell cell);
+
 // The envelope of a canonical value, opened again to see that it does: for those who put it in the place of the only
 // other copy.
 Result<std::string> SealCell(const CompartmentKeys& keys, const Cell& cell, std::string_view canonical);

@@ -6,6 +6,7 @@
 #include "policy/catalog.h"
 #include "policy/role_schema.h"
 #include "policy/sealed_columns.h"
+#include "seal/cell.h"
 #include "seal/table_rows.h"
 
 namespace ecluse {
@@ -25,28 +26,35 @@ std::vector<std::string> PartsOf(std::string_view id, size_t columns) {
   return parts;
 }
 
-// What is set to NULL.
-Result<std::vector<std::string>> ColumnsOf(const PolicyTable& policy, const CatalogTable& real) {
-  std::vector<std::string> columns = policy.erased_clear;
+struct Cleared {
+  std::vector<std::string> nulls;      // columns that are set to NULL
+  std::vector<std::string> envelopes;  // to an envelope of nobody's
+};
+
+Result<Cleared> ColumnsOf(const PolicyTable& policy, const CatalogTable& real) {
+  Cleared cleared;
+  cleared.nulls = policy.erased_clear;
   for (const PolicyColumn& column : policy.columns) {
     if (!column.sealed) continue;
     const CatalogColumn* own = real.Find(column.name);
     if (own == nullptr || own->type_schema != kSealedSchema)
       return CannotMove(policy.name.Text() + "." + column.name + " is not sealed in the database",
                         "run `ecluse seal`, then erase");
-    if (!own->not_null) columns.push_back(column.name);
+    (own->not_null ? cleared.envelopes : cleared.nulls).push_back(column.name);
     for (const CatalogColumn& other : real.columns) {
-      if (IsTokenColumn(column.name, other.name)) columns.push_back(other.name);
+      if (IsTokenColumn(column.name, other.name)) cleared.nulls.push_back(other.name);
     }
   }
-  return columns;
+  return cleared;
 }
 
 }  // namespace
 
-Result<ErasedRows> ErasedRows::Find(Database& owner, const Policy& policy, const std::string& subject) {
+Result<ErasedRows> ErasedRows::Find(Database& owner, const KeyRing& keys, const Policy& policy,
+                                    const std::string& subject) {
   const size_t colon = std::min(subject.find(':'), subject.size());
   ErasedRows rows(owner);
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   ECLUSE_TRY(const Catalog catalog, ReadTableCatalog(owner, policy));
   for (const auto& [name, table] : policy.tables) {
     if (!table.own_keys || table.space != subject.substr(0, colon)) continue;
@@ -54,48 +62,74 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const Policy& policy, const
     if (real == catalog.tables.end()) return CannotMove(name.Text() + " is not in the database", "create it");
     Part part;
     part.table = QuoteTable(name);
-    part.id =
+    const auto id =
         PartsOf(std::string_view(subject).substr(std::min(colon + 1, subject.size())), table.subject_columns.size());
-    if (part.id.empty()) continue;
-    ECLUSE_TRY(const auto columns, ColumnsOf(table, real->second));
-    std::string any;
-    for (const std::string& column : columns) {
-      part.set += (part.set.empty() ? "" : ", ") + QuoteName(column) + " = NULL";
-      any += (any.empty() ? "" : " OR ") + QuoteName(column) + " IS NOT NULL";
-    }
+    if (id.empty()) continue;
+    part.id.assign(id.begin(), id.end());
     for (size_t i = 0; i < table.subject_columns.size(); ++i) {
       const CatalogColumn* own = real->second.Find(table.subject_columns[i]);
       if (own == nullptr) return CannotMove(name.Text() + " has no column " + table.subject_columns[i], "create it");
       const std::string column = QuoteName(own->name), value = "$" + std::to_string(i + 1);
       // By its index, and as people are named: 042 is nobody where ids are numbers.
-      part.where += column + " = (" + value + "::text)::" + own->type_name + " AND " + column + "::text = " + value +
-                    "::text AND ";
+      part.where += (i > 0 ? " AND " : "") + column + " = (" + value + "::text)::" + own->type_name + " AND " + column +
+                    "::text = " + value + "::text";
     }
-    part.where += "(" + any + ")";
-    const auto found =
-        owner.Query("SELECT count(*) FROM " + part.table + " WHERE " + part.where, {part.id.begin(), part.id.end()});
+    ECLUSE_TRY(const Cleared columns, ColumnsOf(table, real->second));
+    const std::string shown = name.Text();
+    const auto add = [&](const std::string& column, const std::string& value, const std::string& left) {
+      part.set += (part.set.empty() ? "" : ", ") + QuoteName(column) + " = " + value;
+      part.left += (part.left.empty() ? "" : " OR ") + left;
+    };
+    for (const std::string& column : columns.nulls) add(column, "NULL", QuoteName(column) + " IS NOT NULL");
+    for (const std::string& column : columns.envelopes) {
+      const Cell cell{policy.register_name, shown, column, subject};
+      part.cleared.emplace_back(ByteaText(NobodysEnvelope(*compartment, cell)));
+      // What is under the data key alone opens without the person's key.
+      add(column, "$" + std::to_string(part.id.size() + part.cleared.size()) + "::bytea",
+          "get_byte(" + QuoteName(column) + "::bytea, 0) = 1");
+    }
+    const auto found = owner.Query(
+        "SELECT count(*) FROM " + part.table + " WHERE " + part.where + " AND (" + part.left + ")", part.id);
     if (!found && found.error().sqlstate.starts_with("22")) continue;  // no id of this table
     if (!found) return std::unexpected(found.error());
+    ECLUSE_OK(CheckUpdateTriggers(owner, name));
     rows.count_ += static_cast<uint64_t>(std::atoll(found->Text(0, 0).c_str()));
     rows.parts_.push_back(std::move(part));
   }
+  // What cannot be done is to be known before a key is gone.
+  if (auto tried = rows.Run("ROLLBACK"); !tried) return std::unexpected(std::move(tried).error());
   return rows;
 }
 
-Result<uint64_t> ErasedRows::Clear() {
+Result<uint64_t> ErasedRows::Run(const char* end) {
+  if (parts_.empty()) return 0;
   uint64_t cleared = 0;
   ECLUSE_OK(owner_->Run("BEGIN"));
+  Status done;
   for (const Part& part : parts_) {
-    auto done = owner_->Query("WITH done AS (UPDATE " + part.table + " SET " + part.set + " WHERE " + part.where +
-                                  " RETURNING 1) SELECT count(*) FROM done",
-                              {part.id.begin(), part.id.end()});
-    if (!done) {
-      (void)owner_->Run("ROLLBACK");
-      return std::unexpected(std::move(done).error());
-    }
-    cleared += static_cast<uint64_t>(std::atoll(done->Text(0, 0).c_str()));
+    done = [&]() -> Status {
+      ECLUSE_OK(owner_->Run("LOCK TABLE " + part.table + " IN SHARE ROW EXCLUSIVE MODE"));
+      std::vector<std::optional<std::string>> parameters = part.id;
+      parameters.insert(parameters.end(), part.cleared.begin(), part.cleared.end());
+      ECLUSE_TRY(const Rows updated,
+                 owner_->Query("WITH done AS (UPDATE " + part.table + " SET " + part.set + " WHERE " + part.where +
+                                   " RETURNING 1) SELECT count(*) FROM done",
+                               parameters));
+      cleared += static_cast<uint64_t>(std::atoll(updated.Text(0, 0).c_str()));
+      ECLUSE_TRY(const Rows left, owner_->Query("SELECT count(*) FROM " + part.table + " WHERE " + part.where +
+                                                    " AND (" + part.left + ")",
+                                                part.id));
+      if (left.Text(0, 0) == "0") return {};
+      return CannotMove("rows of " + part.table + " do not let themselves be cleared",
+                        "look for rules and triggers that keep them, then run this again");
+    }();
+    if (!done) break;
   }
-  ECLUSE_OK(owner_->Run("COMMIT"));
+  if (!done) {
+    (void)owner_->Run("ROLLBACK");
+    return std::unexpected(std::move(done).error());
+  }
+  ECLUSE_OK(owner_->Run(end));
   return cleared;
 }
 

@@ -6,7 +6,6 @@
 
 #include "base/bytes.h"
 #include "base/limits.h"
-#include "base/random.h"
 #include "policy/applied.h"
 #include "policy/catalog.h"
 #include "policy/sealed_columns.h"
@@ -92,40 +91,47 @@ class Reencrypter {
     }
     // Also where the policy asks for none: it may have before.
     ECLUSE_TRY(const OwnKeys before, OwnKeys::Find(ring_, subjects));
-    OwnKeys now;
-    if (table_.policy->own_keys) {
-      std::vector<std::string> there = subjects;
-      std::erase_if(there, [&](const std::string& subject) { return before.Erased(subject); });
-      ECLUSE_TRY(now, OwnKeys::Take(ring_, there));
-    }
+    struct Plain {
+      size_t column = 0, row = 0;
+      std::string text;
+    };
+    std::vector<Plain> plain;
+    std::vector<std::string> living;  // whose they are
     for (int row = 0; row < count; ++row) {
-      const std::string& subject = subjects[static_cast<size_t>(row)];
+      const auto at = static_cast<size_t>(row);
       for (size_t c = 0; c < columns_.size(); ++c) {
-        if (rows.Null(row, c)) {
-          made[c].values.emplace_back();
+        made[c].values.emplace_back();
+        if (rows.Null(row, c)) continue;
+        ECLUSE_TRY(const std::string former, ByteaOf(rows.Value(row, c)));
+        if (ValueKeyId(former) == keys_.current().id) {
+          made[c].values.back() = std::string(rows.Value(row, c));
           continue;
         }
-        const Cell cell{policy_.register_name, name_, columns_[c], subject, before.Of(subject)};
-        ECLUSE_TRY(made[c].values.emplace_back(),
-                   ValueAnew(cell, now.Of(subject), before.Erased(subject), rows.Value(row, c)));
+        const Cell cell{policy_.register_name, name_, columns_[c], subjects[at], before.Of(subjects[at])};
+        auto opened = OpenLeft(keys_, cell, before.Erased(subjects[at]), former);
+        if (!opened) {
+          Error error = std::move(opened).error();
+          error.operator_detail += fmt::format("; it is in the row WHERE ctid = '{}'", rows.Place(row));
+          return std::unexpected(std::move(error));
+        }
+        if (!*opened) {
+          made[c].values.back() = ByteaText(NobodysEnvelope(keys_, cell));
+          continue;
+        }
+        plain.push_back({c, at, **std::move(opened)});
+        living.push_back(subjects[at]);
       }
     }
-    return made;
-  }
-
-  Result<std::string> ValueAnew(Cell cell, const Secret* own, bool erased, std::string_view text) const {
-    ECLUSE_TRY(const std::string former, ByteaOf(text));
-    if (ValueKeyId(former) == keys_.current().id) return std::string(text);
-    if (erased && UnderOwnKey(former)) {  // nothing, under a key that nobody has: it opens no more than before
-      Secret nobodys(kXaesKey);
-      RandomBytes(nobodys.mutable_bytes());
-      cell.own = &nobodys;
-      return ByteaText(SealValue(keys_.current().key, keys_.current().id, cell, ""));
+    OwnKeys own;
+    if (table_.policy->own_keys) {
+      ECLUSE_TRY(own, OwnKeys::Take(ring_, living));
     }
-    ECLUSE_TRY(const std::string plain, OpenCell(keys_, cell, former));
-    cell.own = own;
-    ECLUSE_TRY(const std::string anew, SealCell(keys_, cell, plain));
-    return ByteaText(anew);
+    for (const Plain& one : plain) {
+      const Cell cell{policy_.register_name, name_, columns_[one.column], subjects[one.row], own.Of(subjects[one.row])};
+      ECLUSE_TRY(const std::string anew, SealCell(keys_, cell, one.text));
+      made[one.column].values[one.row] = ByteaText(anew);
+    }
+    return made;
   }
 
   Database& owner_;

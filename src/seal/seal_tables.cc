@@ -262,8 +262,9 @@ class Sealer {
         if (rows.Null(row, c)) {
           for (size_t i = first; i < made.size(); ++i) made[i].values.emplace_back();
         } else if (column.undo) {
-          if (own.Erased(subject)) return OfErased(column.name, rows.Place(row));
-          ECLUSE_TRY(made[first].values.emplace_back(), Opened(column, cell, rows.Value(row, c)));
+          ECLUSE_TRY(const auto opened, Opened(column, cell, own.Erased(subject), rows.Value(row, c)));
+          if (!opened) return OfErased(column.name, rows.Place(row));
+          made[first].values.push_back(opened);
         } else {
           ECLUSE_TRY(const std::string canonical, CanonicalValue(column.type, rows.Value(row, c), false));
           ECLUSE_TRY(const std::string envelope, SealCell(keys_, cell, canonical));
@@ -287,10 +288,11 @@ class Sealer {
         fmt::format("set it to NULL, or delete the row: it is the one WHERE ctid = '{}'", place));
   }
 
-  Result<std::string> Opened(const Moving& column, const Cell& cell, std::string_view text) const {
+  Result<std::optional<std::string>> Opened(const Moving& column, const Cell& cell, bool erased,
+                                            std::string_view text) const {
     ECLUSE_TRY(const std::string envelope, ByteaOf(text));
-    ECLUSE_TRY(std::string opened, OpenCell(keys_, cell, envelope));
-    return column.type.oid == type_oid::kBytea ? ByteaText(opened) : std::move(opened);
+    ECLUSE_TRY(auto opened, OpenLeft(keys_, cell, erased, envelope));
+    return opened && column.type.oid == type_oid::kBytea ? ByteaText(*opened) : std::move(opened);
   }
 
   Database& owner_;

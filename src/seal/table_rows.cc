@@ -39,17 +39,7 @@ Status CheckPlain(Database& owner, const BatchedTable& table, const CatalogTable
   if (family.size() > 0)
     return CannotMove(table.name.Text() + " inherits from another table, or is inherited from",
                       "seal tables of their own");
-  ECLUSE_TRY(
-      const Rows triggers,
-      owner.Query("SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled "
-                  "<> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
-                  {table.Sql(), std::string(kMarkTrigger)}));
-  if (triggers.size() == 0) return {};
-  return CannotMove(
-      "the trigger " + triggers.Text(0, 0) + " of " + table.name.Text() +
-          " would run for every row, and see its clear values",
-      "disable it for the time (ALTER TABLE … DISABLE TRIGGER) and run `ecluse apply`; afterwards enable it "
-      "and run that again");
+  return CheckUpdateTriggers(owner, table.name);
 }
 
 // A lock that is held in the policy's database is not to be had there again.
@@ -74,6 +64,18 @@ Status CheckSameDatabase(const Policy& policy, KeyRing& keys, Register which, co
 }
 
 }  // namespace
+
+Status CheckUpdateTriggers(Database& owner, const TableName& table) {
+  ECLUSE_TRY(const Rows triggers,
+             owner.Query("SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND "
+                         "tgenabled <> 'D' AND (tgtype & 16) <> 0 AND tgname <> $2",
+                         {QuoteTable(table), std::string(kMarkTrigger)}));
+  if (triggers.size() == 0) return {};
+  return CannotMove("the trigger " + triggers.Text(0, 0) + " of " + table.Text() +
+                        " would run for every row, and see its clear values",
+                    "disable it for the time (ALTER TABLE … DISABLE TRIGGER) and run `ecluse apply`; afterwards enable "
+                    "it and run that again");
+}
 
 std::unexpected<Error> CannotMove(std::string what, std::string hint) {
   return Fail(sqlstate::kNotSupported, std::move(what), std::move(hint), "seal.table");

@@ -42,6 +42,9 @@ struct BatchedTable {
 Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const PolicyTable& policy,
                                    const CatalogTable& real);
 
+// Refuses enabled triggers of UPDATE, other than kMarkTrigger, with what to do.
+Status CheckUpdateTriggers(Database& owner, const TableName& table);
+
 // Says no to a table, with what to do.
 std::unexpected<Error> CannotMove(std::string what, std::string hint);
 

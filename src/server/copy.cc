@@ -111,14 +111,11 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
   CopyReader reader(copy, copy.columns.size());
   std::vector<CopyValues> rows;
   const size_t batch = std::min(limits::kReleaseBatchRows, limits::kParameters / copy.width);
-  size_t sealed = 0;  // of `rows`, from the first on
   int64_t stored = 0;
-  const auto take_sealed = [&](Status taken) -> Status {
-    ECLUSE_OK(taken);
-    if (copy.cells.empty() || sealed == rows.size()) return {};
-    ECLUSE_OK(SealCopyRows(plan, services_.keys, caller_->policy->register_name, std::span(rows).subspan(sealed)));
-    sealed = rows.size();
-    return {};
+  // A batch at a time: own keys of people that are made are made together.
+  const auto seal = [&](size_t count) -> Status {
+    if (copy.cells.empty()) return {};
+    return SealCopyRows(plan, services_.keys, caller_->policy->register_name, std::span(rows).first(count));
   };
   Status status;
   bool done = false;
@@ -131,15 +128,16 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
       // In pieces: rows of a few bytes take many times as much once they are read.
       const std::string data(frame->payload);
       for (size_t at = 0; at < data.size() && status; at += limits::kReleaseBatchBytes) {
-        status = take_sealed(reader.Take(std::string_view(data).substr(at, limits::kReleaseBatchBytes), &rows));
+        status = reader.Take(std::string_view(data).substr(at, limits::kReleaseBatchBytes), &rows);
         while (status && rows.size() >= batch) {
+          status = seal(batch);
+          if (!status) break;
           if (!co_await InsertRows(portal, &rows, batch)) co_return Status();
-          sealed -= std::min(sealed, batch);
           stored += static_cast<int64_t>(batch);
         }
       }
     } else if (frame->type == 'c') {
-      status = take_sealed(reader.Finish(&rows));
+      status = reader.Finish(&rows);
       done = true;
     } else if (frame->type == 'f') {
       std::string_view reason;
@@ -152,8 +150,8 @@ awaitable<Status> Session::RunCopyIn(std::shared_ptr<Portal> portal) {
     if (!status) co_return status;
     while (rows.size() >= batch || (done && !rows.empty())) {
       size_t take = std::min(batch, rows.size());
+      ECLUSE_CO_OK(seal(take));
       if (!co_await InsertRows(portal, &rows, take)) co_return Status();
-      sealed -= std::min(sealed, take);
       stored += static_cast<int64_t>(take);
     }
   }

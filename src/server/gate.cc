@@ -364,8 +364,8 @@ Result<std::string> Gate::Impl::Command(const boost::json::object& request, Cont
               "the program and the gate that runs are of different versions: restart the gate", "control.command");
 }
 
-// For commands that have the ring, in which what they are wrapped under is: a key is one word, `-` where there is none,
-// `erased` of who was.
+// For commands that have the ring, in which what they are wrapped under is: a word for each, `-` where there is no key,
+// and a `!` behind it of who was erased once.
 Result<std::string> Gate::Impl::ValueKeysFor(const std::string& coded, bool make) const {
   const auto text = Base64UrlDecode(coded);
   if (!text || text->empty() || text->size() % sizeof(KeyedSubject) != 0 ||
@@ -379,7 +379,8 @@ Result<std::string> Gate::Impl::ValueKeysFor(const std::string& coded, bool make
   std::string answer;
   for (const auto& one : found) {
     if (!answer.empty()) answer += ' ';
-    answer += one.erased ? "erased" : one.wrapped.empty() ? "-" : Base64UrlEncode(AsBytes(one.wrapped));
+    answer += one.wrapped.empty() ? "-" : Base64UrlEncode(AsBytes(one.wrapped));
+    if (one.erased) answer += '!';
   }
   return answer;
 }

@@ -26,7 +26,7 @@ class ValueKeys {
 
   struct Found {
     Secret key;           // empty: they have none
-    bool erased = false;  // for they were erased, and nothing of theirs has been sealed since
+    bool erased = false;  // they were erased once: what was sealed for them before opens no more
   };
   virtual Result<std::vector<Found>> Find(std::span<const KeyedSubject> people) = 0;
 };

@@ -133,10 +133,11 @@ def test_killed_at_any_moment_the_entry_and_the_key_agree(make_gate, register_a,
     if not served:
         gate.stop()
     done = 0
-    for i, number in enumerate(ids):
+    wait = 0.05  # seconds, drawn to the moment of the entry, wherever this machine has it
+    for number in ids:
         command = subprocess.Popen([BINARY, "erase", "--config", gate.config, "--subject", f"person:{number}", "--reason", f"nr {number}"],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.006 * i)
+        time.sleep(wait)
         if served:
             gate.kill()
         command.kill()
@@ -147,6 +148,7 @@ def test_killed_at_any_moment_the_entry_and_the_key_agree(make_gate, register_a,
         named = f"person:{number}" in people(e for e in entries if e.get("reference") == "R-1")
         assert written != named, number
         done += written
+        wait *= 0.7 if written else 1.3
         if not served:
             gate.stop()
     assert 0 < done < len(ids), "every kill came too early, or too late"
@@ -158,7 +160,8 @@ def test_whoever_reads_them_meanwhile_a_killed_erasure_leaves_one_token(make_gat
     ids = [p["person_id"] for p in register_a["taj.person"]][:30]
     see(gate, *ids, reference="R-before")
     done = 0
-    for i, number in enumerate(ids):
+    wait = 0.05  # seconds, drawn to the moment of the entry, wherever this machine has it
+    for number in ids:
         stop = threading.Event()
 
         def go_on():
@@ -174,7 +177,7 @@ def test_whoever_reads_them_meanwhile_a_killed_erasure_leaves_one_token(make_gat
         time.sleep(0.02)
         command = subprocess.Popen([BINARY, "erase", "--config", gate.config, "--subject", f"person:{number}", "--reason", f"nr {number}"],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.02 + 0.003 * i)
+        time.sleep(wait)
         gate.kill()
         stop.set()
         reader.join()
@@ -187,6 +190,7 @@ def test_whoever_reads_them_meanwhile_a_killed_erasure_leaves_one_token(make_gat
         if not written:
             assert "R-before" in who_saw(gate, f"person:{number}"), "they were not erased, and are found"
         done += written
+        wait *= 0.7 if written else 1.3
         if f"person:{number}" in people(entries):
             erase(gate, f"person:{number}", "the rest")
         assert f"person:{number}" not in people(gate.ledger()), "nothing names them under another token"

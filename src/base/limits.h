@@ -81,6 +81,7 @@ inline constexpr size_t kReleaseBatchBytes = 256 * 1024;  // rows held for one l
 inline constexpr size_t kReleaseBatchRows = 1'000;
 inline constexpr auto kReleaseAfter = 20ms;  // rows that are held go once PostgreSQL has been silent for this long
 inline constexpr size_t kSubjectsPerRow = 1'000'000;
+inline constexpr size_t kCompartmentName = 32;          // bytes; part of a domain's name
 inline constexpr size_t kSubjectId = 512;               // bytes of one person's id as text
 inline constexpr size_t kHeldRows = 10'000;             // of a result that is judged as a whole
 inline constexpr size_t kHeldBytes = 16 * 1024 * 1024;  // of the same

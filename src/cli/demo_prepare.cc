@@ -120,8 +120,8 @@ Status ApplyPolicy(const DemoFolder& folder, const std::string& owner_url, const
   };
   if (!policy)
     return Fail(sqlstate::kInvalidParameter, "the policy holds mistakes:" + said(policy.error()), mend, "demo.policy");
-  const std::string compartments[] = {std::string(kMainCompartment)};
-  ECLUSE_TRY(std::unique_ptr<KeyRing> keys, KeyRing::Open((*policy)->root, (*policy)->data_dir, nullptr, compartments));
+  ECLUSE_TRY(std::unique_ptr<KeyRing> keys,
+             KeyRing::Open((*policy)->root, (*policy)->data_dir, nullptr, (*policy)->Compartments()));
   const CommandValueKeys own(**policy, *keys);
   ECLUSE_TRY(Database owner, Database::Connect(owner_url));
   // What the policy seals and the register holds in clear: all of it the first time, then nothing.

@@ -40,8 +40,7 @@ Result<std::string> EraseKeys(const EraseCommand& command, const Policy& policy,
 // With what of them stands in the register. The keys go first: what is cleared before the entry that tells of it would
 // be gone without one.
 Result<std::string> EraseInRegister(const EraseCommand& command, const Policy& policy) {
-  const std::string compartments[] = {std::string(kMainCompartment)};
-  ECLUSE_TRY(const auto keys, KeyRing::Open(policy.root, policy.data_dir, nullptr, compartments));
+  ECLUSE_TRY(const auto keys, KeyRing::Open(policy.root, policy.data_dir, nullptr, policy.Compartments()));
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, policy, *keys, Register::known));
   ECLUSE_TRY(ErasedRows rows, ErasedRows::Find(owner, *keys, policy, command.subject));

@@ -42,7 +42,7 @@ Status CheckKey(const KeyRing& keys, const std::string& id) {
   if (found->kind != "data")
     return refuse(fmt::format("{} is the key {} {}, without which the gate does not run", id, found->kind, found->name),
                   "data keys can be destroyed, once no value is under them");
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys, found->name));
   if (HexEncode(compartment->current().id) == id)
     return refuse(id + " is the key that seals now", "`ecluse keys rotate --reencrypt` puts another in its place");
   return {};

@@ -1,5 +1,6 @@
 // ecluse keys rotate: new keys in the place of those in use.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -28,8 +29,7 @@ struct RotateCommand {
 };
 
 Result<std::unique_ptr<KeyRing>> OpenRing(const Policy& policy) {
-  const std::string compartments[] = {std::string(kMainCompartment)};
-  return KeyRing::Open(policy.root, policy.data_dir, nullptr, compartments);
+  return KeyRing::Open(policy.root, policy.data_dir, nullptr, policy.Compartments());
 }
 
 Status RotateRoot(const RotateCommand& command, const Policy& policy) {
@@ -51,19 +51,37 @@ Status RotateRoot(const RotateCommand& command, const Policy& policy) {
   return {};
 }
 
+// The ids of those that seal now, one for each compartment.
+Result<std::vector<std::string>> CurrentKeys(const KeyRing& keys, const Policy& policy) {
+  std::vector<std::string> ids;
+  for (const std::string& name : policy.Compartments()) {
+    ECLUSE_TRY(const auto compartment, SealingKeys(keys, name));
+    ids.push_back(HexEncode(compartment->current().id));
+  }
+  return ids;
+}
+
+bool Among(const std::vector<std::string>& ids, const std::string& id) {
+  return std::ranges::find(ids, id) != ids.end();
+}
+
 // The compartments are in the ring.
 Status AddKey(const Policy& policy) {
   ECLUSE_OK(GiveKeys(policy));  // a gate that has others than the ring says so before it is changed
-  ECLUSE_TRY(const KeyInfo made, KeyChanges(policy.root, policy.data_dir).AddDataKey(kMainCompartment));
+  std::string made;
+  for (const std::string& compartment : policy.Compartments()) {
+    ECLUSE_TRY(const KeyInfo key, KeyChanges(policy.root, policy.data_dir).AddDataKey(compartment));
+    made += (made.empty() ? "" : ", ") + key.id + (compartment == kMainCompartment ? "" : " of " + compartment);
+  }
   if (Status given = GiveKeys(policy); !given) {
     Error error = std::move(given).error();
-    error.message = "made the data key " + made.id + ", and the running gate does not take it: " + error.message;
+    error.message = "made the data key " + made + ", and the running gate does not take it: " + error.message;
     return std::unexpected(std::move(error));
   }
   std::fprintf(stderr,
                "made the data key %s: what is written from now on is sealed under it\n"
                "Back up %s now: no copy of before has that key, and nothing else opens what is under it.\n",
-               made.id.c_str(), policy.data_dir.c_str());
+               made.c_str(), policy.data_dir.c_str());
   return {};
 }
 
@@ -77,46 +95,46 @@ Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
   std::optional<CommandValueKeys> own(std::in_place, policy, *keys);
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, policy, *keys, Register::known));
-  ECLUSE_TRY(const auto tables, TablesToReencrypt(owner, policy));
+  ECLUSE_TRY(const auto tables, TablesToReencrypt(owner, *keys, policy));
   if (tables.empty()) return CannotMove("the register has no sealed columns", "`ecluse keys rotate` makes a key alone");
   ECLUSE_TRY(const auto before, KeysInUse(owner));
-  ECLUSE_TRY(auto compartment, SealingKeys(*keys));
-  std::string current = HexEncode(compartment->current().id);
-  if (std::ranges::any_of(before, [&](const auto& use) { return use.first != current; })) {
+  ECLUSE_TRY(auto current, CurrentKeys(*keys, policy));
+  if (std::ranges::any_of(before, [&](const auto& use) { return !Among(current, use.first); })) {
     ECLUSE_OK(GiveKeys(policy));
-    std::fprintf(stderr, "going on with the data key %s, which not every value is under yet\n", current.c_str());
+    std::fprintf(stderr, "going on with the data key %s, which not every value is under yet\n",
+                 fmt::format("{}", fmt::join(current, ", ")).c_str());
   } else {
     ECLUSE_OK(AddKey(policy));
     own.reset();
     ECLUSE_TRY(keys, OpenRing(policy));
     own.emplace(policy, *keys);
-    ECLUSE_TRY(compartment, SealingKeys(*keys));
-    current = HexEncode(compartment->current().id);
+    ECLUSE_TRY(current, CurrentKeys(*keys, policy));
   }
   Progress progress;
   auto rows = Reencrypt(owner, *keys, policy, tables, std::ref(progress));
   progress.End();
   if (!rows) {
     (void)keys->TakeRing();
-    ECLUSE_TRY(compartment, SealingKeys(*keys));
-    if (HexEncode(compartment->current().id) == current) return std::unexpected(std::move(rows).error());
+    ECLUSE_TRY(const auto now, CurrentKeys(*keys, policy));
+    if (now == current) return std::unexpected(std::move(rows).error());
     return CannotMove("another data key was made meanwhile", "run this again: it goes on with that");
   }
   ECLUSE_TRY(const auto after, KeysInUse(owner));
   for (const auto& [id, uses] : after) {
-    if (id != current)
+    if (!Among(current, id))
       return CannotMove(fmt::format("{} values of {}.{} are under the key {} still", uses[0].values,
                                     uses[0].table.Text(), uses[0].column, id),
                         "see that no other gate or command writes with keys of before, and run this again");
   }
   own->Close();
-  ECLUSE_OK(WriteKeyEntry(policy, *keys, fmt::format("sealed {} rows anew under key {}", *rows, current)));
+  const std::string under = fmt::format("{}", fmt::join(current, ", "));
+  ECLUSE_OK(WriteKeyEntry(policy, *keys, fmt::format("sealed {} rows anew under key {}", *rows, under)));
   std::printf("sealed %llu rows anew; every value is under the data key %s\n", static_cast<unsigned long long>(*rows),
-              current.c_str());
+              under.c_str());
   ECLUSE_TRY(const auto all, keys->List());
   bool said = false;
   for (const KeyInfo& info : all) {
-    if (info.kind != "data" || info.name != kMainCompartment || info.id == current) continue;
+    if (info.kind != "data" || Among(current, info.id)) continue;
     if (!std::exchange(said, true)) std::printf("\nNo value is under these any more; two people can destroy them:\n");
     std::printf("- ecluse keys destroy %s\n", info.id.c_str());
   }

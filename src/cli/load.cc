@@ -25,8 +25,7 @@ struct LoadCommand {
 Result<LoadReport> Load(const LoadCommand& command, const std::shared_ptr<const Policy>& policy,
                         const TableName& table) {
   ECLUSE_OK(CheckGateUser(*policy));
-  const std::string compartments[] = {std::string(kMainCompartment)};
-  ECLUSE_TRY(const auto keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments));
+  ECLUSE_TRY(const auto keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, policy->Compartments()));
   CommandValueKeys own(*policy, *keys);
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, *policy, *keys, Register::known));

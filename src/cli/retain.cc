@@ -66,8 +66,7 @@ Status Note(const Policy& policy, const RetainTarget& target, int64_t now, uint6
 // Rows that are left in all tables.
 Result<uint64_t> Retain(const RetainCommand& command, const std::shared_ptr<const Policy>& policy) {
   ECLUSE_OK(CheckGateUser(*policy));
-  const std::string compartments[] = {std::string(kMainCompartment)};
-  ECLUSE_TRY(const auto keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments));
+  ECLUSE_TRY(const auto keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, policy->Compartments()));
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, *policy, *keys, Register::known));
   const int64_t now = SystemClock().WallMicros();

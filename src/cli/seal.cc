@@ -53,8 +53,7 @@ int RunSeal(const SealCommand& command) {
     }
     options.tables.push_back({name.substr(0, dot), name.substr(dot + 1)});
   }
-  const std::string compartments[] = {std::string(kMainCompartment)};
-  auto keys = KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments);
+  auto keys = KeyRing::Open(policy->root, policy->data_dir, nullptr, policy->Compartments());
   if (!keys) return Complain("seal", keys.error());
   CommandValueKeys own(*policy, **keys);
   // What is sealed under a key that the gate does not have, it could not open.

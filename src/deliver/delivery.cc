@@ -18,7 +18,7 @@ Delivery::Delivery(const DeliveryServices& services, Admitted admitted, std::vec
       admitted_(std::move(admitted)),
       asked_(std::move(asked)),
       literals_(std::move(literals)),
-      batch_(admitted_.plan(), services.keys, admitted_.caller().role->name),
+      batch_(admitted_.plan(), services.keys, admitted_.caller().policy->register_name, admitted_.caller().role->name),
       seen_(admitted_.plan().hidden.size()),
       skip_(skip) {}
 

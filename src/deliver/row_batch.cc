@@ -1,8 +1,10 @@
 #include "deliver/row_batch.h"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 
+#include "base/bytes.h"
 #include "base/limits.h"
 #include "deliver/pseudonym.h"
 #include "execute/values.h"
@@ -45,7 +47,10 @@ void RowBatch::Clear() {
   subject_keys_.clear();
   ids_.clear();
   bytes_.clear();
-  sealing_.reset();
+  std::ranges::fill(sealing_, nullptr);
+  for (auto& links : links_) links.reset();
+  opened_of_ = {};
+  opened_.clear();
   own_of_.reset();
   own_ = {};
 }
@@ -58,7 +63,7 @@ Status RowBatch::AddPeople(uint32_t hidden, std::string_view joined, uint32_t* c
   *count = 0;
   while (true) {
     size_t end = std::min(joined.find(kSubjectSeparator), joined.size());
-    std::string_view id = joined.substr(0, end);
+    ECLUSE_TRY(const std::string_view id, IdOf(static_cast<size_t>(table_ref), joined.substr(0, end)));
     // An id that is empty or too long cannot have come from a view that `apply` made.
     if (id.empty() || id.size() > limits::kSubjectId) return NotAsPlanned("an identifier is empty or too long");
     if (++*count > limits::kSubjectsPerRow) return NotAsPlanned("one row tells about too many people");
@@ -71,14 +76,14 @@ Status RowBatch::AddPeople(uint32_t hidden, std::string_view joined, uint32_t* c
   }
 }
 
-Status RowBatch::AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form) {
+Status RowBatch::AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form, bool binary) {
   ECLUSE_TRY(std::optional<std::string> id, CanonicalId(form.type, value, form.binary));
   if (!id) return NotAsPlanned("a pseudonym column holds no identifier");
   uint8_t bits[16];
   keys_->Pseudonym(role_, plan_->tables.at(static_cast<size_t>(table_ref)).space, *id, bits);
   size_t start = bytes_.size();
   bytes_.append(4, '\0');
-  ECLUSE_OK(AppendPseudonym(bytes_, bits, form.type, form.binary));
+  ECLUSE_OK(AppendPseudonym(bytes_, bits, form.type, binary));
   StoreU32(bytes_.data() + start, static_cast<uint32_t>(bytes_.size() - start - 4));
   return {};
 }
@@ -96,37 +101,76 @@ Result<const ValueKeys::Found*> RowBatch::OwnKeyOf(std::string_view space, std::
   return &own_;
 }
 
+Result<std::shared_ptr<const CompartmentKeys>> RowBatch::KeysOf(size_t table) {
+  if (!sealing_[table]) {
+    ECLUSE_TRY(sealing_[table], SealingKeys(*keys_, plan_->tables[table].compartment));
+  }
+  return sealing_[table];
+}
+
+Result<std::string> RowBatch::OpenedLink(size_t table, std::string_view pseudonym) {
+  const TableRef& of = plan_->tables[table];
+  if (!links_[table]) {
+    ECLUSE_TRY(const auto keys, KeysOf(table));
+    links_[table].emplace(keys->link, register_, of.space);
+  }
+  return OpenLink(*links_[table], of.table.Text(), pseudonym);
+}
+
+Result<std::string_view> RowBatch::IdOf(size_t table, std::string_view hidden) {
+  if (!plan_->tables[table].linked() || hidden.empty()) return hidden;
+  if (opened_of_.first == table && opened_of_.second == hidden) return opened_;
+  const auto pseudonym = HexDecode(hidden);
+  if (!pseudonym) return NotAsPlanned("a pseudonym is not written in hexadecimal digits");
+  ECLUSE_TRY(opened_,
+             OpenedLink(table, std::string_view(reinterpret_cast<const char*>(pseudonym->data()), pseudonym->size())));
+  opened_of_ = {table, std::string(hidden)};
+  return opened_;
+}
+
 // Opened for the person that the row's own hidden column names, masked, and in the form the client asked for.
 Status RowBatch::AddOpened(size_t column) {
   const SealedOutput& output = plan_->sealed[column];
   const SealedCell& cell = plan_->cells[static_cast<size_t>(output.cell)];
+  const auto table = static_cast<size_t>(cell.table_ref);
+  if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
+  if (cell.search.link) {
+    ECLUSE_TRY(const std::string id, OpenedLink(table, *values_[column]));
+    if (output.mask.kind == Mask::Kind::pseudonym)
+      return AddPseudonym(cell.table_ref, id, {cell.type.oid, false}, sealed_forms_.binary[column]);
+    return AddMasked(column, id);
+  }
   const auto& subject = values_[static_cast<size_t>(plan_->visible_columns + output.hidden)];
   if (!subject || subject->empty() || subject->contains(kSubjectSeparator))
     return NotAsPlanned("a sealed value of nobody, or of several people");
-  if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
-  if (!sealing_) {
-    ECLUSE_TRY(sealing_, SealingKeys(*keys_));
-  }
-  const auto table = static_cast<size_t>(cell.table_ref);
-  person_.assign(plan_->tables[table].space).append(":").append(*subject);
-  Cell place{sealed_forms_.register_name, table_names_[table], cell.column, person_};
+  ECLUSE_TRY(auto keys, KeysOf(table));
+  ECLUSE_TRY(const std::string_view of, IdOf(table, *subject));
+  person_.assign(plan_->tables[table].space).append(":").append(of);
+  Cell place{register_, table_names_[table], cell.column, person_};
   bool erased = false;
   if (UnderOwnKey(*values_[column])) {
-    ECLUSE_TRY(const ValueKeys::Found* own, OwnKeyOf(plan_->tables[table].space, *subject));
+    ECLUSE_TRY(const ValueKeys::Found* own, OwnKeyOf(plan_->tables[table].space, of));
     erased = own->erased;
     if (!own->key.empty()) place.own = &own->key;
   }
-  auto canonical = OpenLeft(*sealing_, place, erased, *values_[column]);
+  auto canonical = OpenLeft(*keys, place, erased, *values_[column]);
   if (!canonical && canonical.error().rule == kUnknownKey) {  // the key may be newer than the batch
-    ECLUSE_TRY(sealing_, SealingKeys(*keys_));
-    canonical = OpenLeft(*sealing_, place, erased, *values_[column]);
+    sealing_[table].reset();
+    ECLUSE_TRY(keys, KeysOf(table));
+    canonical = OpenLeft(*keys, place, erased, *values_[column]);
   }
   if (!canonical) return std::unexpected(std::move(canonical).error());
   if (!*canonical) {  // what is left of somebody who was erased shows nothing
     AppendU32(bytes_, UINT32_MAX);
     return {};
   }
-  const auto masked = MaskedValue(cell.type, **canonical, output.mask, sealed_forms_.zone);
+  return AddMasked(column, **canonical);
+}
+
+Status RowBatch::AddMasked(size_t column, std::string_view canonical) {
+  const SealedOutput& output = plan_->sealed[column];
+  const SealedCell& cell = plan_->cells[static_cast<size_t>(output.cell)];
+  const auto masked = MaskedValue(cell.type, canonical, output.mask, sealed_forms_.zone);
   if (!masked) {
     AppendU32(bytes_, UINT32_MAX);
     return {};
@@ -166,7 +210,7 @@ Status RowBatch::Add(std::string_view payload, const std::vector<ColumnForm>& fo
       ECLUSE_OK(AddOpened(i));
     } else if (!plan_->pseudonym.empty() && plan_->pseudonym[i] >= 0) {
       if (i >= forms.size()) return NotAsPlanned("a pseudonym column of unknown type");
-      ECLUSE_OK(AddPseudonym(plan_->pseudonym[i], *v, forms[i]));
+      ECLUSE_OK(AddPseudonym(plan_->pseudonym[i], *v, forms[i], forms[i].binary));
     } else {
       AppendU32(bytes_, static_cast<uint32_t>(v->size()));
       bytes_.append(*v);

@@ -54,7 +54,7 @@ Plan TwoShownOneSubject() {
 TEST(RowBatch, CutsHiddenColumnsAndKeepsThePeople) {
   Plan plan = TwoShownOneSubject();
   PlainKeys keys;
-  RowBatch batch(plan, keys, "officer");
+  RowBatch batch(plan, keys, "test", "officer");
   ASSERT_TRUE(batch.Add(Row({"Anne", std::nullopt,
                              "4\x1f"
                              "5"}),
@@ -73,7 +73,7 @@ TEST(RowBatch, CutsHiddenColumnsAndKeepsThePeople) {
 TEST(RowBatch, ASwallowedRowIsCountedAndNotShown) {
   Plan plan = TwoShownOneSubject();
   PlainKeys keys;
-  RowBatch batch(plan, keys, "officer");
+  RowBatch batch(plan, keys, "test", "officer");
   ASSERT_TRUE(batch.Add(Row({"Anne", "x", "4"}), {}, false));
   EXPECT_TRUE(batch.bytes().empty());
   EXPECT_EQ(batch.people().size(), 1u);
@@ -82,7 +82,7 @@ TEST(RowBatch, ASwallowedRowIsCountedAndNotShown) {
 TEST(RowBatch, WhatIsNotAsPlannedIsAnError) {
   Plan plan = TwoShownOneSubject();
   PlainKeys keys;
-  RowBatch batch(plan, keys, "officer");
+  RowBatch batch(plan, keys, "test", "officer");
   EXPECT_FALSE(batch.Add(Row({"Anne", "4"}), {}));
   EXPECT_FALSE(batch.Add(Row({"Anne", "x", "4\x1f"}), {}));
   EXPECT_FALSE(batch.Add(Row({"Anne", "x",
@@ -161,8 +161,8 @@ TEST(RowBatch, AKeyNewerThanTheBatchIsFetchedOnce) {
     return Row({SealValue(KeyOf(key), IdOf(key), {"test", "taj.person", "nir", "person:4"}, "175"), "x", "4"});
   };
   const auto batch_of = [&](const RenewedKeys& keys) {
-    RowBatch batch(plan, keys, "officer");
-    batch.SetSealedForms({"test", "UTC", {}, {false, false}});
+    RowBatch batch(plan, keys, "test", "officer");
+    batch.SetSealedForms({"UTC", {}, {false, false}});
     return batch;
   };
   const RenewedKeys renewed("a", "ab");

@@ -286,6 +286,7 @@ Result<const BoundValue*> Parameter(const BoundValues& values, int number) {
 }
 
 Oid DeclaredType(const Plan& plan, int number) {
+  if (plan.withheld.contains(number)) return 0;  // its source has the type
   size_t index = static_cast<size_t>(number - 1);
   return index < plan.parameter_types.size() ? plan.parameter_types[index] : 0;
 }

@@ -396,6 +396,25 @@ class Analyzer {
   std::optional<std::pair<size_t, size_t>> Extent(const pgq::Node& node) const;
   // With the parentheses around nothing but it.
   std::pair<size_t, size_t> Widened(std::pair<size_t, size_t> extent) const;
+  // linked.cc
+  // The subject column of a table in a compartment, where pseudonyms stand.
+  bool Linked(const Column& column) const;
+  bool SameCompartment(const Origin& a, const Origin& b) const;
+  // A comparison, where one of its sides is such a column and the other another column.
+  Result<bool> LinkedComparison(const pgq::A_Expr& expr, Level& level);
+  // Any column as it is written.
+  std::optional<SealedSide> SideOf(const pgq::Node& node, const Scope& scope);
+  // Who is looked up for the joins between compartments of a level, whose conditions have been walked.
+  Status FinishCrossings(const pgq::SelectStmt& select, const Scope& scope, const SelectClauses* clauses);
+  struct Conjunct {
+    std::pair<size_t, size_t> tokens;  // first and last
+    std::vector<const pgq::Node*> parts;
+  };
+  std::vector<Conjunct> ConjunctsOf(const pgq::Node& condition, size_t begin, size_t end) const;
+  bool OnlyOf(const google::protobuf::Message& message, const Scope& scope, const Origin& of, bool* bounds);
+  Result<std::shared_ptr<const Plan>> LookUp(const Relation& relation, const std::vector<Conjunct>& conjuncts,
+                                             std::vector<int>* parameters);
+
   int CellOf(int table_ref, const ViewColumn& column);
   std::string AddParameter(SealedParameter parameter);  // `$7`
   void ReplaceTokens(size_t first, size_t last, std::string sql);
@@ -482,8 +501,16 @@ class Analyzer {
   bool named_ = false;  // what was spliced in takes the place of an expression, and of its column's name
   std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
   std::set<int> plain_parameters_;                 // the client's that PostgreSQL is to read
-  int draws_subject_ = -1;  // the view's column, where rows to be sealed leave their subject to its sequence
-  int drawn_ = 0;           // subjects that were left so
+  // Joins between compartments, until it is known which side is looked up.
+  struct Cross {
+    const pgq::A_Expr* expr = nullptr;
+    SealedSide left, right;
+    const pgq::Node* on = nullptr;  // the condition of the join that it stands in; null: WHERE
+  };
+  std::vector<Cross> crosses_;
+  const pgq::Node* on_ = nullptr;  // while the condition of a join is walked
+  int draws_subject_ = -1;         // the view's column, where rows to be sealed leave their subject to its sequence
+  int drawn_ = 0;                  // subjects that were left so
   std::map<const pgq::A_Expr*, ValueSource> tokens_of_;  // the token that a column is equated with
   std::map<int, ValueSource> row_tokens_;  // the equality tokens of the row that was sealed last, by the view's column
   // Whom sealed assignments are about; none: nobody is named; NULL: several, each by a row of VALUES.

@@ -150,6 +150,8 @@ Status Analyzer::Operator(const pgq::A_Expr& expr, Level& level, Place place, bo
                   "operator " + (name.empty() ? "" : name.back()) + " is not available here",
                   "Use PostgreSQL's built-in comparison, arithmetic, text, array, range and JSON operators.");
   }
+  ECLUSE_TRY(const bool linked, LinkedComparison(expr, level));
+  if (linked) return {};
   ECLUSE_TRY(const bool sealed, SealedComparison(expr, level));
   if (sealed) return {};
   const bool equality = name.back() == "=";
@@ -226,7 +228,7 @@ Status Analyzer::SubLink(const pgq::SubLink& link, Level& level, Place place, bo
   bool pseudonym = false;  // what is compared
   if (link.has_testexpr()) {
     const auto column = ColumnOf(link.testexpr(), *level.scope);
-    pseudonym = column && column->column.pseudonym;
+    pseudonym = column && column->column.pseudonym && !column->column.sealed;
     if (!pseudonym) ECLUSE_OK(Expression(link.testexpr(), level, Place::where, in_aggregate));
     const bool equality = link.sub_link_type() == pgq::ANY_SUBLINK && (oper.empty() || oper.back() == "=");
     const bool conjunct = conjuncts_.contains(&link);

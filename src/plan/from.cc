@@ -110,7 +110,7 @@ Result<FromItem*> Analyzer::Table(const pgq::RangeVar& range, const Scope& scope
     unsystem_ = true;
     if (!range.has_alias()) relation->schema = view->table.schema;
     relation->table_ref = static_cast<int>(plan_->tables.size());
-    plan_->tables.push_back({view->table, view->space, {}, view->own_keys});
+    plan_->tables.push_back({view->table, view->space, {}, view->own_keys, view->compartment});
     views_.push_back(view);
     const int node = NewNode(relation->table_ref, QuoteIdentifier(alias) + ".\"__subject\"");
     item->nodes.push_back(node);
@@ -307,7 +307,9 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
     Level level;
     level.scope = &inside;
     level.nodes = item->nodes;
+    const pgq::Node* around = std::exchange(on_, &join.quals());
     ECLUSE_OK(Expression(join.quals(), level, Place::on));
+    on_ = around;
     ECLUSE_TRY(ties, Ties(join.quals(), inside));
   }
   for (const std::string& name : common) {
@@ -327,7 +329,9 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
       if (!subject->origin || !IsSubject(*subject->origin)) continue;
       for (const ValueSource& constant : listed->constants) Ask(*subject->origin, {constant});
     }
-    if (l.sealed || r.sealed) {
+    const bool linked = Linked(l) && Linked(r) && SameSubject(*l.origin, *r.origin) &&
+                        SameCompartment(*l.origin, *r.origin) && l.pseudonym == r.pseudonym;
+    if ((l.sealed || r.sealed) && !linked) {
       return RefuseOpaque(l.sealed ? l : r, -1, "cannot be joined by USING", "Write ON a.column = b.column.");
     }
     const bool subjects = l.origin && r.origin && IsSubject(*l.origin) && IsSubject(*r.origin);

@@ -53,7 +53,7 @@ Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select,
     if (output.columns[i].pseudonym) {
       return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
     }
-    if (output.columns[i].sealed)
+    if (output.columns[i].sealed && !Linked(output.columns[i]))
       return RefuseOpaque(output.columns[i], -1, "cannot be grouped by", "Group by another column.");
     if (stars && level.nodes.empty()) return {};  // which of them it is matters to nobody
     if (stars) return Refuse(-1, "plan.star", "GROUP BY names an output beside *", "Write the column's own name.");
@@ -67,10 +67,15 @@ Status Analyzer::GroupItem(const pgq::Node& node, const pgq::SelectStmt& select,
   if (key && key->column.pseudonym) {
     return Refuse(-1, "plan.pseudonym", "GROUP BY a pseudonym is not available", "Select it without grouping.");
   }
-  if (key && key->column.sealed)
+  if (key && key->column.sealed && !Linked(key->column))
     return RefuseOpaque(key->column, -1, "cannot be grouped by", "Group by another column.");
   if (key && key->column.origin && !key->outer)
     grouping.keys.insert({key->column.origin->node, key->column.origin->column});
+  if (key && key->column.sealed) {
+    if (key->outer) return RefuseOpaque(key->column, -1, "cannot be grouped by", "Group by a column of this level.");
+    ECLUSE_TRY(const Column used, UseColumn(*key, -1));
+    return {};
+  }
   return Expression(*expression, level, Place::group, true);
 }
 

@@ -23,8 +23,11 @@ namespace ecluse {
 struct TableRef {
   TableName table;
   std::string space;
-  std::map<std::string, Mask> fields;  // columns the statement can show of it, with their masks
-  bool own_keys = false;               // what is sealed for it is sealed under its person's own key as well
+  std::map<std::string, Mask> fields;         // columns the statement can show of it, with their masks
+  bool own_keys = false;                      // what is sealed for it is sealed under its person's own key as well
+  std::string compartment{kMainCompartment};  // whose keys it is sealed under
+
+  bool linked() const { return compartment != kMainCompartment; }  // its people come under pseudonyms, in hex
 };
 
 // A value of the statement: a constant written in it, or a parameter.
@@ -72,6 +75,14 @@ struct Skip {
   ValueSource value;  // OFFSET: rows to charge and swallow
 };
 
+// People of a join between compartments, who are looked up first: `inner` (run with some of the statement's own
+// parameters) returns rows about them. They are charged like those whom the statement names.
+struct Crossing {
+  int table_ref = 0;            // the side that is looked up
+  std::vector<int> parameters;  // of `inner`, the client's parameter numbers
+  std::shared_ptr<const struct Plan> inner;
+};
+
 // A sealed column of one table reference: what its values are bound to.
 struct SealedCell {
   int table_ref = 0;
@@ -97,6 +108,9 @@ struct SealedParameter {
     block,    // those of 2^`level` steps that are between `value` and `upper`
     drawn,    // as it is: the number that was drawn for a row's subject
     pattern,  // of a LIKE: of its prefix where that has `level` characters, else NULL; level 0: where it has no %
+    // The people of crossing number `level`, as `cell` has them: pseudonyms, where its column is one of such (then an
+    // envelope, and a token of equality, are one too), else ids as the text of an array.
+    crossed,
   };
   Kind kind = Kind::equality;
   unsigned level = 0;
@@ -183,6 +197,7 @@ struct Plan {
   std::string draw;
   // The client's parameters that only the gate reads, with the type the client is told; PostgreSQL gets NULL.
   std::map<int, Oid> withheld;
+  std::vector<Crossing> crossings;
 
   std::shared_ptr<const Plan> fallback;  // of a statistic: run instead where `spread` falls short
   int64_t min_subjects = 0;              // of a statistic

@@ -69,6 +69,8 @@ size_t Plan::MemoryBytes() const {
   bytes += cells.size() * sizeof(SealedCell) + sealed.size() * sizeof(SealedOutput);
   for (const SealedParameter& made : sealed_parameters)
     bytes += sizeof made + made.value.constant.size() + made.subject.size() * 96;
+  for (const Crossing& crossing : crossings)
+    bytes += sizeof crossing + crossing.parameters.size() * sizeof(int) + crossing.inner->MemoryBytes();
   if (inner) bytes += inner->MemoryBytes();
   if (fallback) bytes += fallback->MemoryBytes();
   return bytes;

@@ -235,6 +235,11 @@ Status Analyzer::FollowSealed(const Output& output) {
 
 // The client's parameters that became the gate's are read by nobody else, and as one type.
 Status Analyzer::FinishSealed() {
+  if (!crosses_.empty()) {
+    return Refuse(crosses_.front().expr->location(), "plan.compartment",
+                  "tables of different compartments are joined in ON and WHERE alone",
+                  "Write the comparison there, by AND.");
+  }
   if (plan_->sealed_parameters.empty()) return {};
   if (static_cast<size_t>(plan_->client_parameters) + plan_->sealed_parameters.size() > limits::kParameters) {
     auto error = Fail(sqlstate::kTooComplex,
@@ -271,12 +276,25 @@ Status Analyzer::FinishSealed() {
       if (declared != 0) value->type = declared;
     }
   }
+  // Whom they name is read as the client gives it.
+  const auto read = [&](ValueSource& value) {
+    const auto index = static_cast<size_t>(value.parameter - 1);
+    if (value.kind != ValueSource::Kind::parameter || !plan_->withheld.contains(value.parameter)) return;
+    const Oid declared = index < plan_->parameter_types.size() ? plan_->parameter_types[index] : 0;
+    if (declared != 0) value.type = value.array ? ElementOf(declared) : declared;
+  };
+  for (Asked& asked : plan_->asked) std::ranges::for_each(asked.values, read);
+  for (SealedParameter& parameter : plan_->sealed_parameters) std::ranges::for_each(parameter.subject, read);
   plan_->parameter_types.resize(static_cast<size_t>(plan_->client_parameters), 0);
   for (const auto& [number, type] : plan_->withheld)
     plan_->parameter_types[static_cast<size_t>(number - 1)] = oid::kText;
   for (const SealedParameter& parameter : plan_->sealed_parameters) {
     if (parameter.kind == SealedParameter::Kind::drawn) {
       plan_->parameter_types.push_back(parameter.value.type);
+      continue;
+    }
+    if (parameter.kind == SealedParameter::Kind::crossed) {  // cast where it stands
+      plan_->parameter_types.push_back(0);
       continue;
     }
     const bool array = parameter.value.array || (parameter.kind == SealedParameter::Kind::block && !parameter.written);

@@ -87,8 +87,10 @@ void Analyzer::AskTokens(const SealedSide& column, const std::string& parameter,
   resolve.table_ref = origin.table_ref;
   resolve.parameters.push_back(std::atoi(parameter.c_str() + 1));
   resolve.sql = "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) +
-                " WHERE " + QuoteIdentifier(EqualityColumn(ViewColumnOf(column.found.column).name)) + " = " +
-                (array ? "ANY($1::pg_catalog.bytea[])" : "$1::pg_catalog.bytea");
+                " WHERE " +
+                QuoteIdentifier(EqualityColumn(ViewColumnOf(column.found.column).name,
+                                               ViewColumnOf(column.found.column).sealed->search)) +
+                " = " + (array ? "ANY($1::pg_catalog.bytea[])" : "$1::pg_catalog.bytea");
   plan_->resolve.push_back(std::move(resolve));
   resolve_exprs_.push_back(expr);
 }
@@ -133,6 +135,9 @@ Result<bool> Analyzer::SealedComparison(const pgq::A_Expr& expr, Level& level) {
     default:
       break;
   }
+  if (Linked(side.found.column))
+    return RefuseOpaque(side.found.column, expr.location(), "cannot be compared so",
+                        "People's ids in a compartment are compared by =, <>, IN and = ANY.");
   return RefuseOpaque(side.found.column, expr.location(), "cannot be compared so",
                       "Its indexes allow =, <>, IN, = ANY, and where the policy says so LIKE 'abc%' and "
                       "ecluse_sounds_like(column, 'x').");
@@ -145,7 +150,8 @@ Status Analyzer::SealedEquals(const pgq::A_Expr& expr, const SealedSide& column,
                         "The policy's `sealed: {search: [equality]}` and `ecluse seal` give it one.");
   }
   const int cell = CellOf(column.found.column.origin->table_ref, own);
-  const std::string tokens = column.found.column.tokens + QuoteIdentifier(EqualityColumn(own.name));
+  const Sealing& search = own.sealed->search;
+  const std::string tokens = column.found.column.tokens + QuoteIdentifier(EqualityColumn(own.name, search));
   const bool asks = NameParts(expr.name()).back() == "=" || expr.kind() == pgq::AEXPR_NOT_DISTINCT;
   const auto refuse = [&] {
     return RefuseOpaque(column.found.column, expr.location(), "is compared with constants and parameters alone",
@@ -177,7 +183,8 @@ Status Analyzer::SealedEquals(const pgq::A_Expr& expr, const SealedSide& column,
     source->array = array;
     const std::string parameter = AddParameter({SealedParameter::Kind::equality, 0, cell, *source, {}});
     ReplaceTokens(extent->first, extent->second, parameter);
-    if (asks) AskTokens(column, parameter, array, &expr);
+    if (asks && search.link) Ask(*column.found.column.origin, {*source});
+    if (asks && !search.link) AskTokens(column, parameter, array, &expr);
     if (asks && expr.kind() == pgq::AEXPR_OP) tokens_of_[&expr] = TokenSource(parameter);
     return {};
   };
@@ -295,6 +302,9 @@ Status Analyzer::SealedRange(const pgq::A_Expr& expr, const SealedSide& column, 
   using Bound = SealedParameter::Bound;
   const ViewColumn& own = ViewColumnOf(column.found.column);
   const auto steps = StepsOf(own.sealed->type, own.sealed->search);
+  if (own.sealed->search.link)
+    return RefuseOpaque(column.found.column, expr.location(), "has no order",
+                        "People's ids in a compartment are compared by =, <>, IN and = ANY.");
   if (!steps) {
     return RefuseOpaque(column.found.column, expr.location(), "has no range index",
                         "The policy's `sealed: {search: [range(step)]}` and `ecluse seal` give it one.");

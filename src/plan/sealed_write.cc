@@ -147,8 +147,9 @@ Status Analyzer::SealRow(const RowItems& row, const ItemRanges& items, const Fro
           "Write the subject column of " + view.table.Text() + " in the same row, as a constant or parameter.");
     }
     const int cell = CellOf(relation.table_ref, column);
-    ReplaceTokens(items[i].first, items[i].second,
-                  AddParameter({SealedParameter::Kind::envelope, 0, cell, *value, subject}));
+    const std::string made = AddParameter({SealedParameter::Kind::envelope, 0, cell, *value, subject});
+    ReplaceTokens(items[i].first, items[i].second, made);
+    if (column.sealed->search.link) row_tokens_[columns[i]] = TokenSource(made);
     for (const TokenColumn& index : indexes) {
       const auto kind = MadeOf(index.kind);
       const std::string parameter = AddParameter({kind, index.level, cell, *value, {}, true});
@@ -229,7 +230,7 @@ Status Analyzer::SealConflict(const pgq::OnConflictClause& conflict, const Guard
                     "ON CONFLICT on the sealed column \"" + column.name + "\" needs its equality index", {});
     }
     const auto& [first, last] = (*items)[static_cast<size_t>(i)];
-    ReplaceTokens(first, last, QuoteIdentifier(EqualityColumn(column.name)));
+    ReplaceTokens(first, last, QuoteIdentifier(EqualityColumn(column.name, column.sealed->search)));
   }
   return {};
 }

@@ -125,6 +125,8 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   const bool whole = top && &select == statement_;  // else an arm of a UNION, or further in
   const std::optional<Membership> membership =
       membership_ && membership_->select == &select ? std::exchange(membership_, std::nullopt) : std::nullopt;
+  std::vector<Cross> around = std::exchange(crosses_, {});
+  const pgq::Node* on = std::exchange(on_, nullptr);
   std::vector<const FromItem*> before;
   for (const pgq::Node& node : select.from_clause()) {
     ECLUSE_TRY(FromItem * item, From(node, scope, before));
@@ -150,6 +152,9 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   if (select.target_list_size() > 0 && select.target_list(0).res_target().location() >= 0) {
     clauses = clauses_.OfTarget(static_cast<size_t>(select.target_list(0).res_target().location()));
   }
+  ECLUSE_OK(FinishCrossings(select, scope, clauses));
+  crosses_ = std::move(around);
+  on_ = on;
   if (guarded && (clauses == nullptr || clauses->list_begin >= clauses->list_end)) {
     return Refuse(-1, "plan.no-list", "a SELECT over guarded tables needs a select list", "Name the columns you need.");
   }
@@ -243,7 +248,8 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   leaf.insert_at = clauses_.tokens()[clauses->list_end - 1].end;
   output.leaves.push_back(&leaf);
   if (distinct && !distinct_on) {
-    const auto opaque = std::ranges::find_if(output.columns, &Column::opaque);
+    const auto opaque = std::ranges::find_if(
+        output.columns, [&](const Column& column) { return column.opaque() && (column.pseudonym || !Linked(column)); });
     if (opaque != output.columns.end()) {
       return RefuseOpaque(*opaque, -1, "cannot be made distinct", "Select it without DISTINCT.");
     }

@@ -305,8 +305,9 @@ void Analyzer::AskKey(int table_ref, const std::vector<int>& key, const std::map
   for (size_t i = 0; i < key.size(); ++i) {
     const ValueSource& value = columns.at(key[i]);
     const ViewColumn& column = view.columns[static_cast<size_t>(key[i])];
-    resolve.sql +=
-        (i > 0 ? " AND " : "") + QuoteIdentifier(column.sealed ? EqualityColumn(column.name) : column.name) + " = ";
+    resolve.sql += (i > 0 ? " AND " : "") +
+                   QuoteIdentifier(column.sealed ? EqualityColumn(column.name, column.sealed->search) : column.name) +
+                   " = ";
     if (column.sealed) {
       resolve.parameters.push_back(value.parameter);
       resolve.sql += "$" + std::to_string(resolve.parameters.size()) + "::pg_catalog.bytea";

@@ -325,6 +325,10 @@ Result<std::shared_ptr<Plan>> Analyzer::Declare(const pgq::DeclareCursorStmt& st
         "among those of other people, and so tell of people who are not counted",
         "Send the query itself: its rows come together.");
   }
+  if (!plan_->inner->crossings.empty()) {
+    return Refuse(-1, "plan.compartment", "a cursor does not join tables of different compartments",
+                  "Send the query itself.");
+  }
   if (plan_->inner->skip)
     return Refuse(-1, "plan.cursor", "a cursor takes no OFFSET over guarded rows", "MOVE forward instead.");
   // It is run to its end by COMMIT, before any row of it is charged: an error, or none, would tell of all of them.

@@ -80,7 +80,10 @@ class SealedVerifier {
     if (message.GetDescriptor()->name() == "RangeVar") {
       const auto& range = static_cast<const pgq::RangeVar&>(message);
       if (const GuardedView* view = ViewOf(range)) {
-        for (const ViewColumn& column : view->columns) (column.sealed ? sealed_ : plain_).insert(column.name);
+        for (const ViewColumn& column : view->columns) {
+          (column.sealed ? sealed_ : plain_).insert(column.name);
+          if (column.sealed && column.sealed->search.link) linked_.insert(column.name);
+        }
       } else if (const auto open = schema_.open.find({range.schemaname(), range.relname()});
                  open != schema_.open.end()) {
         for (const OpenColumn& column : open->second.columns) plain_.insert(column.name);
@@ -132,10 +135,21 @@ class SealedVerifier {
     return Own(node) || IsNull(node) || IsTokens(node);
   }
 
-  bool Sealed(const pgq::Node& node) const {
+  // What may stand beside a pseudonym: what the gate made, others of its kind, and what it picks of those who were
+  // looked up by who stands on the other side.
+  bool BesideLink(const pgq::Node& node) const {
+    if (BesideTokens(node) || IsLink(node)) return true;
+    return node.has_a_indirection() && node.a_indirection().arg().has_type_cast() &&
+           Own(node.a_indirection().arg().type_cast().arg());
+  }
+
+  bool Sealed(const pgq::Node& node) const { return StandsSealed(node, sealed_); }
+  bool IsLink(const pgq::Node& node) const { return StandsSealed(node, linked_) && Sealed(node); }
+
+  bool StandsSealed(const pgq::Node& node, const std::set<std::string>& names) const {
     if (!node.has_column_ref()) return false;
     const std::string name = LastName(node.column_ref());
-    return sealed_.contains(name) && !plain_.contains(name);
+    return names.contains(name) && !plain_.contains(name);
   }
 
   Status Walk(const Message& message) {
@@ -153,6 +167,8 @@ class SealedVerifier {
           (IsTokens(expr.rexpr()) && !BesideTokens(expr.lexpr()))) {
         return Disagree("tokens beside something else");
       }
+      if ((IsLink(expr.lexpr()) && !BesideLink(expr.rexpr())) || (IsLink(expr.rexpr()) && !BesideLink(expr.lexpr())))
+        return Disagree("a pseudonym beside something else");
     }
     return Children(message, [&](const FieldDescriptor& field, const Message& child) -> Status {
       if (child.GetDescriptor()->name() == "Node" && IsTokens(static_cast<const pgq::Node&>(child)) &&
@@ -175,7 +191,9 @@ class SealedVerifier {
       return call.funcname().rbegin()->string().sval() == "count" && !call.agg_distinct() && call.args_size() == 1 &&
              field == "args";
     }
-    return kind == "SelectStmt" && field == "group_clause" && Inserted(node.column_ref().location());
+    if (kind == "SelectStmt" && field == "group_clause") return IsLink(node) || Inserted(node.column_ref().location());
+    // Compared above; or looked for among those who were looked up.
+    return IsLink(node) && (kind == "A_Expr" || (kind == "TypeCast" && Inserted(node.column_ref().location())));
   }
 
   Status Insert(const pgq::InsertStmt& insert) {
@@ -219,7 +237,7 @@ class SealedVerifier {
   const RoleSchema& schema_;
   const Plan& plan_;
   std::span<const InsertedRange> inserted_;
-  std::set<std::string> sealed_, plain_;
+  std::set<std::string> sealed_, plain_, linked_;
 };
 
 }  // namespace

@@ -98,8 +98,9 @@ Result<std::map<int, ValueSource>> Analyzer::InsertRow(const RowItems& row, cons
   std::map<int, ValueSource> named;
   for (size_t i = 0; i < row.size(); ++i) {
     const int index = i < columns.size() ? columns[i] : -1;
-    if (index >= 0 && view.columns[static_cast<size_t>(index)].sealed) continue;
-    ECLUSE_OK(Expression(*row[i], level, Place::values));
+    const auto& sealed = index >= 0 ? view.columns[static_cast<size_t>(index)].sealed : std::nullopt;
+    if (sealed && !sealed->search.link) continue;
+    if (!sealed) ECLUSE_OK(Expression(*row[i], level, Place::values));
     if (index < 0) continue;
     auto value = ValueOf(*row[i]);
     if (value) value = Fit(std::move(*value), view.columns[static_cast<size_t>(index)].type);

@@ -27,7 +27,9 @@ void CheckSubjectColumns(Compiler& compiler, const PolicyTable& table, const Cat
                                        " says whom a row is about and may be NULL; declare it NOT NULL: ALTER TABLE " +
                                        QuoteTable(table.name) + " ALTER COLUMN " + QuoteName(name) + " SET NOT NULL");
     }
-    if (!IsSubjectType(column->type)) {
+    const auto linked = column->type_schema == kSealedSchema ? LinkedAs(column->type_element) : std::nullopt;
+    if (table.linked() && !linked) continue;  // reported with the sealed columns
+    if (!IsSubjectType(linked ? linked->type.oid : column->type)) {
       compiler.Problem(table.mark, where + " is " + column->type_name +
                                        "; a subject column is smallint, integer, bigint, "
                                        "uuid, text or character varying");
@@ -36,7 +38,7 @@ void CheckSubjectColumns(Compiler& compiler, const PolicyTable& table, const Cat
                        where +
                            " has a nondeterministic collation, under which two ids may be equal and not the "
                            "same; give it a deterministic one");
-    } else if (column->type == oid::kNumeric) {
+    } else if (!linked && column->type == oid::kNumeric) {
       compiler.Warn(table.mark, where + " is numeric, which cannot use an index behind a security barrier; bigint can");
     }
   }
@@ -70,11 +72,20 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
     return;
   }
   if (!sealed) {
-    compiler.Problem(column.mark,
-                     what + " is sealed in the policy and stands in the database in clear; run " + command);
+    compiler.Problem(column.mark, what + (column.sealed->link ? " is in a compartment" : " is sealed in the policy") +
+                                      " and stands in the database in clear; run " + command);
     return;
   }
-  const auto type = SealedType(own.type_element);
+  const auto type = StandingType(own.type_element, *column.sealed);
+  const auto linked = LinkedAs(own.type_element);
+  if ((!type && (SealedType(own.type_element) || linked)) || (linked && linked->compartment != table.compartment)) {
+    compiler.Problem(column.mark,
+                     what + " holds " +
+                         (linked ? "pseudonyms of the compartment " + linked->compartment : "sealed values") +
+                         " in the database, and the policy has it otherwise; take `compartment` and "
+                         "`sealed` from the table, run `ecluse seal --undo`, and seal it anew");
+    return;
+  }
   if (!type) {
     compiler.Problem(column.mark, what + " has the type " + own.type_name +
                                       ", which this version does not know; a newer one sealed it");
@@ -82,6 +93,7 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
   }
   if (const std::string misfit = SearchMisfit(*type, *column.sealed); !misfit.empty())
     return compiler.Problem(column.mark, what + " " + misfit);
+  if (column.sealed->link) return;
   for (const TokenColumn& index : TokenColumns(column.name, *type, *column.sealed)) {
     const CatalogColumn* tokens = real.Find(index.name);
     const bool block = index.kind == TokenColumn::Kind::block;
@@ -163,18 +175,18 @@ ViewColumn CompileColumn(Compiler& compiler, const Role& role, const PolicyTable
   // to be written.
   const bool write_only = mask.kind == Mask::Kind::hidden && (column.insertable || column.updatable);
   column.readable = !write_only;
-  if (const auto type = real.type_schema == kSealedSchema ? SealedType(real.type_element) : std::nullopt) {
+  const Sealing search = table.Find(real.name)->sealed.value_or(Sealing{});
+  if (const auto type = real.type_schema == kSealedSchema ? StandingType(real.type_element, search) : std::nullopt) {
     column.type = type->oid;
     column.type_name = TypeText(*type);
     column.not_null = real.not_null && mask.kind == Mask::Kind::clear;
     if (auto wrong = SealedMaskMisfit(real.name, *type, mask)) {
       compiler.Problem(role.mark, "roles." + role.name + ".read." + table.name.Text() + ": " + *wrong);
     }
-    const Sealing search = table.Find(real.name)->sealed.value_or(Sealing{});
     const auto granted = role.search.find(table.name);
     const bool searched =
         mask.kind == Mask::Kind::clear || (granted != role.search.end() && granted->second.contains(real.name));
-    const bool stands = write_only || ShowsSealed(mask);
+    const bool stands = write_only || search.link || ShowsSealed(mask);
     column.sealed = SealedColumn{*type, search, searched, stands};
     return column;
   }
@@ -203,6 +215,7 @@ GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable&
   view.view = ViewName(table);
   view.space = table.space;
   view.own_keys = table.own_keys;
+  view.compartment = table.compartment;
   view.via = table.via.has_value();
   view.row_condition = role.rows.contains(table.name);
   const auto& masks = role.read.at(table.name);
@@ -220,8 +233,9 @@ GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable&
     const int at = view.Find(column);
     if (at < 0) return false;
     const auto& sealed = view.columns[at].sealed;
-    // Equal tokens are equal values; equal envelopes are nothing.
-    return sealed ? name != column && sealed->searched : view.columns[at].mask.kind == Mask::Kind::clear;
+    // Equal tokens are equal values, equal pseudonyms are equal ids; equal envelopes are nothing.
+    return sealed ? (name != column || sealed->search.link) && sealed->searched
+                  : view.columns[at].mask.kind == Mask::Kind::clear;
   };
   for (const CatalogKey& key : real.keys) {
     if (!key.own) continue;
@@ -318,6 +332,7 @@ int GuardedView::Find(const std::string& column) const {
 std::string ViewName(const PolicyTable& table) {
   std::string sealed;
   for (const PolicyColumn& column : table.columns) sealed += column.sealed ? " " + column.name : "";
+  if (table.linked()) sealed += " in " + table.compartment;
   return FittingName(table.name.Text(), sealed);
 }
 

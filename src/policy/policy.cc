@@ -58,6 +58,12 @@ void ReadAll(PolicyReader& reader, const YamlNode& root) {
 
 std::string Policy::LoginOf(const std::string& role) const { return "ecluse_" + register_name + "_" + role; }
 
+std::vector<std::string> Policy::Compartments() const {
+  std::set<std::string> names{std::string(kMainCompartment)};
+  for (const auto& [name, table] : tables) names.insert(table.compartment);
+  return {names.begin(), names.end()};
+}
+
 std::string Policy::GateLogin() const { return LoginOf("_gate"); }
 
 std::chrono::seconds Policy::LongestWindow() const {

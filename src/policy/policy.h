@@ -42,8 +42,13 @@ struct Mark {
   int column = 0;
 };
 
+// The compartment of tables that name none.
+inline constexpr std::string_view kMainCompartment = "main";
+
 // How a sealed column can be searched: the blind indexes beside it (docs/vault_format.md).
 struct Sealing {
+  bool link =
+      false;  // it is the subject column of a table in a compartment: a pseudonym stands in it, and nothing else
   bool equality = false;
   unsigned prefix = 0;  // by its first 1 … prefix characters; 0: not
   bool phonetic = false;
@@ -68,6 +73,9 @@ struct PolicyTable {
   std::string via_key;
   std::string space = "person";
   std::vector<PolicyColumn> columns;  // in the file's order
+  // Whose keys its values are sealed under. In any other than kMainCompartment its one subject column holds pseudonyms,
+  // and is a sealed column with Sealing::link.
+  std::string compartment{kMainCompartment};
   bool accepts_existence = false;
   std::optional<std::pair<std::string, std::chrono::seconds>> retention;
   bool own_keys = false;                  // `erasure: per_person`: values are sealed under their person's own key too
@@ -75,6 +83,7 @@ struct PolicyTable {
   Mark mark;
 
   const PolicyColumn* Find(std::string_view column) const;  // null where there is none
+  bool linked() const { return compartment != kMainCompartment; }
 };
 
 struct Window {
@@ -192,6 +201,9 @@ struct Policy {
 
   // Of all budgets and limits: what happened longer ago than this weighs on nobody.
   std::chrono::seconds LongestWindow() const;
+
+  // Those of its tables, kMainCompartment among them.
+  std::vector<std::string> Compartments() const;
 
   // The PostgreSQL login and schema of a role: "ecluse_<register>_<role>".
   std::string LoginOf(const std::string& role) const;

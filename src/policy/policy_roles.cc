@@ -318,7 +318,7 @@ void ReadSearch(PolicyReader& reader, Role& role, const YamlNode& node, const st
         table == reader.policy.tables.end() ? nullptr : table->second.Find(word->text.substr(dot + 1));
     if (column == nullptr || !role.read.contains(name)) {
       problem("which is not a column of a table that the role reads; name one of `read`");
-    } else if (!column->sealed || *column->sealed == Sealing{}) {
+    } else if (!column->sealed || column->sealed->link || *column->sealed == Sealing{}) {
       problem("which is not sealed with a search of its own; leave it out");
     } else if (role.read.at(name).at(column->name).kind == Mask::Kind::clear) {
       problem("which the role reads clear, and may search; leave it out");
@@ -351,7 +351,7 @@ void CheckSealed(PolicyReader& reader, const Role& role, Mark mark, const std::s
         reader.Problem(mark, what + ".rows." + name.Text() + " reads " + column.name +
                                  ", which is sealed: the database cannot compare it; write the condition without it");
       }
-      if (masks.at(column.name).kind == Mask::Kind::pseudonym) {
+      if (masks.at(column.name).kind == Mask::Kind::pseudonym && !column.sealed->link) {
         reader.Problem(mark, what + ".read." + name.Text() + " reads " + column.name +
                                  " under a pseudonym, and it is sealed; read it clear, masked or hidden");
       }

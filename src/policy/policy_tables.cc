@@ -196,6 +196,29 @@ void ReadErasure(PolicyReader& reader, PolicyTable& table, const YamlNode& node,
   }
 }
 
+// Behind everything else of the table: its subject column is sealed by that.
+void ReadCompartment(PolicyReader& reader, PolicyTable& table, const YamlNode& node, const std::string& table_name) {
+  const std::string what = table_name + ".compartment";
+  const auto name = reader.Text(node, what);
+  if (!name) return;
+  if (!IsName(*name, false) || name->size() > limits::kCompartmentName || *name == kMainCompartment)
+    return reader.Problem(node.mark, what + " is `" + *name + "`; at most " + std::to_string(limits::kCompartmentName) +
+                                         " lower-case letters, digits and - are allowed, and `" +
+                                         std::string(kMainCompartment) + "` is that of tables that name none");
+  if (table.via || table.subject_columns.size() != 1)
+    return reader.Problem(node.mark,
+                          what + " hides whom a row is about, and " + table.name.Text() +
+                              (table.via ? " finds its people by another table" : " names them by several columns") +
+                              "; a table in a compartment has one subject column of its own");
+  const std::string& subject = table.subject_columns.front();
+  const auto column = std::ranges::find(table.columns, subject, &PolicyColumn::name);
+  if (column == table.columns.end() || column->sealed) return;  // reported before
+  if (table.retention && table.retention->first == subject)
+    return reader.Problem(node.mark, what + " hides " + subject + ", by which its rows are kept; name another column");
+  table.compartment = *name;
+  column->sealed = Sealing{.link = true, .equality = true};
+}
+
 void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) {
   auto name = reader.Table(key, "a key of tables");
   if (!name) return;
@@ -210,8 +233,7 @@ void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) 
           fields.Need("subject", "subject: person_id; a table about nobody belongs in open_tables")) {
     ReadSubject(reader, table, *value, what);
   }
-  if (const YamlNode* value = fields.Get("compartment"))
-    reader.NotInThisVersion(*value, "compartments (`compartment`)");
+  const YamlNode* compartment = fields.Get("compartment");
   const YamlNode* erasure = fields.Get("erasure");
   if (const YamlNode* value = fields.Get("space")) {
     auto space = reader.Text(*value, what + ".space");
@@ -237,6 +259,7 @@ void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) 
     ReadColumn(reader, table, columns->keys[i], columns->items[i], what);
   if (erasure != nullptr) ReadErasure(reader, table, *erasure, what);
   if (const YamlNode* subject = fields.Get("subject")) CheckNames(reader, table, subject->mark);
+  if (compartment != nullptr) ReadCompartment(reader, table, *compartment, what);
   reader.policy.tables.emplace(*name, std::move(table));
 }
 
@@ -263,7 +286,11 @@ void CheckVia(PolicyReader& reader, PolicyTable& table) {
     reader.Problem(table.mark, what + ".key is `" + table.via_key + "`, which is not a column of " + side->name.Text() +
                                    "; both tables need it in `columns`");
   }
-  if (const PolicyColumn* key = other.Find(table.via_key); key != nullptr && key->sealed) {
+  if (other.linked()) {
+    reader.Problem(table.mark, what + ".via is `" + other.name.Text() + "`, which is in the compartment " +
+                                   other.compartment + "; name a table whose people are not hidden");
+  }
+  if (const PolicyColumn* key = other.Find(table.via_key); key != nullptr && key->sealed && !key->sealed->link) {
     reader.Problem(key->mark, "tables." + other.name.Text() + " seals " + table.via_key + ", by which the rows of " +
                                   table.name.Text() + " find their people; seal the columns that tell of them");
   }

@@ -54,6 +54,7 @@ struct GuardedView {
   std::string view;  // the view's name inside the role's schema
   std::string space;
   bool own_keys = false;            // PolicyTable::own_keys
+  std::string compartment;          // PolicyTable::compartment; where it is linked(), `__subject` is a pseudonym in hex
   std::vector<ViewColumn> columns;  // without the hidden ones
   std::vector<int> subject;         // indices into columns; empty for a `via` table
   std::map<int, TableName> draws;   // insertable columns whose default is the next number of a sequence

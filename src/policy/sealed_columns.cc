@@ -84,6 +84,8 @@ std::optional<int32_t> ParseModifier(std::string_view text, Measure measure) {
   return measure == Measure::length ? first + kHeader : first;
 }
 
+constexpr std::string_view kLinked = "id ", kWithin = " in ";
+
 }  // namespace
 
 std::optional<ValueType> SealedType(std::string_view domain) {
@@ -108,7 +110,28 @@ std::string TypeText(const ValueType& type) {
   return std::string(name.text) + ModifierText(type, name.measure) + std::string(name.behind);
 }
 
+std::optional<LinkedIds> LinkedAs(std::string_view domain) {
+  const size_t behind = domain.rfind(kWithin);
+  if (!domain.starts_with(kLinked) || behind == std::string_view::npos || behind < kLinked.size()) return std::nullopt;
+  const auto type = SealedType(domain.substr(kLinked.size(), behind - kLinked.size()));
+  if (!type) return std::nullopt;
+  return LinkedIds{*type, std::string(domain.substr(behind + kWithin.size()))};
+}
+
+std::string LinkedDomain(const ValueType& type, std::string_view compartment) {
+  return std::string(kLinked) + SealedDomain(type) + std::string(kWithin) + std::string(compartment);
+}
+
+std::optional<ValueType> StandingType(std::string_view domain, const Sealing& sealing) {
+  if (!sealing.link) return SealedType(domain);
+  const auto linked = LinkedAs(domain);
+  return linked ? std::optional(linked->type) : std::nullopt;
+}
+
 std::string EqualityColumn(const std::string& column) { return std::string(kToken) + column; }
+std::string EqualityColumn(const std::string& column, const Sealing& sealing) {
+  return sealing.link ? column : EqualityColumn(column);
+}
 std::string PrefixColumn(const std::string& column, unsigned characters) {
   return std::string(kToken) + column + "_p" + std::to_string(characters);
 }
@@ -214,6 +237,7 @@ std::optional<StepPlace> PlaceOf(const ValueType& type, const RangeSteps& steps,
 
 std::vector<TokenColumn> TokenColumns(const std::string& column, const ValueType& type, const Sealing& sealing) {
   std::vector<TokenColumn> columns;
+  if (sealing.link) return columns;
   if (sealing.equality) columns.push_back({EqualityColumn(column), TokenColumn::Kind::equality, 0});
   for (unsigned n = 1; n <= sealing.prefix; ++n)
     columns.push_back({PrefixColumn(column, n), TokenColumn::Kind::prefix, n});

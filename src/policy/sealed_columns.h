@@ -17,11 +17,21 @@ namespace ecluse {
 inline constexpr std::string_view kSealedSchema = "ecluse_sealed";
 // The domain there of columns that envelopes are gathered in, while a table is moved in.
 inline constexpr std::string_view kGatheredDomain = "envelope";
+inline constexpr std::string_view kGatheredLinks = "pseudonym";  // and pseudonyms
 
 // What a domain of that name seals; nullopt where it is not the one spelling of a type that may be sealed.
 std::optional<ValueType> SealedType(std::string_view domain);
 // The domain's name. The type may be sealed.
 std::string SealedDomain(const ValueType& type);
+// The same of columns that hold pseudonyms in the place of ids: ecluse_sealed."id bigint in contact".
+struct LinkedIds {
+  ValueType type;
+  std::string compartment;
+};
+std::optional<LinkedIds> LinkedAs(std::string_view domain);
+std::string LinkedDomain(const ValueType& type, std::string_view compartment);
+// The type of either of the two, as `sealing` says.
+std::optional<ValueType> StandingType(std::string_view domain, const Sealing& sealing);
 // The type as format_type() writes it.
 std::string TypeText(const ValueType& type);
 
@@ -57,6 +67,8 @@ std::optional<StepPlace> PlaceOf(const ValueType& type, const RangeSteps& steps,
                                  bool* below);
 
 std::string EqualityColumn(const std::string& column);
+// Where a sealed column is compared by `=`: there, or, where pseudonyms stand in it, itself.
+std::string EqualityColumn(const std::string& column, const Sealing& sealing);
 std::string PrefixColumn(const std::string& column, unsigned characters);
 std::string SoundColumn(const std::string& column);
 // Whether a column of that name may be one of the token columns of `column`, whatever its indexes are or were.

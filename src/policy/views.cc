@@ -35,6 +35,7 @@ std::string SubjectOf(const PolicyTable& table, const CatalogTable& real, const 
   for (const std::string& name : table.subject_columns) {
     const CatalogColumn* column = real.Find(name);
     CHECK(column != nullptr);
+    if (table.linked()) return "encode(" + qualifier + "." + QuoteName(name) + "::bytea, 'hex')";
     if (!out.empty()) out += " || " + std::string(kBetweenColumns) + " || ";
     out += SubjectText(*column, table.name, qualifier);
   }
@@ -75,7 +76,7 @@ SqlObject GuardedViewSql(const RoleSchema& schema, const GuardedView& view, cons
     const CatalogColumn* declared = real.Find(column.name);
     CHECK(declared != nullptr);
     if (declared->type_schema == kSealedSchema) {
-      const auto type = SealedType(declared->type_element);
+      const auto type = column.sealed ? StandingType(declared->type_element, column.sealed->search) : std::nullopt;
       CHECK(type.has_value());
       columns +=
           "  " +

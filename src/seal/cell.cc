@@ -28,11 +28,24 @@ std::string_view Trimmed(std::string_view number) {
 
 }  // namespace
 
-Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys) {
-  auto compartment = keys.Compartment(kMainCompartment);
-  if (compartment != nullptr && compartment->complete()) return compartment;
+Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys, std::string_view compartment) {
+  auto found = keys.Compartment(compartment);
+  if (found != nullptr && found->complete()) return found;
   return Fail(sqlstate::kIo, "the keys of sealed columns are not there, so nothing of them is opened or written",
-              "Ask whoever runs the gate: its keys are made where it starts (docs/operations.md).", "seal.keys");
+              "Ask whoever runs the gate: its keys are made where it starts (docs/operations.md).", "seal.keys",
+              fmt::format("the compartment {}", compartment));
+}
+
+Result<std::string> OpenLink(const Links& links, std::string_view table, std::string_view pseudonym) {
+  auto id = links.IdOf(pseudonym);
+  if (id && !id->contains(kSubjectSeparator) && !id->contains(kSubjectColumnSeparator)) return *std::move(id);
+  return Fail(sqlstate::kIo, "whom a row is about does not open",
+              "Nothing of the answer is released. Whoever runs the gate finds in its log which table it is, and what "
+              "to do.",
+              "seal.link",
+              fmt::format("{}: a pseudonym was altered, or made in another compartment, space or register; a row that "
+                          "was written or moved around the gate has to be restored",
+                          table));
 }
 
 namespace {

@@ -12,15 +12,16 @@
 #include "policy/role_schema.h"
 #include "policy/sealed_columns.h"
 #include "vault/keys.h"
+#include "vault/link.h"
 #include "vault/sealed_value.h"
 
 namespace ecluse {
 
-// The compartment of tables that name none.
-inline constexpr std::string_view kMainCompartment = "main";
+// The keys of a compartment, for one statement or batch; 58030 where the ring holds none.
+Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys, std::string_view compartment);
 
-// Its keys, for one statement or batch; 58030 where the ring holds none.
-Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys);
+// The id behind a pseudonym of a table in a compartment. 58030 where it does not open, as OpenCell() says it.
+Result<std::string> OpenLink(const Links& links, std::string_view table, std::string_view pseudonym);
 
 // People's own keys, of a statement or batch: nobody's where the table has none.
 class OwnKeys {

@@ -35,7 +35,7 @@ Result<Cleared> ColumnsOf(const PolicyTable& policy, const CatalogTable& real) {
   Cleared cleared;
   cleared.nulls = policy.erased_clear;
   for (const PolicyColumn& column : policy.columns) {
-    if (!column.sealed) continue;
+    if (!column.sealed || column.sealed->link) continue;
     const CatalogColumn* own = real.Find(column.name);
     if (own == nullptr || own->type_schema != kSealedSchema)
       return CannotMove(policy.name.Text() + "." + column.name + " is not sealed in the database",
@@ -54,7 +54,6 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const KeyRing& keys, const 
                                     const std::string& subject) {
   const size_t colon = std::min(subject.find(':'), subject.size());
   ErasedRows rows(owner);
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   ECLUSE_TRY(const Catalog catalog, ReadTableCatalog(owner, policy));
   for (const auto& [name, table] : policy.tables) {
     if (!table.own_keys || table.space != subject.substr(0, colon)) continue;
@@ -65,8 +64,18 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const KeyRing& keys, const 
     const auto id =
         PartsOf(std::string_view(subject).substr(std::min(colon + 1, subject.size())), table.subject_columns.size());
     if (id.empty()) continue;
+    ECLUSE_TRY(const auto compartment, SealingKeys(keys, table.compartment));
+    ECLUSE_TRY(const auto links, LinksOf(keys, policy, table, real->second));
+    if ((links != nullptr) != table.linked())
+      return CannotMove(name.Text() + " does not stand in the database as the policy's `compartment` has it",
+                        "run `ecluse seal`, then erase");
     part.id.assign(id.begin(), id.end());
-    for (size_t i = 0; i < table.subject_columns.size(); ++i) {
+    if (links) {
+      if (id.front().empty() || id.front().contains('\0')) continue;
+      part.id = {ByteaText(links->Of(id.front()))};
+      part.where = QuoteName(table.subject_columns.front()) + " = $1::bytea";
+    }
+    for (size_t i = 0; !links && i < table.subject_columns.size(); ++i) {
       const CatalogColumn* own = real->second.Find(table.subject_columns[i]);
       if (own == nullptr) return CannotMove(name.Text() + " has no column " + table.subject_columns[i], "create it");
       const std::string column = QuoteName(own->name), value = "$" + std::to_string(i + 1);

@@ -15,7 +15,12 @@ struct Column {
   std::string text;    // of the type
   std::string domain;  // of kSealedSchema; empty where it is none
 
-  bool sealed() const { return SealedType(domain).has_value(); }
+  bool sealed() const { return Standing().has_value(); }
+  // What it was declared as, where it is sealed or holds pseudonyms.
+  std::optional<ValueType> Standing() const {
+    const auto linked = LinkedAs(domain);
+    return linked ? std::optional(linked->type) : SealedType(domain);
+  }
 };
 
 // One table in which something was gathered.
@@ -59,7 +64,7 @@ class Gathered {
   bool IsClear(const Column& column) const {
     if (!column.name.starts_with(kClearBeside)) return false;
     const Column* of = Find(Of(column, kClearBeside));
-    if (of == nullptr || !of->sealed() || TypeText(*SealedType(of->domain)) != column.text) return false;
+    if (of == nullptr || !of->sealed() || TypeText(*of->Standing()) != column.text) return false;
     const PolicyColumn* told = Told(of->name);
     return told == nullptr || told->sealed;
   }

@@ -57,13 +57,15 @@ Status LoadTarget::ReadColumns(Database& owner, const CatalogTable& real, const 
     std::unique_ptr<const Sealed> sealed;
     Oid type = column.base_type;
     if (in_policy != nullptr && in_policy->sealed) {
-      const ValueType declared = *SealedType(column.type_element);
+      const ValueType declared = *StandingType(column.type_element, *in_policy->sealed);
       if (!keys_) {
-        ECLUSE_TRY(keys_, SealingKeys(keys));
+        ECLUSE_TRY(keys_, SealingKeys(keys, policy_->compartment));
       }
-      sealed = std::make_unique<const Sealed>(declared, *in_policy->sealed,
-                                              TokenColumns(column.name, declared, *in_policy->sealed),
-                                              BlindIndex(keys_->search, whole_->register_name, column.name));
+      std::optional<Links> links;
+      if (in_policy->sealed->link) links.emplace(keys_->link, whole_->register_name, policy_->space);
+      sealed = std::make_unique<const Sealed>(
+          declared, *in_policy->sealed, TokenColumns(column.name, declared, *in_policy->sealed),
+          BlindIndex(keys_->search, whole_->register_name, column.name), std::move(links));
       type = declared.oid;
     }
     constexpr Oid kJson = 114;
@@ -83,8 +85,9 @@ Status LoadTarget::ReadSubject(Database& owner, const CatalogTable& real) {
                owner.Query("SELECT atttypmod, CASE WHEN attidentity <> '' THEN pg_get_serial_sequence($1, $2) END FROM "
                            "pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
                            {QuoteTable(real.name), name}));
-    subject_.push_back(
-        {static_cast<int>(at - columns_.begin()), {real.Find(name)->type, std::atoi(row.Text(0, 0).c_str())}});
+    const auto& sealed = sealed_[static_cast<size_t>(at - columns_.begin())];
+    subject_.push_back({static_cast<int>(at - columns_.begin()),
+                        sealed ? sealed->type : ValueType{real.Find(name)->type, std::atoi(row.Text(0, 0).c_str())}});
     if (!keys_ || policy_->subject_columns.size() != 1) continue;
     const auto sequence = real.sequences.find(name);
     draws_ = sequence != real.sequences.end() ? QuoteTable(sequence->second) : row.Text(0, 1);
@@ -154,6 +157,10 @@ Status LoadTarget::Seal(RowValues* row, const std::string& subject, const OwnKey
     if (!sealed_[at]) continue;
     const Sealed& sealed = *sealed_[at];
     *column = columns_[at].name;
+    if (sealed.links) {
+      row->values[i] = ByteaText(sealed.links->Of(std::string_view(subject).substr(policy_->space.size() + 1)));
+      continue;
+    }
     const Cell cell{whole_->register_name, name_, *column, subject, own.Of(subject)};
     if (policy_->own_keys && cell.own == nullptr)
       return Fail(sqlstate::kInternal, "a person's own key was not taken", "report this", "seal.own-keys");

@@ -54,6 +54,7 @@ class LoadTarget {
     Sealing search;
     std::vector<TokenColumn> tokens;
     BlindIndex index;
+    std::optional<Links> links;  // where pseudonyms stand
   };
   struct Subject {
     int column = 0;

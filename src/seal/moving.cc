@@ -10,7 +10,8 @@
 namespace ecluse {
 namespace {
 
-Status CheckColumn(const CatalogTable& real, const std::string& what, const CatalogColumn& column) {
+// A pseudonym takes the place of an id, and nothing of another table refers to one.
+Status CheckColumn(const CatalogTable& real, const std::string& what, const CatalogColumn& column, bool link) {
   if (column.type_kind == 'd')
     return CannotMove(what + " has the domain type " + column.type_name,
                       "give it the type it is over: ALTER TABLE … TYPE");
@@ -27,7 +28,10 @@ Status CheckColumn(const CatalogTable& real, const std::string& what, const Cata
     for (const CatalogForeignKey& key : *keys) {
       const auto& columns = key.from == real.name ? key.from_columns : key.to_columns;
       if (std::ranges::find(columns, column.name) != columns.end())
-        return CannotMove(what + " is part of the foreign key " + key.name, "refer to a column that is not sealed");
+        return CannotMove(what + " is part of the foreign key " + key.name,
+                          link
+                              ? "drop it (ALTER TABLE … DROP CONSTRAINT): whoever has both tables would join them by it"
+                              : "refer to a column that is not sealed");
     }
   }
   return {};
@@ -36,6 +40,7 @@ Status CheckColumn(const CatalogTable& real, const std::string& what, const Cata
 Status CheckKeys(const CatalogTable& real, const Moving& column, const std::string& what) {
   for (const CatalogKey& key : real.keys) {
     if (std::ranges::find(key.reads, column.name) == key.reads.end()) continue;
+    if (column.search.link && key.plain && key.unique && key.own) continue;
     if (key.primary)
       return CannotMove(what + " is part of the primary key", "seal columns that tell of a row, not what names it");
     if (!key.plain || !key.unique || !key.own)
@@ -82,26 +87,44 @@ Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& op
     const CatalogColumn* own = real.Find(column.name);
     const std::string what = name.Text() + "." + column.name;
     if (options.undo && !column.sealed && own != nullptr && own->type_schema == kSealedSchema) {
-      const auto type = SealedType(own->type_element);
+      const auto linked = LinkedAs(own->type_element);
+      const auto type = linked ? std::optional(linked->type) : SealedType(own->type_element);
       if (!type) return CannotMove(what + " was sealed by a newer version", "use that one");
-      columns.push_back({column.name, *type, {}, true});
+      columns.push_back({column.name, *type, {.link = linked.has_value()}, true});
       continue;
     }
     if (options.undo || !column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
-    ECLUSE_OK(CheckColumn(real, what, *own));
+    ECLUSE_OK(CheckColumn(real, what, *own, column.sealed->link));
     ECLUSE_TRY(const Rows of, owner.Query("SELECT atttypmod, atthasdef FROM pg_attribute WHERE attrelid = $1::regclass "
                                           "AND attname = $2",
                                           {QuoteTable(name), column.name}));
     if (of.True(0, 1))
       return CannotMove(what + " has a default, which cannot be sealed",
                         "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT");
-    Moving moving{column.name, {own->type, std::atoi(of.Text(0, 0).c_str())}, *column.sealed, false};
+    Moving moving{
+        column.name, {own->type, std::atoi(of.Text(0, 0).c_str())}, *column.sealed, false, policy.compartment};
     ECLUSE_OK(CheckKeys(real, moving, what));
     if (const std::string misfit = SearchMisfit(moving.type, moving.search); !misfit.empty())
       return CannotMove(what + " " + misfit, "correct `search` in the policy");
     columns.push_back(std::move(moving));
   }
   return columns;
+}
+
+// All of a table is under the keys of one compartment.
+Status CheckCompartment(const PolicyTable& policy, const CatalogTable& real, const std::vector<Moving>& columns) {
+  if (std::ranges::none_of(columns, [](const Moving& column) { return column.search.link; })) return {};
+  for (const PolicyColumn& column : policy.columns) {
+    const CatalogColumn* own = real.Find(column.name);
+    if (own == nullptr || own->type_schema != kSealedSchema ||
+        std::ranges::find(columns, column.name, &Moving::name) != columns.end())
+      continue;
+    return CannotMove(
+        policy.name.Text() + "." + column.name + " is sealed under other keys than those of the table's compartment",
+        "a table enters and leaves its compartment as a whole: take `sealed` and `compartment` from it, "
+        "run `ecluse seal --undo`, and seal it anew");
+  }
+  return {};
 }
 
 // The unique keys over what is moved: their columns, and whether NULLs differ.
@@ -173,7 +196,8 @@ std::string Problems(const Policy& policy, const std::vector<PolicyProblem>& pro
   return why;
 }
 
-Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog) {
+Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const KeyRing& keys, const SealOptions& options,
+                                            const Catalog& catalog) {
   std::vector<MovingTable> tables;
   for (const TableName& named : options.tables) {
     if (!options.policy->tables.contains(named))
@@ -191,21 +215,22 @@ Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& 
       return CannotMove("policy and database differ in what is sealed of " + name.Text() +
                             " too, and the policy is applied as a whole",
                         "name it as well (--table " + name.Text() + "), or correct `sealed` there for now");
-    ECLUSE_TRY(BatchedTable table, DescribeTable(owner, name, policy, real->second));
+    ECLUSE_OK(CheckCompartment(policy, real->second, columns));
+    ECLUSE_TRY(BatchedTable table, DescribeTable(owner, keys, *options.policy, policy, real->second));
     tables.push_back({std::move(table), std::move(columns), options.undo});
     ECLUSE_OK(CheckReaders(owner, tables.back(), *options.policy));
   }
   return tables;
 }
 
-Status CheckUnaltered(Database& owner, const SealOptions& options, const Catalog& began,
+Status CheckUnaltered(Database& owner, const KeyRing& keys, const SealOptions& options, const Catalog& began,
                       const std::vector<MovingTable>& tables) {
   const auto altered = [](const std::string& what, const std::string& first = {}) {
     return CannotMove("the register was altered meanwhile: " + what,
                       first + "nothing is lost: run `ecluse seal` again");
   };
   ECLUSE_TRY(const Catalog catalog, ReadTableCatalog(owner, *options.policy));
-  auto now = WhatToSeal(owner, options, catalog);
+  auto now = WhatToSeal(owner, keys, options, catalog);
   if (!now && !now.error().rule.empty()) return altered(now.error().message, now.error().hint + "; ");
   if (!now) return std::unexpected(std::move(now).error());
   for (const MovingTable& table : tables) {
@@ -234,7 +259,7 @@ Status CheckPolicy(const SealOptions& options, Catalog catalog, const std::vecto
         continue;
       }
       own->type_schema = kSealedSchema;
-      own->type_element = SealedDomain(column.type);
+      own->type_element = column.Domain();
       own->base_type = type_oid::kBytea;
       for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
         if (real.Find(tokens.name) != nullptr) continue;

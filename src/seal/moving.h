@@ -29,12 +29,16 @@ struct Moving {
   ValueType type;
   Sealing search;
   bool undo = false;
+  std::string compartment{kMainCompartment};
 
   // What its values are gathered in until the change: envelopes, or on the way back clear values.
   std::string moved() const { return std::string(undo ? kClearBeside : kSealedBeside) + name; }
-  std::string GatheredType() const { return undo ? TypeText(type) : InSealedSchema(kGatheredDomain); }
+  std::string GatheredType() const {
+    return undo ? TypeText(type) : InSealedSchema(search.link ? kGatheredLinks : kGatheredDomain);
+  }
   // What the column has after the change.
-  std::string MovedType() const { return undo ? TypeText(type) : InSealedSchema(SealedDomain(type)); }
+  std::string Domain() const { return search.link ? LinkedDomain(type, compartment) : SealedDomain(type); }
+  std::string MovedType() const { return undo ? TypeText(type) : InSealedSchema(Domain()); }
 };
 
 // A table, and those of its columns that are on their way: all of them in, or with `undo` all out.
@@ -45,7 +49,9 @@ struct MovingTable : BatchedTable {
   // Whether such a column of a key holds what is moved: the values, or on the way back their tokens.
   bool Holds(const std::string& column) const {
     const std::string of = undo ? OfEqualityColumn(column) : column;
-    return (!undo || of != column) && std::ranges::find(columns, of, &Moving::name) != columns.end();
+    const auto moving = std::ranges::find(columns, of, &Moving::name);
+    // A key over pseudonyms tells apart what one over ids does.
+    return (!undo || of != column) && moving != columns.end() && !moving->search.link;
   }
   bool Holds(const CatalogKey& key) const {
     return std::ranges::any_of(key.columns, [&](const std::string& column) { return Holds(column); });
@@ -66,11 +72,12 @@ struct MovingTable : BatchedTable {
 // with what to do: what DescribeTable() refuses; columns of types that cannot be sealed, computed, with defaults, read
 // by checks, views or expressions, or part of keys that sealed values could not hold; tables that differ and are not
 // among `options.tables`; of those what policy or database does not have.
-Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const SealOptions& options, const Catalog& catalog);
+Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const KeyRing& keys, const SealOptions& options,
+                                            const Catalog& catalog);
 
 // The same once nobody else can alter the tables, and before anything of them is dropped. Refuses what WhatToSeal()
 // refuses, and what was altered since `began` was read so that what was made ready for `tables` no longer fits.
-Status CheckUnaltered(Database& owner, const SealOptions& options, const Catalog& began,
+Status CheckUnaltered(Database& owner, const KeyRing& keys, const SealOptions& options, const Catalog& began,
                       const std::vector<MovingTable>& tables);
 
 // What speaks against the policy once all of `tables` is moved, said before the work begins: it is compiled against

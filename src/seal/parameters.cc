@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/limits.h"
@@ -68,19 +70,66 @@ struct Given {
   bool binary = false;
 };
 
+// The keys of the compartments that a plan's cells are in.
+class CellKeys {
+ public:
+  static Result<CellKeys> Take(const Plan& plan, const KeyRing& keys, std::string_view register_name) {
+    CellKeys taken;
+    for (const SealedCell& cell : plan.cells) {
+      const TableRef& table = plan.tables[static_cast<size_t>(cell.table_ref)];
+      auto& of = taken.of_[table.compartment];
+      if (of == nullptr) {
+        ECLUSE_TRY(of, SealingKeys(keys, table.compartment));
+      }
+      if (cell.search.link)
+        taken.links_.try_emplace({table.compartment, table.space}, of->link, register_name, table.space);
+    }
+    return taken;
+  }
+  const CompartmentKeys& Of(const TableRef& table) const { return *of_.at(table.compartment); }
+  const Links& LinksOf(const TableRef& table) const { return links_.at({table.compartment, table.space}); }
+
+ private:
+  std::map<std::string, std::shared_ptr<const CompartmentKeys>> of_;
+  std::map<std::pair<std::string, std::string>, Links> links_;  // by compartment and space
+};
+
+// The pseudonym of whom a value names. nullopt: it can be nobody's id.
+Result<std::optional<std::string>> PseudonymOf(const Links& links, Oid type, std::string_view bytes, bool binary) {
+  ECLUSE_TRY(const auto id, SubjectId(type, bytes, binary));
+  if (!id || id->empty() || id->size() > limits::kSubjectId || id->contains(kSubjectSeparator) ||
+      id->contains(kSubjectColumnSeparator) || id->contains('\0'))
+    return std::nullopt;
+  return links.Of(*id);
+}
+
+// What is stored in the place of an id has to be one.
+Result<std::string> WrittenPseudonym(const Links& links, const SealedCell& cell, Oid type, std::string_view bytes,
+                                     bool binary) {
+  ECLUSE_TRY(const std::string text, CanonicalValue({type, -1}, bytes, binary));
+  ECLUSE_TRY(const std::string stored, CanonicalValue(cell.type, text, false));
+  ECLUSE_TRY(auto made, PseudonymOf(links, cell.type.oid, stored, false));
+  if (made) return *std::move(made);
+  return Fail(
+      "22023", fmt::format("column \"{}\" says whom a row is about, and the value can be nobody's id", cell.column),
+      fmt::format("An id has 1 to {} bytes, no space at its end and no control characters.", limits::kSubjectId),
+      "seal.subject");
+}
+
 class Maker {
  public:
-  Maker(const Plan& plan, const BoundValues& values, const CompartmentKeys& keys, std::string_view register_name,
-        const std::vector<std::string>& drawn)
-      : plan_(plan), values_(values), keys_(keys), register_(register_name), drawn_(drawn) {}
+  Maker(const Plan& plan, const BoundValues& values, const CellKeys& keys, std::string_view register_name,
+        const LookedUp& looked_up)
+      : plan_(plan), values_(values), keys_(keys), register_(register_name), looked_up_(looked_up) {}
 
   // All at once, before anything is made: a key that is made has to be durable.
   Status TakeOwnKeys(const KeyRing& keys) {
     std::vector<std::string> subjects;
     for (const SealedParameter& parameter : plan_.sealed_parameters) {
+      if (parameter.kind != Kind::envelope || IsLink(parameter)) continue;
       const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
       const TableRef& table = plan_.tables[static_cast<size_t>(cell.table_ref)];
-      if (parameter.kind != Kind::envelope || !table.own_keys || !Value(parameter.value).bytes) continue;
+      if (!table.own_keys || !Value(parameter.value).bytes) continue;
       ECLUSE_TRY(const std::string id, SubjectOf(parameter));
       subjects.push_back(table.space + ":" + id);
     }
@@ -91,11 +140,13 @@ class Maker {
   }
 
   Result<std::optional<std::string>> Make(const SealedParameter& parameter) {
+    if (parameter.kind == Kind::crossed) return Crossed(parameter);
     const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
     if (parameter.kind == Kind::block && !parameter.written) return Blocks(parameter, cell);
     const Given given = Value(parameter.value);
     if (!given.bytes) return std::nullopt;
     if (parameter.kind == Kind::drawn) return std::string(*given.bytes);
+    if (IsLink(parameter)) return Link(parameter, cell, given);
     if (parameter.kind == Kind::envelope) return Envelope(parameter, cell, given);
     if (parameter.kind == Kind::pattern) return Pattern(parameter, cell, *given.bytes);
     if (parameter.value.array) return Array(parameter, cell, given);
@@ -107,10 +158,67 @@ class Maker {
   }
 
  private:
+  bool IsLink(const SealedParameter& parameter) const {
+    return parameter.cell >= 0 && plan_.cells[static_cast<size_t>(parameter.cell)].search.link;
+  }
+  const TableRef& TableOf(const SealedCell& cell) const { return plan_.tables[static_cast<size_t>(cell.table_ref)]; }
+
+  // What is compared with a pseudonym, or stored as one.
+  Result<std::optional<std::string>> Link(const SealedParameter& parameter, const SealedCell& cell,
+                                          const Given& given) const {
+    const Links& links = keys_.LinksOf(TableOf(cell));
+    if (parameter.kind == Kind::envelope)
+      return WrittenPseudonym(links, cell, parameter.value.type, *given.bytes, given.binary);
+    // Nobody's id is found nowhere, and is not unknown.
+    const auto searched = [&](Oid type, std::string_view bytes) -> Result<std::optional<std::string>> {
+      ECLUSE_TRY(auto made, PseudonymOf(links, type, bytes, given.binary));
+      return made ? std::move(made) : std::optional(std::string(16, '\0'));
+    };
+    if (!parameter.value.array) return searched(parameter.value.type, *given.bytes);
+    Oid type = parameter.value.type;
+    bool null = false;
+    ECLUSE_TRY(const auto elements, ArrayElements(*given.bytes, given.binary, &type, &null));
+    if (elements.size() > limits::kAskedValues) return TooManyValues();
+    std::vector<std::optional<std::string>> made;
+    for (const std::string& element : elements) {
+      ECLUSE_TRY(made.emplace_back(), searched(type, element));
+    }
+    if (null) made.emplace_back();
+    return BinaryArray(made);
+  }
+
+  // Those who were looked up, on one side of the join.
+  Result<std::optional<std::string>> Crossed(const SealedParameter& parameter) const {
+    if (parameter.level >= looked_up_.crossed.size()) return std::nullopt;
+    const std::vector<std::string>& ids = looked_up_.crossed[parameter.level];
+    if (IsLink(parameter)) {
+      const Links& links = keys_.LinksOf(TableOf(plan_.cells[static_cast<size_t>(parameter.cell)]));
+      std::vector<std::optional<std::string>> made;
+      for (const std::string& id : ids) made.emplace_back(links.Of(id));
+      return BinaryArray(made);
+    }
+    std::string text = "{";
+    for (const std::string& id : ids) {
+      text += text.size() > 1 ? ",\"" : "\"";
+      for (const char c : id) {
+        if (c == '"' || c == '\\') text += '\\';
+        text += c;
+      }
+      text += '"';
+    }
+    return text + "}";
+  }
+
+  static std::unexpected<Error> TooManyValues() {
+    return Fail(sqlstate::kTooComplex, fmt::format("a statement searches for at most {} values", limits::kAskedValues),
+                "Split the list over several statements.", "seal.values");
+  }
+
   Given Value(const ValueSource& source) const {
     if (source.null) return {};
     if (source.kind == ValueSource::Kind::constant) return {source.constant, false};
-    if (source.kind == ValueSource::Kind::drawn) return {drawn_[static_cast<size_t>(source.parameter)], false};
+    if (source.kind == ValueSource::Kind::drawn)
+      return {looked_up_.drawn[static_cast<size_t>(source.parameter)], false};
     const BoundValue& value = values_[static_cast<size_t>(source.parameter - 1)];
     return {value.bytes, value.binary};
   }
@@ -129,17 +237,14 @@ class Maker {
     return TokenOf(Index(cell), cell.type, cell.search, kind, parameter.level, canonical);
   }
 
-  BlindIndex Index(const SealedCell& cell) const { return {keys_.search, register_, cell.column}; }
+  BlindIndex Index(const SealedCell& cell) const { return {keys_.Of(TableOf(cell)).search, register_, cell.column}; }
 
   Result<std::optional<std::string>> Array(const SealedParameter& parameter, const SealedCell& cell,
                                            const Given& given) const {
     Oid type = parameter.value.type;
     bool null = false;
     ECLUSE_TRY(const auto elements, ArrayElements(*given.bytes, given.binary, &type, &null));
-    if (elements.size() > limits::kAskedValues)
-      return Fail(sqlstate::kTooComplex,
-                  fmt::format("a statement searches for at most {} values", limits::kAskedValues),
-                  "Split the list over several statements.", "seal.values");
+    if (elements.size() > limits::kAskedValues) return TooManyValues();
     std::vector<std::optional<std::string>> tokens;
     for (const std::string& element : elements) {
       ECLUSE_TRY(const std::string text, Searched(type, element, given.binary));
@@ -241,7 +346,7 @@ class Maker {
       Oid type = source.type;
       const auto index = static_cast<size_t>(source.parameter - 1);
       if (source.kind == ValueSource::Kind::parameter && index < plan_.parameter_types.size() &&
-          plan_.parameter_types[index] != 0 && !IsText(type)) {
+          plan_.parameter_types[index] != 0 && !IsText(type) && !plan_.withheld.contains(source.parameter)) {
         type = plan_.parameter_types[index];
       }
       std::optional<std::string> text;
@@ -259,14 +364,14 @@ class Maker {
     ECLUSE_TRY(const std::string id, SubjectOf(parameter));
     const Place place(plan_, cell, id);
     ECLUSE_TRY(const Cell of, place.Of(register_, cell, own_));
-    return EnvelopeOf(keys_, of, cell.type, parameter.value.type, *given.bytes, given.binary);
+    return EnvelopeOf(keys_.Of(TableOf(cell)), of, cell.type, parameter.value.type, *given.bytes, given.binary);
   }
 
   const Plan& plan_;
   const BoundValues& values_;
-  const CompartmentKeys& keys_;
+  const CellKeys& keys_;
   std::string_view register_;
-  const std::vector<std::string>& drawn_;
+  const LookedUp& looked_up_;
   OwnKeys own_;
   std::optional<std::vector<StepBlock>> cover_;  // of the search between bounds that is being made
   unsigned next_level_ = 0;
@@ -275,7 +380,7 @@ class Maker {
 }  // namespace
 
 Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& message, const KeyRing& keys,
-                                   std::string_view register_name, const std::vector<std::string>& drawn) {
+                                   std::string_view register_name, const LookedUp& looked_up) {
   const BoundValues values = ValuesOf(message);
   const auto clients = static_cast<size_t>(plan.client_parameters);
   if (values.size() != clients) {
@@ -284,8 +389,8 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
         fmt::format("bind message supplies {} parameters, but the statement requires {}", values.size(), clients),
         "Bind one value for each parameter.", "seal.parameter-count");
   }
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
-  Maker maker(plan, values, *compartment, register_name, drawn);
+  ECLUSE_TRY(const CellKeys cell_keys, CellKeys::Take(plan, keys, register_name));
+  Maker maker(plan, values, cell_keys, register_name, looked_up);
   ECLUSE_OK(maker.TakeOwnKeys(keys));
   std::vector<int16_t> formats;
   std::vector<std::optional<std::string>> made;
@@ -300,7 +405,9 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
     all.push_back(withheld ? std::nullopt : values[i].bytes);
   }
   for (size_t i = 0; i < made.size(); ++i) {
-    formats.push_back(plan.sealed_parameters[i].kind == Kind::drawn ? 0 : 1);
+    const SealedParameter& parameter = plan.sealed_parameters[i];
+    const bool ids = parameter.kind == Kind::crossed && parameter.cell < 0;
+    formats.push_back(parameter.kind == Kind::drawn || ids ? 0 : 1);
     all.push_back(made[i] ? pg::Values::Value(*made[i]) : std::nullopt);
   }
   std::string out;
@@ -311,13 +418,16 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
 namespace {
 
 // Of whom a row of COPY is.
-Result<std::string> SubjectOfRow(const Plan::Copy& copy, const std::vector<std::optional<std::string>>& row) {
+Result<std::string> SubjectOfRow(const Plan& plan, const Plan::Copy& copy,
+                                 const std::vector<std::optional<std::string>>& row) {
   std::string id;
   for (size_t i = 0; i < copy.subject.size(); ++i) {
     const auto at = static_cast<size_t>(copy.subject[i]);
     std::optional<std::string> text;
     if (at < row.size() && row[at]) {
-      ECLUSE_TRY(text, SubjectId(copy.types[at], *row[at], false));
+      const int cell = copy.cells[at];
+      const Oid type = cell < 0 ? copy.types[at] : plan.cells[static_cast<size_t>(cell)].type.oid;
+      ECLUSE_TRY(text, SubjectId(type, *row[at], false));
     }
     if (!text) return NoSubject();
     id += (i > 0 ? std::string(1, kSubjectColumnSeparator) : "") + *text;
@@ -330,11 +440,12 @@ Result<std::string> SubjectOfRow(const Plan::Copy& copy, const std::vector<std::
 Status SealCopyRows(const Plan& plan, const KeyRing& keys, std::string_view register_name,
                     std::span<std::vector<std::optional<std::string>>> rows) {
   const Plan::Copy& copy = *plan.copy;
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
+  ECLUSE_TRY(const CellKeys cell_keys, CellKeys::Take(plan, keys, register_name));
   const TableRef& table = plan.tables[static_cast<size_t>(plan.cells.at(0).table_ref)];  // all cells are of one table
+  const CompartmentKeys& compartment = cell_keys.Of(table);
   std::vector<std::string> ids, subjects;
   for (const auto& row : rows) {
-    ECLUSE_TRY(ids.emplace_back(), SubjectOfRow(copy, row));
+    ECLUSE_TRY(ids.emplace_back(), SubjectOfRow(plan, copy, row));
     if (table.own_keys) subjects.push_back(table.space + ":" + ids.back());
   }
   OwnKeys own;
@@ -347,10 +458,16 @@ Status SealCopyRows(const Plan& plan, const KeyRing& keys, std::string_view regi
     for (size_t i = 0; i < copy.cells.size() && i < row.size(); ++i) {
       if (copy.cells[i] < 0) continue;
       const SealedCell& cell = plan.cells[static_cast<size_t>(copy.cells[i])];
-      const BlindIndex index(compartment->search, register_name, cell.column);
+      if (cell.search.link) {
+        ECLUSE_TRY(const std::string made,
+                   WrittenPseudonym(cell_keys.LinksOf(table), cell, cell.type.oid, *row[i], false));
+        row[i] = ByteaText(made);
+        continue;
+      }
+      const BlindIndex index(compartment.search, register_name, cell.column);
       const Place place(plan, cell, ids[r]);
       ECLUSE_TRY(const Cell of, place.Of(register_name, cell, own));
-      ECLUSE_OK(SealText(*compartment, index, of, cell.type, cell.search,
+      ECLUSE_OK(SealText(compartment, index, of, cell.type, cell.search,
                          TokenColumns(cell.column, cell.type, cell.search), &row[i], &tokens));
     }
     row.insert(row.end(), std::make_move_iterator(tokens.begin()), std::make_move_iterator(tokens.end()));

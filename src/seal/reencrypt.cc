@@ -176,7 +176,7 @@ Status LockSealedTables(Database& owner) {
   return tables.empty() ? Status() : owner.Run("LOCK TABLE " + tables + " IN SHARE MODE");
 }
 
-Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy& policy) {
+Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const KeyRing& keys, const Policy& policy) {
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, policy));
   ECLUSE_TRY(const auto sealed, EnvelopeColumns(owner));
   std::map<TableName, std::vector<std::string>> columns;
@@ -195,7 +195,7 @@ Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy
     if (policy_table == policy.tables.end() || real == catalog.tables.end())
       return CannotMove(name.Text() + " has sealed columns, and the policy does not tell of it",
                         "name it in the policy, or drop the table");
-    ECLUSE_TRY(BatchedTable table, DescribeTable(owner, name, policy_table->second, real->second));
+    ECLUSE_TRY(BatchedTable table, DescribeTable(owner, keys, policy, policy_table->second, real->second));
     tables.push_back({std::move(table), std::move(of)});
   }
   return tables;
@@ -203,9 +203,9 @@ Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy
 
 Result<uint64_t> Reencrypt(Database& owner, const KeyRing& keys, const Policy& policy,
                            const std::vector<SealedTable>& tables, const MovingProgress& progress) {
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   uint64_t done = 0;
   for (const auto& [table, of] : tables) {
+    ECLUSE_TRY(const auto compartment, SealingKeys(keys, table.compartment));
     Reencrypter reencrypter(owner, table, of, keys, *compartment, policy, progress);
     uint64_t found = 1;
     for (int pass = 0; found > 0; ++pass) {

@@ -39,9 +39,9 @@ struct SealedTable {
 };
 // Those of the register, which `policy` must outlive. Refuses tables that are not in the policy, that `ecluse seal` is
 // not through with, materialized views, and what DescribeTable() refuses.
-Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const Policy& policy);
+Result<std::vector<SealedTable>> TablesToReencrypt(Database& owner, const KeyRing& keys, const Policy& policy);
 
-// Seals anew, under the compartment's newest data key, every value that is under another: in batches, each row only
+// Seals anew, under its compartment's newest data key, every value that is under another: in batches, each row only
 // while it is the version that was read, until none is left. Every program that seals must know that key. Whatever it
 // is interrupted at, it is run again. Rows that others hold are left to a later pass. How many rows.
 // Refuses values that do not open.

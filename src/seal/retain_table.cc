@@ -13,6 +13,7 @@
 #include "execute/values.h"
 #include "policy/applied.h"
 #include "policy/policy_reader.h"
+#include "seal/cell.h"
 
 namespace ecluse {
 namespace {
@@ -155,6 +156,13 @@ class Deleter {
         {TextArray(tids), TextArray(parts)}, refused);
   }
 
+  Result<std::optional<std::string>> PartOf(size_t number, std::string_view text) const {
+    if (!target_.links) return CanonicalId(target_.subject_types[number], text, false);
+    ECLUSE_TRY(const std::string pseudonym, ByteaOf(text));
+    ECLUSE_TRY(std::string id, OpenLink(*target_.links, target_.name.Text(), pseudonym));
+    return std::optional(std::move(id));
+  }
+
   // Adds what was deleted; refuses a person whom the ledger cannot name.
   Status Take(const Rows& rows) {
     const uint64_t old = NumberAt(rows, 0), had = NumberAt(rows, 1), deleted = NumberAt(rows, 2);
@@ -163,7 +171,7 @@ class Deleter {
       std::string id;
       for (size_t k = 0; k < target_.subject_types.size(); ++k) {
         const int column = static_cast<int>(3 + k);
-        ECLUSE_TRY(const auto part, CanonicalId(target_.subject_types[k], rows.At(i, column), false));
+        ECLUSE_TRY(const auto part, PartOf(k, rows.At(i, column)));
         id += (k == 0 ? "" : std::string(1, kSubjectColumnSeparator)) + part.value_or("");
         if (rows.Null(i, column) || !part || part->empty() || id.size() > limits::kSubjectId ||
             part->contains(kSubjectSeparator) || part->contains(kSubjectColumnSeparator))
@@ -218,7 +226,7 @@ Result<std::vector<RetainTarget>> BeginRetaining(Database& owner, KeyRing& keys,
                             "of them",
                             apart / 1'000'000),
                 "set the wrong one right, and run this again", "retain.clock");
-  return WhatToRetain(owner, *policy, now);
+  return WhatToRetain(owner, keys, *policy, now);
 }
 
 Result<RetainCount> CountOld(Database& owner, const RetainTarget& target) {

@@ -69,8 +69,8 @@ Status CheckCascades(Database& owner, const Policy& policy, const TableName& nam
                     "make it ON DELETE NO ACTION, and give " + found.Text(0, 1) + " a `retention` of its own");
 }
 
-Result<RetainTarget> Describe(Database& owner, const Policy& policy, const Catalog& catalog, const TableName& name,
-                              int64_t now) {
+Result<RetainTarget> Describe(Database& owner, const KeyRing& keys, const Policy& policy, const Catalog& catalog,
+                              const TableName& name, int64_t now) {
   RetainTarget target;
   target.name = name;
   target.policy = &policy.tables.at(name);
@@ -89,6 +89,7 @@ Result<RetainTarget> Describe(Database& owner, const Policy& policy, const Catal
   target.cutoff = now - std::chrono::microseconds(keep).count();
   target.old = OldCondition(*real.Find(column), target.cutoff);
   const CatalogTable& naming = catalog.tables.at(target.people->name);
+  ECLUSE_TRY(target.links, LinksOf(keys, policy, *target.people, naming));
   for (const std::string& subject : target.people->subject_columns)
     target.subject_types.push_back(naming.Find(subject)->base_type);
   return target;
@@ -132,11 +133,12 @@ std::vector<TableName> DeletionOrder(const Policy& policy, const Catalog& catalo
   return order;
 }
 
-Result<std::vector<RetainTarget>> WhatToRetain(Database& owner, const Policy& policy, int64_t now) {
+Result<std::vector<RetainTarget>> WhatToRetain(Database& owner, const KeyRing& keys, const Policy& policy,
+                                               int64_t now) {
   ECLUSE_TRY(const Catalog catalog, ReadTableCatalog(owner, policy));
   std::vector<RetainTarget> targets;
   for (const TableName& name : DeletionOrder(policy, catalog)) {
-    ECLUSE_TRY(RetainTarget target, Describe(owner, policy, catalog, name, now));
+    ECLUSE_TRY(RetainTarget target, Describe(owner, keys, policy, catalog, name, now));
     targets.push_back(std::move(target));
   }
   return targets;

@@ -10,6 +10,8 @@
 #include "policy/catalog.h"
 #include "policy/database.h"
 #include "policy/policy.h"
+#include "vault/keys.h"
+#include "vault/link.h"
 
 namespace ecluse {
 
@@ -19,6 +21,7 @@ struct RetainTarget {
   const PolicyTable* policy = nullptr;
   const PolicyTable* people = nullptr;  // the table whose subject columns name them: itself, or the one it goes by
   std::vector<Oid> subject_types;       // of these columns
+  std::shared_ptr<const Links> links;   // null where ids stand in them; else pseudonyms
   int64_t cutoff = 0;                   // older than that, microseconds since 1970
   std::string old;                      // the condition that a row is
 
@@ -39,6 +42,6 @@ std::vector<TableName> DeletionOrder(const Policy& policy, const Catalog& catalo
 // foreign, inherit, or have rules; whose rows row-level security hides; that guarded tables refer to by foreign keys
 // which would delete or change rows there; and those that find their people by a table that refers to them, whose rows
 // have to go first.
-Result<std::vector<RetainTarget>> WhatToRetain(Database& owner, const Policy& policy, int64_t now);
+Result<std::vector<RetainTarget>> WhatToRetain(Database& owner, const KeyRing& keys, const Policy& policy, int64_t now);
 
 }  // namespace ecluse

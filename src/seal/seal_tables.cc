@@ -58,12 +58,12 @@ Status AtOnce(Database& owner, const std::function<Status()>& work) {
 
 // What envelopes and tokens are made of: an interrupted run's are of use where it is the same.
 std::string MadeOf(const MovingTable& table, const Policy& policy) {
-  std::string of = policy.register_name + " " + table.policy->space + (table.policy->own_keys ? " own keys" : "");
+  std::string of = policy.register_name + " " + table.policy->space + (table.policy->own_keys ? " own keys" : "") +
+                   " " + table.compartment;
   for (const std::string& subject : table.policy->subject_columns) of += " " + subject;
   for (const Moving& column : table.columns) {
-    of += fmt::format("|{} {} {} {} {} {} {} {}", column.name, SealedDomain(column.type), column.undo,
-                      column.search.equality, column.search.prefix, column.search.phonetic, column.search.range,
-                      column.search.range_of_time);
+    of += fmt::format("|{} {} {} {} {} {} {} {}", column.name, column.Domain(), column.undo, column.search.equality,
+                      column.search.prefix, column.search.phonetic, column.search.range, column.search.range_of_time);
   }
   uint8_t hash[SHA256_DIGEST_LENGTH];
   SHA256(reinterpret_cast<const unsigned char*>(of.data()), of.size(), hash);
@@ -129,6 +129,14 @@ Status MakeOpenDomain(Database& owner, std::string_view name) {
   return {};
 }
 
+std::string EnvelopeCheck() {
+  return " CHECK (octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) + " AND get_byte(VALUE, 0) IN (1, 3))";
+}
+std::string LinkCheck() {
+  return fmt::format(" CHECK (octet_length(VALUE) > {0} AND (octet_length(VALUE) - {0}) % {1} = 0)", kLinkTag,
+                     kLinkBlock);
+}
+
 std::string TokenType(const TokenColumn& tokens, const Sealing& search) {
   return tokens.kind == TokenColumn::Kind::block ? InSealedSchema(RangeDomain(search)) : "bytea";
 }
@@ -181,10 +189,8 @@ Status Prepare(Database& owner, const MovingTable& table, const LeftOver* left, 
     };
     for (const Moving& column : table.columns) {
       if (!column.undo) {
-        ECLUSE_OK(MakeDomain(owner, SealedDomain(column.type),
-                             " CHECK (octet_length(VALUE) >= " + std::to_string(kEnvelopeOverhead) +
-                                 " AND get_byte(VALUE, 0) IN (1, 3))"));
-        ECLUSE_OK(MakeOpenDomain(owner, kGatheredDomain));
+        ECLUSE_OK(MakeDomain(owner, column.Domain(), column.search.link ? LinkCheck() : EnvelopeCheck()));
+        ECLUSE_OK(MakeOpenDomain(owner, column.search.link ? kGatheredLinks : kGatheredDomain));
       }
       add(column.moved(), column.GatheredType());
       for (const TokenColumn& tokens : TokenColumns(column.name, column.type, column.search)) {
@@ -212,6 +218,8 @@ class Sealer {
       : owner_(owner), table_(table), name_(table.name.Text()), ring_(ring), keys_(keys), options_(options) {
     for (const Moving& column : table.columns)
       indexes_.emplace_back(keys.search, options.policy->register_name, column.name);
+    links_ = table.links ? table.links
+                         : std::make_shared<const Links>(keys.link, options.policy->register_name, table.policy->space);
   }
 
   // All rows without envelopes, from the first on; `done` counts those that were sealed.
@@ -261,6 +269,9 @@ class Sealer {
         const Cell cell{options_.policy->register_name, name_, column.name, subject, own.Of(subject)};
         if (rows.Null(row, c)) {
           for (size_t i = first; i < made.size(); ++i) made[i].values.emplace_back();
+        } else if (column.search.link) {
+          const std::string id = subject.substr(table_.policy->space.size() + 1);
+          made[first].values.emplace_back(column.undo ? id : ByteaText(links_->Of(id)));
         } else if (column.undo) {
           ECLUSE_TRY(const auto opened, Opened(column, cell, own.Erased(subject), rows.Value(row, c)));
           if (!opened) return OfErased(column.name, rows.Place(row));
@@ -302,6 +313,7 @@ class Sealer {
   const CompartmentKeys& keys_;
   const SealOptions& options_;
   std::vector<BlindIndex> indexes_;
+  std::shared_ptr<const Links> links_;
 };
 
 // ---- indexes ----
@@ -386,11 +398,23 @@ Result<uint64_t> CountUnmoved(Database& owner, const MovingTable& table) {
   return static_cast<uint64_t>(std::atoll(rows.Text(0, 0).c_str()));
 }
 
+// The rows in the order of their pseudonyms, which is none, in the transaction that wrote all of them anew: neither
+// where a row stands nor which transaction wrote it tells which row of another table was written with it.
+Status Shuffle(Database& owner, const TableName& table, const std::string& column) {
+  const std::string index = FittingName("shuffle " + table.name);
+  ECLUSE_OK(
+      RunOne(owner, "CREATE INDEX " + QuoteName(index) + " ON " + QuoteTable(table) + " (" + QuoteName(column) + ")"));
+  ECLUSE_OK(RunOne(owner, "CLUSTER " + QuoteTable(table) + " USING " + QuoteName(index)));
+  return RunOne(owner, "DROP INDEX " + QuoteTable({table.schema, index}));
+}
+
 Status Change(Database& owner, const MovingTable& table, const CatalogTable& real, std::vector<std::string>* dropped) {
   ECLUSE_OK(DropMarker(owner, table.name));
   // Whatever indexes the clear column goes: over envelopes it would find nothing.
   std::vector<std::string> names;
-  for (const Moving& column : table.columns) names.push_back(column.name);
+  for (const Moving& column : table.columns) {
+    if (!column.search.link) names.push_back(column.name);  // one over pseudonyms finds them as well
+  }
   ECLUSE_TRY(
       const Rows constraints,
       owner.Query("SELECT c.conname FROM pg_constraint c WHERE c.conrelid = $1::regclass AND c.contype = 'u' AND "
@@ -428,6 +452,10 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
   // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
   ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + types));
   ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + gone));
+  if (const auto link = std::ranges::find_if(table.columns, [](const Moving& one) { return one.search.link; });
+      link != table.columns.end() && !table.undo) {
+    ECLUSE_OK(Shuffle(owner, table.name, link->name));
+  }
   for (const CatalogKey& key : real.keys) {
     if (!made_now(key)) continue;
     const Index index = InPlaceOf(key, table);
@@ -461,9 +489,8 @@ std::vector<std::string> StillToDo(bool undo, bool statistics) {
 
 Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions& options) {
   ECLUSE_OK(BeginMoving(owner, *options.policy, keys, Register::may_be_new));
-  ECLUSE_TRY(const auto compartment, SealingKeys(keys));
   ECLUSE_TRY(const Catalog catalog, ReadCatalog(owner, *options.policy));
-  ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, options, catalog));
+  ECLUSE_TRY(const std::vector<MovingTable> tables, WhatToSeal(owner, keys, options, catalog));
   if (!tables.empty()) ECLUSE_OK(CheckPolicy(options, catalog, tables));
   SealReport report;
   ECLUSE_TRY(const std::vector<LeftOver> left_overs, LeftOvers(owner, *options.policy));
@@ -477,8 +504,16 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
     ECLUSE_OK(Prepare(owner, table, left == left_overs.end() ? nullptr : &*left, options));
   }
   if (tables.empty()) return report;
+  std::vector<std::shared_ptr<const CompartmentKeys>> compartments;
   for (const MovingTable& table : tables) {
-    ECLUSE_OK(Sealer(owner, table, keys, *compartment, options).Pass(&report.rows, false));
+    ECLUSE_TRY(compartments.emplace_back(), SealingKeys(keys, table.compartment));
+  }
+  const auto pass = [&](const MovingTable& table, bool locked) {
+    const CompartmentKeys& compartment = *compartments[static_cast<size_t>(&table - tables.data())];
+    return Sealer(owner, table, keys, compartment, options).Pass(&report.rows, locked);
+  };
+  for (const MovingTable& table : tables) {
+    ECLUSE_OK(pass(table, false));
     ECLUSE_OK(MakeIndexes(owner, table, catalog.tables.at(table.name), options));
   }
   std::vector<std::string> dropped;
@@ -486,7 +521,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
     dropped.clear();
     for (const MovingTable& table : tables)
       ECLUSE_OK(owner.Run("LOCK TABLE " + table.Sql() + " IN ACCESS EXCLUSIVE MODE"));
-    ECLUSE_OK(CheckUnaltered(owner, options, catalog, tables));
+    ECLUSE_OK(CheckUnaltered(owner, keys, options, catalog, tables));
     for (const MovingTable& table : tables) {
       ECLUSE_TRY(const std::string unfit, WhyUnfit(owner, table, *options.policy));
       if (!unfit.empty())
@@ -494,7 +529,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
                           "nothing is lost: run `ecluse seal` again, which begins that table anew");
       if (options.progress) options.progress("writing " + table.name.Text() + " anew", 0, 0);
       // What came in since, now that nobody else writes.
-      ECLUSE_OK(Sealer(owner, table, keys, *compartment, options).Pass(&report.rows, true));
+      ECLUSE_OK(pass(table, true));
       ECLUSE_TRY(const uint64_t left, CountUnmoved(owner, table));
       if (left > 0)
         return CannotMove(fmt::format("{} rows of {} are not moved", left, table.name.Text()),
@@ -504,8 +539,7 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
     return {};
   };
   // Until shortly before the change, so that little is left to seal under the lock.
-  for (const MovingTable& table : tables)
-    ECLUSE_OK(Sealer(owner, table, keys, *compartment, options).Pass(&report.rows, false));
+  for (const MovingTable& table : tables) ECLUSE_OK(pass(table, false));
   ECLUSE_TRY(const ApplyReport applied, Apply(owner, options.policy, &keys, ApplyMode::apply, change));
   if (!applied.done()) {
     std::string why = Problems(*options.policy, applied.problems);

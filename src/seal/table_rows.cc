@@ -7,6 +7,8 @@
 #include "base/limits.h"
 #include "execute/values.h"
 #include "policy/applied.h"
+#include "policy/sealed_columns.h"
+#include "seal/cell.h"
 
 namespace ecluse {
 namespace {
@@ -87,9 +89,24 @@ Result<std::string> ByteaOf(std::string_view text) {
   return std::string(bytes->begin(), bytes->end());
 }
 
-Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const PolicyTable& policy,
+Result<std::shared_ptr<const Links>> LinksOf(const KeyRing& keys, const Policy& policy, const PolicyTable& table,
+                                             const CatalogTable& real) {
+  if (table.subject_columns.size() != 1) return nullptr;
+  const CatalogColumn* own = real.Find(table.subject_columns.front());
+  const auto linked = own != nullptr && own->type_schema == kSealedSchema ? LinkedAs(own->type_element) : std::nullopt;
+  if (!linked) return nullptr;
+  ECLUSE_TRY(const auto compartment, SealingKeys(keys, linked->compartment));
+  return std::make_shared<const Links>(compartment->link, policy.register_name, table.space);
+}
+
+Result<BatchedTable> DescribeTable(Database& owner, const KeyRing& keys, const Policy& whole, const PolicyTable& policy,
                                    const CatalogTable& real) {
-  BatchedTable table{name, &policy, {}, {}, 0, 1};
+  const TableName& name = policy.name;
+  BatchedTable table;
+  table.name = name;
+  table.policy = &policy;
+  table.compartment = policy.compartment;
+  ECLUSE_TRY(table.links, LinksOf(keys, whole, policy, real));
   ECLUSE_OK(CheckPlain(owner, table, real));
   ECLUSE_TRY(
       const Rows size,
@@ -110,7 +127,9 @@ Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const
     if (own == nullptr || own->generated)
       return CannotMove(name.Text() + "." + subject + " is not in the table, or computed by it",
                         "values are sealed for the person that a column of the table's own names");
-    table.subject_types.push_back(own->base_type);
+    const auto linked = table.links ? LinkedAs(own->type_element) : std::nullopt;
+    if (linked) table.compartment = linked->compartment;
+    table.subject_types.push_back(linked ? linked->type.oid : own->base_type);
   }
   return table;
 }
@@ -165,6 +184,11 @@ Result<int> RowBatches::Next() {
 Result<std::string> RowBatches::Subject(int row) const {
   const size_t first = table_.key.size() + 2;
   std::string id;
+  if (table_.links) {
+    ECLUSE_TRY(const std::string pseudonym, ByteaOf(rows_->At(row, static_cast<int>(first))));
+    ECLUSE_TRY(id, OpenLink(*table_.links, table_.name.Text(), pseudonym));
+    return table_.policy->space + ":" + id;
+  }
   for (size_t i = 0; i < table_.subject_types.size(); ++i) {
     ECLUSE_TRY(const auto part,
                CanonicalId(table_.subject_types[i], rows_->At(row, static_cast<int>(first + i)), false));

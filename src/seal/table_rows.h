@@ -15,6 +15,7 @@
 #include "policy/database.h"
 #include "policy/policy.h"
 #include "vault/keys.h"
+#include "vault/link.h"
 
 namespace ecluse {
 
@@ -31,16 +32,22 @@ struct BatchedTable {
   const PolicyTable* policy = nullptr;
   std::vector<std::pair<std::string, std::string>> key;  // of the primary key: name and type
   std::vector<Oid> subject_types;
-  uint64_t rows = 0;  // about so many
-  int64_t batch = 1;  // rows at a time
+  std::string compartment{kMainCompartment};  // whose keys its sealed values are under, or are to be
+  std::shared_ptr<const Links> links;         // null where its subject columns hold ids; else pseudonyms
+  uint64_t rows = 0;                          // about so many
+  int64_t batch = 1;                          // rows at a time
 
   std::string Sql() const { return QuoteTable(name); }
 };
 
 // Refuses, with what to do: tables that are no plain ones, inherit, or have no primary key; a subject that no column of
-// their own names; triggers that would run for every row.
-Result<BatchedTable> DescribeTable(Database& owner, const TableName& name, const PolicyTable& policy,
+// their own names; triggers that would run for every row. 58030 where the linking key of their pseudonyms is not there.
+Result<BatchedTable> DescribeTable(Database& owner, const KeyRing& keys, const Policy& policy, const PolicyTable& table,
                                    const CatalogTable& real);
+
+// The pseudonyms that stand in the subject column; null where ids do.
+Result<std::shared_ptr<const Links>> LinksOf(const KeyRing& keys, const Policy& policy, const PolicyTable& table,
+                                             const CatalogTable& real);
 
 // Refuses enabled triggers of UPDATE, other than kMarkTrigger, with what to do.
 Status CheckUpdateTriggers(Database& owner, const TableName& table);

@@ -145,8 +145,7 @@ Status Gate::Impl::Open() {
   if (beginning)
     return Fail(sqlstate::kIo, "a new ledger was begun and not finished", "run `ecluse ledger new` again, as before",
                 "ledger.new", policy->data_dir + "/beginning");
-  const std::string compartments[] = {std::string(kMainCompartment)};
-  ECLUSE_TRY(keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, compartments));
+  ECLUSE_TRY(keys, KeyRing::Open(policy->root, policy->data_dir, nullptr, policy->Compartments()));
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(policy, *keys));
   LedgerOptions ledger_options;
   ledger_options.data_dir = policy->data_dir;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "deliver/copy_rows.h"
 #include "execute/run.h"
+#include "seal/cell.h"
 #include "seal/parameters.h"
 #include "server/errors.h"
 #include "server/refusals.h"
@@ -66,7 +67,7 @@ bool Session::MovesSettings(const Plan& plan) {
 // Results that are decided on as a whole before the transaction may go on: writes, statistics, and statements that name
 // people who have to be found first.
 bool Session::Holds(const Plan& plan) const {
-  return plan.guarded && (plan.statistic || !plan.resolve.empty() || IsWrite(plan));
+  return plan.guarded && (plan.statistic || !plan.resolve.empty() || !plan.crossings.empty() || IsWrite(plan));
 }
 
 // Admits a guarded statement with the values it was given.
@@ -94,23 +95,30 @@ Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
 awaitable<Status> Session::SealPortal(std::shared_ptr<Portal> portal, pg::BindMessage* message) {
   const Plan& plan = portal->plan->kind == Plan::Kind::declare ? *portal->plan->inner : *portal->plan;
   if (plan.sealed_parameters.empty()) co_return Status();
-  std::vector<std::string> drawn;
-  if (!plan.draw.empty()) {
+  LookedUp looked_up;
+  if (!plan.draw.empty() || !plan.crossings.empty()) {
     ECLUSE_CO_OK(co_await EnsureUpstream());
     co_await Drain(true);
     if (failed_ || ended_) co_return Status();
+  }
+  if (!plan.draw.empty()) {
     const Resolve draw{-1, plan.draw, {}};
     residue_ = true;  // currval() would tell the next of what was drawn
-    auto numbers = co_await FetchIds(&draw, &portal->bind, portal->delivery.get());
+    auto numbers = co_await FetchIds(ReadOf(draw, portal->bind), portal->delivery.get());
     if (!numbers) co_return std::unexpected(std::move(numbers).error());
-    drawn = std::move(*numbers);
+    looked_up.drawn = std::move(*numbers);
+  }
+  for (const Crossing& crossing : plan.crossings) {
+    auto people = co_await LookUpPeople(&plan, &crossing, &portal->bind, portal->delivery.get());
+    if (!people) co_return std::unexpected(std::move(people).error());
+    looked_up.crossed.push_back(std::move(*people));
   }
   const size_t wanted = static_cast<size_t>(
       std::ranges::count(plan.sealed_parameters, SealedParameter::Kind::drawn, &SealedParameter::kind));
-  if (drawn.size() != wanted)
+  if (looked_up.drawn.size() != wanted)
     co_return Fail(sqlstate::kInternal, "the sequence gave another number of values than it was asked for",
                    "Try again.", "server.draw");
-  auto sealed = SealParameters(plan, *message, services_.keys, caller_->policy->register_name, drawn);
+  auto sealed = SealParameters(plan, *message, services_.keys, caller_->policy->register_name, looked_up);
   if (!sealed) co_return std::unexpected(std::move(sealed).error());
   portal->bind = std::move(*sealed);
   if (!pg::ReadBind(portal->bind, message))
@@ -123,7 +131,6 @@ awaitable<Status> Session::SealPortal(std::shared_ptr<Portal> portal, pg::BindMe
 void Session::SetSealedForms(const Plan& plan, const std::vector<int16_t>& asked, Delivery* delivery) const {
   if (plan.sealed.empty()) return;
   SealedForms forms;
-  forms.register_name = caller_->policy->register_name;
   forms.zone = caller_->role->hours.time_zone;
   forms.style = StyleOf(upstream_->parameters());
   for (size_t i = 0; i < plan.sealed.size(); ++i) forms.binary.push_back(FormatOf(asked, i) == 1);
@@ -189,21 +196,64 @@ awaitable<Status> Session::ResolvePeople(std::shared_ptr<const Plan> plan, const
                                          Delivery* delivery) {
   std::vector<NamedPerson> people;
   for (const Resolve& resolve : plan->resolve) {
-    Result<std::vector<std::string>> ids = co_await FetchIds(&resolve, bind, delivery);
+    Result<std::vector<std::string>> ids = co_await FetchIds(ReadOf(resolve, *bind), delivery);
     if (!ids) co_return std::unexpected(std::move(ids).error());
+    ECLUSE_CO_OK(OpenIds(plan->tables[static_cast<size_t>(resolve.table_ref)], &*ids));
     for (std::string& id : *ids) people.push_back({resolve.table_ref, std::move(id)});
   }
   co_return delivery->Ask(std::move(people));
 }
 
-awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* resolve, const std::string* bind,
-                                                              Delivery* delivery) {
-  pg::BindMessage message, selected;
+// Finds the people of a join between compartments, who are charged before it runs. Nothing may be owed by PostgreSQL.
+awaitable<Result<std::vector<std::string>>> Session::LookUpPeople(const Plan* plan, const Crossing* crossing,
+                                                                  const std::string* bind, Delivery* delivery) {
+  const Plan& inner = *crossing->inner;
+  IdQuery query{inner.sql, inner.parameter_types, {}, static_cast<size_t>(inner.visible_columns)};
+  pg::BindMessage message;
   CHECK(pg::ReadBind(*bind, &message));
-  std::string parameters = SelectParameters(message, resolve->parameters);
-  CHECK(pg::ReadBind(parameters, &selected));
+  query.bind = SelectParameters(message, crossing->parameters);
+  if (!inner.sealed_parameters.empty()) {
+    pg::BindMessage own;
+    CHECK(pg::ReadBind(query.bind, &own));
+    auto sealed = SealParameters(inner, own, services_.keys, caller_->policy->register_name);
+    if (!sealed) co_return std::unexpected(std::move(sealed).error());
+    query.bind = std::move(*sealed);
+  }
+  Result<std::vector<std::string>> ids = co_await FetchIds(std::move(query), delivery);
+  if (!ids) co_return std::unexpected(std::move(ids).error());
+  std::ranges::sort(*ids);
+  ids->erase(std::ranges::unique(*ids).begin(), ids->end());
+  ECLUSE_CO_OK(OpenIds(plan->tables[static_cast<size_t>(crossing->table_ref)], &*ids));
+  std::vector<NamedPerson> people;
+  for (const std::string& id : *ids) people.push_back({crossing->table_ref, id});
+  ECLUSE_CO_OK(delivery->Ask(std::move(people)));
+  co_return ids;
+}
+
+// Ids that came as pseudonyms of their table's compartment.
+Status Session::OpenIds(const TableRef& table, std::vector<std::string>* ids) const {
+  if (!table.linked()) return {};
+  ECLUSE_TRY(const auto keys, SealingKeys(services_.keys, table.compartment));
+  const Links links(keys->link, caller_->policy->register_name, table.space);
+  for (std::string& id : *ids) {
+    const auto pseudonym = HexDecode(id).value_or(std::vector<uint8_t>());
+    ECLUSE_TRY(id, OpenLink(links, table.table.Text(),
+                            std::string_view(reinterpret_cast<const char*>(pseudonym.data()), pseudonym.size())));
+  }
+  return {};
+}
+
+Session::IdQuery Session::ReadOf(const Resolve& resolve, const std::string& bind) {
+  pg::BindMessage message;
+  CHECK(pg::ReadBind(bind, &message));
+  return {resolve.sql, {}, SelectParameters(message, resolve.parameters), 0};
+}
+
+awaitable<Result<std::vector<std::string>>> Session::FetchIds(IdQuery query, Delivery* delivery) {
+  pg::BindMessage selected;
+  CHECK(pg::ReadBind(query.bind, &selected));
   Upstream& upstream = *upstream_;
-  std::string_view statement = upstream.Prepare(resolve->sql, {});
+  std::string_view statement = upstream.Prepare(query.sql, query.types);
   std::string name = NextPortalName();
   AppendBind(upstream.out(), name, statement, selected, {});
   pg::WriteExecute(upstream.out(), name, 0);
@@ -218,8 +268,10 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(const Resolve* res
     if (!frame) co_return std::unexpected(std::move(frame).error());
     pg::Values values;
     pg::ErrorFields fields;
-    if (frame->type == 'D' && pg::ReadDataRow(frame->payload, &values) && values.size() == 1) {
-      std::optional<std::string_view> id = *values.begin();
+    if (frame->type == 'D' && pg::ReadDataRow(frame->payload, &values) && values.size() == query.column + 1) {
+      auto last = values.begin();
+      for (size_t i = 0; i < query.column; ++i) ++last;
+      std::optional<std::string_view> id = *last;
       if (id && !id->empty()) ids.emplace_back(*id);
       if (ids.size() > limits::kAskedValues)
         co_return Fail(sqlstate::kTooComplex, "the statement names too many people", "Split it.",

@@ -179,8 +179,19 @@ class Session : public std::enable_shared_from_this<Session> {
   void SetSealedForms(const Plan& plan, const std::vector<int16_t>& asked, Delivery* delivery) const;
   boost::asio::awaitable<Status> ResolvePeople(std::shared_ptr<const Plan> plan, const std::string* bind,
                                                Delivery* delivery);
-  boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(const Resolve* resolve, const std::string* bind,
-                                                                    Delivery* delivery);
+  boost::asio::awaitable<Result<std::vector<std::string>>> LookUpPeople(const Plan* plan, const Crossing* crossing,
+                                                                        const std::string* bind, Delivery* delivery);
+  // A statement of the gate's own that returns ids: its text, types and values, and which of its columns they are in,
+  // the last one.
+  struct IdQuery {
+    std::string sql;
+    std::vector<Oid> types;
+    std::string bind;
+    size_t column = 0;
+  };
+  static IdQuery ReadOf(const Resolve& resolve, const std::string& bind);
+  boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(IdQuery query, Delivery* delivery);
+  Status OpenIds(const TableRef& table, std::vector<std::string>* ids) const;
   void ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows);
   bool Holds(const Plan& plan) const;
   boost::asio::awaitable<void> FinishRun(std::shared_ptr<Portal> portal, char end, std::string tag);

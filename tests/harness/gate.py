@@ -60,9 +60,9 @@ def password_of(account):
 
 
 def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, limits=LIMITS, roles="", statistic_rows=1000, tls="",
-                only=None, ledger="", sealed=False, vault="", own=""):
+                only=None, ledger="", sealed=False, vault="", own="", compartment=""):
     """The policy of harness/policy.yaml with its marks filled; of its roles only those named, where any are; `ledger` is a section, `vault` more of one;
-    `sealed`: with the columns of SEALED sealed; `own`: the `erasure` of taj.person."""
+    `sealed`: with the columns of SEALED sealed; `own`: the `erasure` of taj.person; `compartment`: that of sia.address."""
     with open(os.path.join(HERE, "policy.yaml")) as f:
         text = f.read()
     for mark, value in {"@ROLES@": roles, "@LIMITS@": limits, "@MASKED@": MASKED, "@CLEAR@": CLEAR, "@ENDLESS@": endless,
@@ -79,6 +79,9 @@ def policy_text(register, database, pgport, officer=OFFICER, endless=ENDLESS, li
         text = text.replace(clear, column)
     if own:
         text = text.replace("  taj.person:\n    subject: person_id\n", f"  taj.person:\n    subject: person_id\n    erasure: {own}\n")
+    if compartment:
+        text = text.replace("  sia.address:\n    subject: owner_id\n", f"  sia.address:\n    subject: owner_id\n    compartment: {compartment}\n")
+        assert "compartment: " in text
     if sealed:  # the database cannot count by what is sealed
         text = text.replace("of: {taj.person: [risk]}", "of: {}")
     assert "@" not in text.replace("@2", ""), "a mark of the policy template was left open"

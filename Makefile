@@ -17,7 +17,7 @@ export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_fi
 build = cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }; \
         cmake --build build/$(1) --parallel $(JOBS) $(2)
 
-.PHONY: all program deps demo test unit e2e sanitized thread bench install format tidy clean
+.PHONY: all program deps demo test unit e2e address sanitized thread bench install format tidy clean
 
 all: deps
 	@$(MAKE) --no-print-directory program
@@ -35,7 +35,9 @@ demo: all
 
 test:
 	@tools/install-deps.sh test
-	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory program
+	@nice -n 19 $(MAKE) --no-print-directory JOBS=1 address >build/beside.log 2>&1 & \
+	 $(MAKE) --no-print-directory e2e; status=$$?; wait; exit $$status
 	@$(MAKE) --no-print-directory sanitized
 
 unit:
@@ -46,10 +48,13 @@ unit:
 e2e: program
 	@$(PYTHON) -m pytest tests
 
-# Address and undefined behaviour: the unit tests and the fuzz targets' corpora.
-sanitized:
+# Address and undefined behaviour: the unit tests and the fuzz targets' corpora. They are built while the end-to-end
+# tests run, which leave most of a processor idle; what went wrong there is said here.
+address:
 	@mkdir -p build
 	@$(call build,address)
+
+sanitized: address
 	@ctest --test-dir build/address --parallel $(JOBS) --output-on-failure --no-tests=error
 
 # Needs Debian's llvm-19 as well: what is known of a library is told by the names of its functions.

@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   ecluse::AddSeal(line);
   ecluse::AddLoad(line);
   ecluse::AddRetain(line);
+  ecluse::AddShuffle(line);
   ecluse::AddAccount(line);
   ecluse::AddKeys(line);
   ecluse::AddLedger(line);

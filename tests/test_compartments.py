@@ -1,7 +1,12 @@
 """Tables in a compartment: whose rows they are stands under pseudonyms there, and nothing joins them with others but the gate, for people who are bounded."""
+import json
+import os
+import signal
+
 import psycopg
 import pytest
 
+from harness.cut import Cut
 from harness.gate import ENDLESS, people, told
 from harness.registrar import in_database
 
@@ -177,3 +182,211 @@ def test_a_pseudonym_of_elsewhere_is_refused(gate, register_a):
             with gate.psycopg("keeper") as d, pytest.raises(psycopg.errors.IoError):
                 d.execute("SELECT town FROM sia.address WHERE address_id = %s", (first,))
         c.execute("UPDATE sia.address SET owner_id = %s WHERE address_id = %s", (a, first))
+
+
+def test_one_transaction_writes_in_one_compartment(gate, c):
+    address = "INSERT INTO sia.address (address_id, owner_id, street, town, postcode) VALUES (91001, 5001, 'rue A', 'Lyon', '69001')"
+    owner = "INSERT INTO sia.owner (owner_id, since, category) VALUES (5001, '2024-01-01', 'A')"
+    for first, second in ((owner, address), (address, owner)):
+        with gate.psycopg("keeper") as d, pytest.raises(psycopg.errors.FeatureNotSupported) as refused:
+            with d.transaction():
+                d.execute(first)
+                d.execute(second)
+        assert "one compartment" in str(refused.value) and "COMMIT" in refused.value.diag.message_hint
+        with gate.psycopg("keeper") as d, pytest.raises(psycopg.errors.FeatureNotSupported):
+            d.execute(f"{first}; {second}")
+        with gate.psycopg("keeper") as d, pytest.raises(psycopg.Error), d.pipeline():
+            d.execute(first)
+            d.execute(second)
+        with gate.psycopg("keeper") as d, pytest.raises(psycopg.errors.FeatureNotSupported), d.transaction():
+            d.execute(first)
+            try:
+                with d.transaction():
+                    d.execute(address if "owner" in first.split("(")[0] else owner)
+            except psycopg.errors.FeatureNotSupported:
+                d.execute(second)
+    assert c.execute("SELECT owner_id FROM sia.owner WHERE owner_id = 5001").fetchall() == [] and c.execute("SELECT town FROM sia.address WHERE owner_id = 5001").fetchall() == []
+    with gate.psycopg("keeper") as d:
+        d.execute(f"BEGIN; {owner}; COMMIT; BEGIN; {address}; COMMIT")
+        with d.transaction():
+            d.execute("DELETE FROM sia.address WHERE address_id = 91001")
+            assert d.execute("SELECT category FROM sia.owner WHERE owner_id = 5001").fetchall() == [("A",)]
+    xmins = in_database(gate, "SELECT o.xmin::text = a.xmin::text FROM sia.owner o, sia.address a WHERE o.owner_id = 5001 LIMIT 1")
+    assert xmins == [(False,)]
+
+
+def order(gate, known):
+    """Of the rows as they stand, one after the other: how far apart the numbers of neighbours are on the whole; and how many transactions wrote them."""
+    ids = [known[r[0]] for r in in_database(gate, "SELECT address_id FROM sia.address ORDER BY ctid") if r[0] in known]
+    apart = sum(abs(a - b) for a, b in zip(ids, ids[1:])) / len(ids)
+    return apart / (max(ids) - min(ids)), in_database(gate, "SELECT count(DISTINCT xmin::text) FROM sia.address")[0][0]
+
+
+def test_neither_place_nor_transaction_joins_them(make_gate, register_a):
+    known = {number: row[1] for number, row in addresses(register_a).items()}
+    gate = make_gate("compartmentplaces", accounts=ACCOUNTS, roles=ROLES, serve=False, prepare=False)
+    gate.write_policy(sealed=True, compartment="contact")
+    with gate.postgres.owner(gate.database) as c:  # in the order of the people
+        c.execute("CREATE TABLE sorted AS SELECT * FROM sia.address ORDER BY owner_id; TRUNCATE sia.address")
+        for row in c.execute("SELECT address_id FROM sorted ORDER BY owner_id").fetchall():
+            c.execute("INSERT INTO sia.address SELECT * FROM sorted WHERE address_id = %s", row)
+        c.execute("DROP TABLE sorted")
+    before = order(gate, known)
+    assert before[0] < 0.03 and before[1] == len(known), before
+    gate.prepare()
+    after = order(gate, known)
+    assert after[0] > 0.12 and after[1] == 1, after
+    gate.serve()
+    numbers = {}
+    with gate.psycopg("keeper") as c:
+        for i, owner in enumerate(sorted(set(known.values()))):
+            numbers[70_000 + i] = owner
+            c.execute("INSERT INTO sia.address (address_id, owner_id, street, town, postcode) VALUES (%s, %s, 'rue', 'Lyon', '69001')", (70_000 + i, owner))
+    written = order(gate, numbers)
+    assert written[0] < 0.03 and written[1] > len(numbers), written
+    said = gate.command("shuffle", "--owner", gate.postgres.owner_url(gate.database)).stdout
+    assert said == f"sia.address: {len(known) + len(numbers)} rows written anew\n"
+    for which in (numbers, known | numbers):
+        shuffled = order(gate, which)
+        assert shuffled[0] > 0.12 and shuffled[1] == 1, shuffled
+    with gate.psycopg("keeper") as c:
+        assert dict(c.execute("SELECT address_id, owner_id FROM sia.address").fetchall()) == known | numbers
+    with gate.postgres.owner(gate.database) as c:
+        c.execute("BEGIN; LOCK TABLE sia.address IN ACCESS SHARE MODE")
+        held = gate.command("shuffle", "--owner", gate.postgres.owner_url(gate.database), check=False)
+        assert held.returncode == 2 and "lock" in held.stderr, held.stderr
+        c.execute("ROLLBACK")
+    assert order(gate, known | numbers) == shuffled
+    gate.write_policy(compartment="")
+    assert gate.command("shuffle", "--owner", gate.postgres.owner_url(gate.database)).stdout.startswith("nothing to do")
+
+
+def test_the_way_in_and_back_may_be_killed_at_every_statement(make_gate, postgres, register_a):
+    """In by another policy that has a compartment, and out: each run killed at another statement, and gone on with."""
+    gate = make_gate("compartmentkilled", accounts={"keeper": "keeper"}, roles=ROLES, sealed=False)
+    known = addresses(register_a)
+
+    def kind():
+        return in_database(gate, "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'sia.address'::regclass AND attname = 'owner_id'")[0][0]
+
+    def whole():
+        with gate.postgres.admin(gate.database) as c:
+            if kind() == "integer":
+                assert c.execute("SELECT address_id, owner_id FROM sia.address").fetchall() and \
+                    {r[0]: r[1] for r in c.execute("SELECT address_id, owner_id FROM sia.address").fetchall()} == {n: r[1] for n, r in known.items()}
+                return
+        assert len(set(r[1] for r in stored(gate))) == len({r[1] for r in known.values()})
+
+    for way, options, become in (({"compartment": "contact"}, (), 'ecluse_sealed."id integer in contact"'), ({"compartment": ""}, ("--undo",), "integer")):
+        gate.write_policy(**way)
+        points, at, done = 0, 0, False
+        while not done and at < 120:
+            at += 3
+            status, _, err = Cut(postgres, at, late=bool(at % 2)).run(gate, "seal", *options)
+            assert status in (-signal.SIGKILL, 0), (at, err)
+            points += status != 0
+            whole()
+            done = kind() == become
+        assert points >= 10, (way, points)
+        gate.seal(*options)
+        assert kind() == become
+    whole()
+    gate.write_policy(compartment="contact", sealed=True)
+    gate.seal()
+    gate.wait_for(lambda: gate.log_text().count("is in force") >= 1)
+    with gate.psycopg("keeper") as c:
+        assert {r[0]: r for r in c.execute("SELECT address_id, owner_id, street, town, postcode FROM sia.address").fetchall()} == known
+
+
+def test_what_speaks_against_a_compartment_is_said(make_gate):
+    gate = make_gate("compartmentnot", accounts={"keeper": "keeper"}, roles=ROLES, sealed=True)
+
+    def refused(*words, undo=False):
+        said = gate.seal(*(["--undo"] if undo else []), check=False)
+        assert said.returncode == 2 and all(word in said.stderr for word in words), said.stderr
+
+    gate.write_policy(compartment="contact")
+    refused("sia.address.street is sealed under other keys", "--undo")
+    gate.write_policy(compartment="", sealed=False)
+    gate.seal("--undo")
+    gate.write_policy(compartment="contact", sealed=True)
+    with gate.postgres.owner(gate.database) as c:
+        c.execute("ALTER TABLE sia.address ADD CONSTRAINT whose FOREIGN KEY (owner_id) REFERENCES taj.person")
+        refused("foreign key whose", "drop it")
+        c.execute("ALTER TABLE sia.address DROP CONSTRAINT whose; CREATE UNIQUE INDEX one ON sia.address (owner_id, address_id)")
+    gate.seal()
+    with gate.postgres.owner(gate.database) as c:
+        assert c.execute("SELECT count(*) FROM pg_index WHERE indrelid = 'sia.address'::regclass AND indisvalid AND indisunique").fetchone() == (2,)
+    for other in ("health", ""):
+        gate.write_policy(compartment=other)
+        said = gate.apply(check=False)
+        assert said.returncode == 1 and "pseudonyms of the compartment contact" in said.stdout, said.stderr + said.stdout
+    gate.write_policy(compartment="", sealed=True)
+    refused("street is sealed under other keys", undo=True)
+    for wrong, words in (("main", "is that of tables that name none"), ("Contact", "lower-case letters"), ("x" * 33, "at most 32")):
+        gate.write_policy(compartment=wrong)
+        said = gate.command("check", check=False)
+        assert said.returncode == 1 and words in said.stdout + said.stderr, said.stdout
+
+
+@pytest.fixture(scope="module")
+def kept(make_gate):
+    """The same with people's own keys and a retention."""
+    gate = make_gate("compartmentkept", accounts={"keeper": "keeper"}, roles=ROLES, sealed=True, compartment="contact", prepare=False, serve=False)
+    with gate.postgres.owner(gate.database) as c:
+        c.execute("ALTER TABLE sia.address ADD moved date NOT NULL DEFAULT '2999-01-01'; ALTER TABLE sia.address ALTER town DROP NOT NULL")
+        c.execute("UPDATE sia.address SET moved = '2001-01-01' WHERE address_id <= 3")
+    with open(gate.config) as f:
+        text = f.read()
+    gate.write_policy(text.replace("    compartment: contact\n", "    compartment: contact\n    erasure: {keys: per_person, nulls: [town]}\n    retention: {column: moved, keep: 1y}\n"))
+    return gate.prepare().serve()
+
+
+def test_who_is_erased_goes_from_a_compartment(kept, register_a):
+    known = addresses(register_a)
+    owner = known[20][1]
+    theirs = {n for n, r in known.items() if r[1] == owner}
+    kept.command("erase", "--subject", f"person:{owner}", "--reason", "request 9", "--owner", kept.postgres.owner_url(kept.database))
+    with kept.psycopg("keeper") as c:
+        got = {r[0]: r for r in c.execute("SELECT address_id, owner_id, street, town, postcode FROM sia.address").fetchall()}
+    assert {n for n, r in got.items() if r[2] is None and r[3] is None} == theirs
+    assert {n: r for n, r in got.items() if n not in theirs} == {n: r for n, r in known.items() if n not in theirs}
+
+
+def test_rows_past_their_retention_go_with_their_people_written_down(kept, register_a):
+    said = kept.command("retain", "--owner", kept.postgres.owner_url(kept.database))
+    assert "3" in said.stdout, said.stdout
+    gone = {f"person:{addresses(register_a)[n][1]}" for n in (1, 2, 3)}
+    assert gone <= people([e for e in kept.ledger() if e["kind"] == "erasure"], "returned") | people([e for e in kept.ledger() if e["kind"] == "erasure"], "asked")
+
+
+def test_keys_are_changed_and_files_loaded_in_a_compartment(kept, register_a):
+    def ids():
+        return {r[0] for r in in_database(kept, "SELECT DISTINCT substring(street::bytea FROM 2 FOR 8) FROM sia.address WHERE street IS NOT NULL")} | \
+            {r[0] for r in in_database(kept, "SELECT DISTINCT substring(nir::bytea FROM 2 FOR 8) FROM taj.person")}
+
+    with kept.psycopg("keeper") as c:
+        before = sorted(c.execute("SELECT address_id, owner_id, street FROM sia.address").fetchall())
+    former = ids()
+    assert len([i for i in former if len(i)]) == 2, "each compartment has a key of its own"
+    kept.command("keys", "rotate", "--reencrypt", "--owner", kept.postgres.owner_url(kept.database))
+    assert len(ids()) == 2 and not ids() & former
+    path = os.path.join(kept.folder, "more.csv")
+    with open(path, "w") as f:
+        f.write("address_id,owner_id,street,town,postcode\n" + "".join(f"{80_000 + i},{before[i][1]},rue {i},Lyon,69001\n" for i in range(50)) + "80900,,rue,Lyon,69001\n")
+    said = kept.command("load", "--table", "sia.address", "--owner", kept.postgres.owner_url(kept.database), path, check=False)
+    assert said.returncode == 1 and "50" in said.stdout, said.stdout + said.stderr
+    with kept.psycopg("keeper") as c:
+        now = sorted(c.execute("SELECT address_id, owner_id, street FROM sia.address").fetchall())
+    assert now == before + [(80_000 + i, before[i][1], f"rue {i}") for i in range(50)]
+    pseudonyms = dict(stored(kept))
+    assert all(pseudonyms[80_000 + i] == pseudonyms[before[i][0]] for i in range(50))
+
+
+def test_no_value_joins_them(kept):
+    """Of a row as whoever has the database sees it, nothing is an id."""
+    with kept.psycopg("keeper") as c:
+        ids = {str(r[0]) for r in c.execute("SELECT owner_id FROM sia.address").fetchall()}
+    assert len(ids) > 20
+    for text, in in_database(kept, "SELECT row_to_json(a)::text FROM sia.address a"):
+        assert not ids & {str(value) for name, value in json.loads(text).items() if name not in ("address_id", "postcode")}

@@ -29,6 +29,7 @@ void AddApply(CommandLine& line);                             // apply.cc
 void AddSeal(CommandLine& line);                              // seal.cc
 void AddLoad(CommandLine& line);                              // load.cc
 void AddRetain(CommandLine& line);                            // retain.cc
+void AddShuffle(CommandLine& line);                           // shuffle.cc
 void AddAccount(CommandLine& line);                           // account.cc
 void AddKeys(CommandLine& line);                              // keys.cc, and
 void AddKeysRotate(CommandLine& line, CLI::App* keys);        // keys_rotate.cc

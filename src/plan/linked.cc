@@ -226,9 +226,8 @@ Status Analyzer::FinishCrossings(const pgq::SelectStmt& select, const Scope& sco
     const pgq::Node* condition = cross.on != nullptr ? cross.on : &select.where_clause();
     std::vector<const pgq::Node*> parts;
     Parts(*condition, parts);
-    if (std::ranges::none_of(parts, [&](const pgq::Node* part) {
-          return part->has_a_expr() && &part->a_expr() == cross.expr;
-        })) {
+    if (std::ranges::none_of(
+            parts, [&](const pgq::Node* part) { return part->has_a_expr() && &part->a_expr() == cross.expr; })) {
       return unbounded("the comparison stands under OR, NOT or in an expression");
     }
     // What holds of every row in which the join matters: WHERE, and the join's own condition.
@@ -245,9 +244,9 @@ Status Analyzer::FinishCrossings(const pgq::SelectStmt& select, const Scope& sco
       while (begin > 0 && !(clauses_.Word(begin, "on") && clauses_.tokens()[begin].depth <= depth)) --begin;
       const uint32_t outer = clauses_.tokens()[begin].depth;
       size_t end = begin + 1;
-      static constexpr std::string_view kBehind[] = {"join",  "inner", "left",  "right",  "full",  "cross", "natural",
-                                                     "where", "group", "having", "order", "limit", "on",    "window",
-                                                     "offset", "fetch", "for",  "union"};
+      static constexpr std::string_view kBehind[] = {"join",    "inner",  "left",   "right",  "full",  "cross",
+                                                     "natural", "where",  "group",  "having", "order", "limit",
+                                                     "on",      "window", "offset", "fetch",  "for",   "union"};
       while (end < clauses->end && clauses_.tokens()[end].depth >= outer &&
              !(clauses_.tokens()[end].depth == outer &&
                (clauses_.Symbol(end, ",") || clauses_.Symbol(end, ")") ||
@@ -311,8 +310,8 @@ Status Analyzer::FinishCrossings(const pgq::SelectStmt& select, const Scope& sco
     const ViewColumn& column = ViewColumnOf(looked_up->found.column);
     const std::string read = column.sealed ? "pg_catalog.bytea" : std::string(ArraySql(column.type));
     ReplaceTokens(looked_up->first, looked_up->last,
-                  "(" + to_array + ")[pg_catalog.array_position(" + from_array + ", " + looked_up->found.sql + "::" +
-                      read + ")]");
+                  "(" + to_array + ")[pg_catalog.array_position(" + from_array + ", " + looked_up->found.sql +
+                      "::" + read + ")]");
     plan_->crossings.push_back(std::move(crossing));
   }
   return {};

@@ -15,6 +15,7 @@
 #include "seal/cell.h"
 #include "seal/left_overs.h"
 #include "seal/moving.h"
+#include "seal/shuffle_tables.h"
 
 namespace ecluse {
 namespace {
@@ -398,16 +399,6 @@ Result<uint64_t> CountUnmoved(Database& owner, const MovingTable& table) {
   return static_cast<uint64_t>(std::atoll(rows.Text(0, 0).c_str()));
 }
 
-// The rows in the order of their pseudonyms, which is none, in the transaction that wrote all of them anew: neither
-// where a row stands nor which transaction wrote it tells which row of another table was written with it.
-Status Shuffle(Database& owner, const TableName& table, const std::string& column) {
-  const std::string index = FittingName("shuffle " + table.name);
-  ECLUSE_OK(
-      RunOne(owner, "CREATE INDEX " + QuoteName(index) + " ON " + QuoteTable(table) + " (" + QuoteName(column) + ")"));
-  ECLUSE_OK(RunOne(owner, "CLUSTER " + QuoteTable(table) + " USING " + QuoteName(index)));
-  return RunOne(owner, "DROP INDEX " + QuoteTable({table.schema, index}));
-}
-
 Status Change(Database& owner, const MovingTable& table, const CatalogTable& real, std::vector<std::string>* dropped) {
   ECLUSE_OK(DropMarker(owner, table.name));
   // Whatever indexes the clear column goes: over envelopes it would find nothing.
@@ -454,7 +445,7 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
   ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + gone));
   if (const auto link = std::ranges::find_if(table.columns, [](const Moving& one) { return one.search.link; });
       link != table.columns.end() && !table.undo) {
-    ECLUSE_OK(Shuffle(owner, table.name, link->name));
+    ECLUSE_OK(OrderByPseudonym(owner, table.name, link->name));  // all of them were written just now
   }
   for (const CatalogKey& key : real.keys) {
     if (!made_now(key)) continue;

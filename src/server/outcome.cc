@@ -140,6 +140,7 @@ void Session::Completed(const Plan& plan, std::string_view tag) {
       EndCursors(tag == "COMMIT");
       DropPortals();
       block_ = false;
+      written_in_.reset();
       RefreshContext();
       break;
     case Plan::Kind::savepoint:
@@ -224,7 +225,10 @@ void Session::EndOfBatch(char status) {
     RefreshContext();
   }
   block_ = status != 'I';
-  if (status == 'I') touched_ = false;
+  if (status == 'I') {
+    touched_ = false;
+    written_in_.reset();
+  }
   failed_ = poison_ = sent_ = wrote_ = guarded_pending_ = settings_pending_ = cancelled_ = false;
 }
 

@@ -70,9 +70,26 @@ bool Session::Holds(const Plan& plan) const {
   return plan.guarded && (plan.statistic || !plan.resolve.empty() || !plan.crossings.empty() || IsWrite(plan));
 }
 
+// Rows that one transaction wrote have its number, by which whoever has the tables would join them.
+Status Session::WritesInOne(const Plan& plan) {
+  if (!IsWrite(plan) || plan.tables.empty()) return {};
+  const std::string& compartment = plan.tables.front().compartment;
+  if (written_in_ && *written_in_ != compartment) {
+    return Fail(sqlstate::kNotSupported,
+                fmt::format("one transaction writes in one compartment, and this one has written in another than that "
+                            "of {}",
+                            plan.tables.front().table.Text()),
+                "COMMIT between the two: PostgreSQL would keep with every row which transaction wrote it.",
+                "session.compartment");
+  }
+  written_in_ = compartment;
+  return {};
+}
+
 // Admits a guarded statement with the values it was given.
 Status Session::AdmitPortal(Portal* portal, const pg::BindMessage& message) {
   const Plan& plan = portal->plan->kind == Plan::Kind::declare ? *portal->plan->inner : *portal->plan;
+  ECLUSE_OK(WritesInOne(plan));
   BoundValues values = ValuesOf(message);
   ECLUSE_TRY(portal->asked, ReadAsked(plan, values));
   portal->literals = LiteralsOf(plan, values);

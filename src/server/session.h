@@ -174,6 +174,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // pipeline.cc: plan -> admit -> execute -> deliver
   boost::asio::awaitable<Status> OpenPortal(std::shared_ptr<Portal> portal, pg::BindMessage message, bool show);
+  Status WritesInOne(const Plan& plan);
   Status AdmitPortal(Portal* portal, const pg::BindMessage& message);
   boost::asio::awaitable<Status> SealPortal(std::shared_ptr<Portal> portal, pg::BindMessage* message);
   void SetSealedForms(const Plan& plan, const std::vector<int16_t>& asked, Delivery* delivery) const;
@@ -278,15 +279,16 @@ class Session : public std::enable_shared_from_this<Session> {
   bool simple_ = false;  // inside a simple Query
   bool failed_ = false;  // an error was answered since the last ReadyForQuery
   bool skip_to_sync_ = false;
-  bool poison_ = false;            // the gate refused: PostgreSQL has to be made to abort too
-  bool sent_ = false;              // something went to PostgreSQL since the last Sync
-  bool block_ = false;             // inside BEGIN … COMMIT, as far as is known by now
-  bool wrote_ = false;             // a write among it
-  bool guarded_pending_ = false;   // a guarded result is among the queue
-  bool settings_pending_ = false;  // something among the queue changes settings, transactions or cursors
-  bool touched_ = false;           // a guarded statement has run in this transaction
-  uint64_t portal_names_ = 0;      // given so far
-  bool residue_ = false;           // the connection needs cleaning before somebody else gets it
+  bool poison_ = false;                    // the gate refused: PostgreSQL has to be made to abort too
+  bool sent_ = false;                      // something went to PostgreSQL since the last Sync
+  bool block_ = false;                     // inside BEGIN … COMMIT, as far as is known by now
+  bool wrote_ = false;                     // a write among it
+  std::optional<std::string> written_in_;  // the compartment that this transaction has written in
+  bool guarded_pending_ = false;           // a guarded result is among the queue
+  bool settings_pending_ = false;          // something among the queue changes settings, transactions or cursors
+  bool touched_ = false;                   // a guarded statement has run in this transaction
+  uint64_t portal_names_ = 0;              // given so far
+  bool residue_ = false;                   // the connection needs cleaning before somebody else gets it
   bool cancelled_ = false;
   bool waiting_ = false;  // for the client's next message
   bool upstream_wait_ = false;

@@ -105,7 +105,7 @@ def twin(make_gate, register_b):
 @pytest.fixture(scope="session")
 def sealed_twins(make_gate):
     """The same two, with most of what is hidden or masked sealed in the database, under keys of people's own."""
-    return make_gate("interiorsealed", sealed=True, own="per_person"), make_gate("exteriorsealed", twin="b", sealed=True, own="per_person")
+    return make_gate("interiorsealed", sealed=True, own="per_person", compartment="contact"), make_gate("exteriorsealed", twin="b", sealed=True, own="per_person", compartment="contact")
 
 
 @pytest.fixture(scope="session", params=["clear", "sealed"])

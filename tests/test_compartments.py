@@ -320,7 +320,7 @@ def test_what_speaks_against_a_compartment_is_said(make_gate):
     for other in ("health", ""):
         gate.write_policy(compartment=other)
         said = gate.apply(check=False)
-        assert said.returncode == 1 and "pseudonyms of the compartment contact" in said.stdout, said.stderr + said.stdout
+        assert said.returncode == 1 and "pseudonyms of the compartment contact" in said.stderr, said.stderr + said.stdout
     gate.write_policy(compartment="", sealed=True)
     refused("street is sealed under other keys", undo=True)
     for wrong, words in (("main", "is that of tables that name none"), ("Contact", "lower-case letters"), ("x" * 33, "at most 32")):
@@ -334,10 +334,11 @@ def kept(make_gate):
     """The same with people's own keys and a retention."""
     gate = make_gate("compartmentkept", accounts={"keeper": "keeper"}, roles=ROLES, sealed=True, compartment="contact", prepare=False, serve=False)
     with gate.postgres.owner(gate.database) as c:
-        c.execute("ALTER TABLE sia.address ADD moved date NOT NULL DEFAULT '2999-01-01'; ALTER TABLE sia.address ALTER town DROP NOT NULL")
+        c.execute("ALTER TABLE sia.address ADD moved date NOT NULL DEFAULT '2999-01-01'; ALTER TABLE sia.address ALTER town DROP NOT NULL; ALTER TABLE sia.address ADD nir text")
         c.execute("UPDATE sia.address SET moved = '2001-01-01' WHERE address_id <= 3")
     with open(gate.config) as f:
         text = f.read()
+    text = text.replace("      town: {class: contact}\n", "      town: {class: contact}\n      nir: {class: contact, sealed: {search: [equality]}}\n")
     gate.write_policy(text.replace("    compartment: contact\n", "    compartment: contact\n    erasure: {keys: per_person, nulls: [town]}\n    retention: {column: moved, keep: 1y}\n"))
     return gate.prepare().serve()
 
@@ -381,6 +382,12 @@ def test_keys_are_changed_and_files_loaded_in_a_compartment(kept, register_a):
     assert now == before + [(80_000 + i, before[i][1], f"rue {i}") for i in range(50)]
     pseudonyms = dict(stored(kept))
     assert all(pseudonyms[80_000 + i] == pseudonyms[before[i][0]] for i in range(50))
+
+
+def test_sealed_values_of_two_compartments_do_not_meet(kept):
+    with kept.psycopg("keeper") as c, pytest.raises(psycopg.errors.FeatureNotSupported) as refused:
+        c.execute("SELECT a.town FROM taj.person p JOIN sia.address a ON a.nir = p.nir WHERE p.person_id = 1001")
+    assert "in its compartment alone" in str(refused.value)
 
 
 def test_no_value_joins_them(kept):

@@ -10,7 +10,7 @@ import struct
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
 from harness.registrar import ACCOUNTS, ROLES, in_database
 
@@ -62,6 +62,21 @@ def key_of_two(data_key, own):
 
 def test_the_envelope_opens():
     assert open_envelope(KEY, example(section("Envelope")), b"ecluse example") == b"person:4242"
+
+
+def pseudonym_key(link, register, space):
+    of = b"ecluse pseudonyms" + lengths_before(register, space)
+    return hmac.digest(link, of + b"1", hashlib.sha256) + hmac.digest(link, of + b"2", hashlib.sha256)
+
+
+def open_pseudonym(link, register, space, pseudonym):
+    return AESSIV(pseudonym_key(link, register, space)).decrypt(bytes(pseudonym), [b"ecluse pseudonym"]).rstrip(b"\0").decode()
+
+
+def test_the_pseudonym_opens():
+    sealed = example(section("Pseudonyms of a compartment"))
+    assert open_pseudonym(KEY, "interior", "person", sealed) == "4242" and len(sealed) == 16 + 20
+    assert AESSIV(pseudonym_key(KEY, "interior", "person")).encrypt(b"4242" + bytes(16), [b"ecluse pseudonym"]) == sealed
 
 
 def test_the_sealed_value_opens_in_its_cell_alone():
@@ -186,3 +201,19 @@ def test_a_value_under_a_persons_own_key_opens_down_from_the_root(make_gate):
     gate.serve()
     with gate.psycopg("registrar") as c:
         assert c.execute("SELECT nir FROM taj.person WHERE person_id = 1001").fetchone() == (opened,)
+
+
+def test_a_compartments_rows_open_down_from_the_root(make_gate, register_a):
+    gate = make_gate("vaultpagelinks", accounts=ACCOUNTS, roles=ROLES, sealed=True, compartment="contact", serve=False)
+    root = base64.b64decode(lines_of(os.path.join(gate.folder, "root.key"))[1][0])
+    ring = {tuple(line[:2]): line for line in lines_of(gate.data + "/keys/ring")}
+    under = unwrap(root, ring["compartment", "contact"])
+    link, data = unwrap(under, ring["link", "contact"]), unwrap(under, ring["data", "contact"])
+    rows = {a["address_id"]: a for a in register_a["sia.address"]}
+    stored = in_database(gate, "SELECT address_id, owner_id::bytea, street::bytea FROM sia.address")
+    assert len(stored) == len(rows)
+    for number, pseudonym, street in stored:
+        owner = open_pseudonym(link, "vaultpagelinks", "person", pseudonym)
+        assert owner == str(rows[number]["owner_id"])
+        cell = b"ecluse value" + lengths_before("vaultpagelinks", "sia.address", "street", f"person:{owner}")
+        assert open_envelope(data, bytes(street), cell).decode() == rows[number]["street"]

@@ -80,11 +80,16 @@ void PrintWelcome(const ReadyDemo& demo) {
   fmt::print(
       "\nWorth a try\n"
       "  {}\n    then \\d, SHOW ecluse.budget; and SELECT * FROM taj.person, which ends at the budget\n"
+      "  {} -c \"SET ecluse.purpose = 'permit-control'\" -c \"SELECT o.family_name, a.street, a.town FROM sia.owner o "
+      "JOIN "
+      "sia.address a ON a.owner_id = o.owner_id WHERE o.owner_id = 17\"\n    where an owner lives: in the database "
+      "nothing joins the two tables\n"
       "  {} ledger show --config {}\n    what was disclosed, to whom, why\n"
       "  {} dossier --principal alice --config {} --out alice\n    whose data alice saw: open alice/dossier.en.html\n"
       "  {} check --config {}\n    the policy; edit it and run ecluse demo again\n"
       "  psql {}\n    the register itself, as its owner, around the gate\n",
-      Psql(demo, demo::kAccounts[0]), program, config, program, config, program, config, demo::OwnerUrl(demo));
+      Psql(demo, demo::kAccounts[0]), Psql(demo, demo::kAccounts[2]), program, config, program, config, program, config,
+      demo::OwnerUrl(demo));
   fmt::print("\nCtrl-C stops the gate and PostgreSQL; the same command starts them again. All of it lies in {}.\n\n",
              Near(std::filesystem::path(demo.config).parent_path().string()));
   std::fflush(stdout);

@@ -86,6 +86,7 @@ tables:
   sia.address:
     subject: owner_id
     space: owner
+    compartment: contact      # the database does not show whose an address is: only the gate joins it with an owner
     erasure: per_person       # `ecluse erase` takes them out of every backup of the register too
     columns:
       address_id: {class: number}

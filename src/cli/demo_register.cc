@@ -188,7 +188,11 @@ int AddressRows(const Shape& shape, int64_t id, std::string& out) {
   int64_t house = draw.From(1, 180);
   std::string_view street = Street(draw.Next());
   int64_t telephone = draw.Below(10'000);
-  Put(out, "{}\t{}\t{} {}\t{}\t{}\t06 39 98 {:02} {:02}\n", id, id, house, street, TownCode(town), TownName(town),
+  // Random: a number would tell whose it is by its order.
+  const uint64_t high = draw.Next(), low = draw.Next();
+  Put(out, "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}\t", high >> 32, (high >> 16) & 0xffff, high & 0xfff, low >> 52,
+      low & 0xffff'ffff'ffff);
+  Put(out, "{}\t{} {}\t{}\t{}\t06 39 98 {:02} {:02}\n", id, house, street, TownCode(town), TownName(town),
       telephone / 100, telephone % 100);
   return 1;
 }

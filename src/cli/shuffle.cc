@@ -49,7 +49,8 @@ int RunShuffle(const ShuffleCommand& command) {
 void AddShuffle(CommandLine& line) {
   auto options = std::make_shared<ShuffleCommand>();
   CLI::App* command = line.app.add_subcommand(
-      "shuffle", "Writes the rows of tables in compartments anew, in no order, so that none can be joined by its place");
+      "shuffle",
+      "Writes the rows of tables in compartments anew, in no order, so that none can be joined by its place");
   command->add_option("--config", options->config, "The policy file")->capture_default_str();
   command->add_option("--owner", options->owner, "Connection of the tables' owner")->required();
   command->add_option("--table", options->tables,

@@ -98,7 +98,7 @@ TEST(RowBatch, SpreadAndPeopleSayWhetherARowIsAStatistic) {
   plan.min_subjects = 3;
   plan.hidden = {{HiddenColumn::Kind::spread, 0}, {HiddenColumn::Kind::people, 0}};
   PlainKeys keys;
-  RowBatch batch(plan, keys, "analyst");
+  RowBatch batch(plan, keys, "test", "analyst");
   ASSERT_TRUE(batch.Add(Row({"a", "b", "7", "3"}), {}));  // 7 has three bits
   ASSERT_TRUE(batch.Add(Row({"a", "b", "8", "2"}), {}));
   ASSERT_TRUE(batch.Add(Row({"a", "b", "-1", "3"}), {}));  // all 64 bits
@@ -114,7 +114,7 @@ TEST(RowBatch, PseudonymsTakeThePlaceOfTheirColumn) {
   Plan plan = TwoShownOneSubject();
   plan.pseudonym = {0, -1};
   PlainKeys keys;
-  RowBatch batch(plan, keys, "analyst");
+  RowBatch batch(plan, keys, "test", "analyst");
   EXPECT_FALSE(batch.Add(Row({"4", "x", "4"}), {}));  // the form is not known
   batch.Clear();
   ASSERT_TRUE(batch.Add(Row({"4", "x", "4"}), {{25, false}, {25, false}}));

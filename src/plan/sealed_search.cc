@@ -236,10 +236,13 @@ Status Analyzer::SealedJoin(const pgq::A_Expr& expr, const SealedSide& left, con
                   "Roles that read it clear on both sides may join on it.");
   }
   if (a.name != b.name || !a.sealed->search.equality || !b.sealed->search.equality ||
-      !SealedAlike(a.sealed->type.oid, b.sealed->type.oid)) {
-    return RefuseOpaque(left.found.column, expr.location(),
-                        "is joined with a sealed column of the same name and type alone, both with an equality index",
-                        "Join on another column.");
+      !SealedAlike(a.sealed->type.oid, b.sealed->type.oid) ||
+      !SameCompartment(*left.found.column.origin, *right.found.column.origin)) {
+    return RefuseOpaque(
+        left.found.column, expr.location(),
+        "is joined with a sealed column of the same name and type in its compartment alone, both with an "
+        "equality index",
+        "Join on another column.");
   }
   for (const auto& [side, column] : {std::pair{&left, &a}, std::pair{&right, &b}}) {
     const std::string tokens = side->found.column.tokens + QuoteIdentifier(EqualityColumn(column->name));

@@ -63,6 +63,13 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
   const std::string what = table.name.Text() + "." + column.name;
   const std::string command = "`ecluse seal --table " + table.name.Text() + " --owner postgres://owner@host/database`";
   const bool sealed = own.type_schema == kSealedSchema;
+  const auto linked = sealed ? LinkedAs(own.type_element) : std::nullopt;
+  if (linked && (!column.sealed || !column.sealed->link || linked->compartment != table.compartment)) {
+    compiler.Problem(column.mark, what + " holds pseudonyms of the compartment " + linked->compartment +
+                                      " in the database, and the policy has it otherwise; put that `compartment` "
+                                      "back, or take it and `sealed` from the table and run `ecluse seal --undo`");
+    return;
+  }
   if (!column.sealed) {
     if (sealed) {
       compiler.Problem(column.mark, what +
@@ -77,15 +84,6 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
     return;
   }
   const auto type = StandingType(own.type_element, *column.sealed);
-  const auto linked = LinkedAs(own.type_element);
-  if ((!type && (SealedType(own.type_element) || linked)) || (linked && linked->compartment != table.compartment)) {
-    compiler.Problem(column.mark,
-                     what + " holds " +
-                         (linked ? "pseudonyms of the compartment " + linked->compartment : "sealed values") +
-                         " in the database, and the policy has it otherwise; take `compartment` and "
-                         "`sealed` from the table, run `ecluse seal --undo`, and seal it anew");
-    return;
-  }
   if (!type) {
     compiler.Problem(column.mark, what + " has the type " + own.type_name +
                                       ", which this version does not know; a newer one sealed it");

@@ -47,13 +47,13 @@ inline constexpr std::string_view kMainCompartment = "main";
 
 // How a sealed column can be searched: the blind indexes beside it (docs/vault_format.md).
 struct Sealing {
-  bool link =
-      false;  // it is the subject column of a table in a compartment: a pseudonym stands in it, and nothing else
   bool equality = false;
   unsigned prefix = 0;  // by its first 1 … prefix characters; 0: not
   bool phonetic = false;
   int64_t range = 0;           // between bounds that stand on multiples of it; 0: not
   bool range_of_time = false;  // `range` is in seconds, else a number
+  // It is the subject column of a table in a compartment: a pseudonym stands in it, found by itself, and no token.
+  bool link = false;
   auto operator<=>(const Sealing&) const = default;
 };
 

@@ -216,7 +216,7 @@ void ReadCompartment(PolicyReader& reader, PolicyTable& table, const YamlNode& n
   if (table.retention && table.retention->first == subject)
     return reader.Problem(node.mark, what + " hides " + subject + ", by which its rows are kept; name another column");
   table.compartment = *name;
-  column->sealed = Sealing{.link = true, .equality = true};
+  column->sealed = Sealing{.equality = true, .link = true};
 }
 
 void ReadTable(PolicyReader& reader, const YamlNode& key, const YamlNode& node) {

@@ -162,9 +162,23 @@ TEST(Policy, UnknownKeysAreErrorsWithTheNearest) {
 
 TEST(Policy, RefusesWhatThisVersionCannotDo) {
   const std::string part = "this version does not have";
-  ExpectProblem(With("    subject: person_id\n", "    subject: person_id\n    compartment: contact\n"), "13:18", part);
   ExpectProblem(With("  data_dir: data\n", "  data_dir: data\n  http: {listen: 127.0.0.1:1}\n"), "5:9", part);
   ExpectProblem(With("open_tables", "identity: {tokens: {}}\nopen_tables"), "27:20", part);
+}
+
+TEST(Policy, ATableInACompartmentHidesItsOneSubjectColumn) {
+  const auto in = [](const std::string& name) {
+    return With("    subject: person_id\n", "    subject: person_id\n    compartment: " + name + "\n");
+  };
+  const auto policy = ParsePolicy(in("contact"), "ecluse.yaml", nullptr);
+  ASSERT_TRUE(policy);
+  const auto table = std::ranges::find_if((*policy)->tables, [](const auto& one) { return one.second.linked(); });
+  ASSERT_TRUE(table != (*policy)->tables.end());
+  EXPECT_EQ(table->second.compartment, "contact");
+  EXPECT_TRUE(table->second.Find("person_id")->sealed->link);
+  EXPECT_EQ((*policy)->Compartments(), (std::vector<std::string>{"contact", "main"}));
+  for (const char* name : {"main", "Contact", "a_b", "1a"}) ExpectProblem(in(name), "13:18", "lower-case letters");
+  ExpectProblem(in(std::string(33, 'a')), "13:18", "at most 32");
 }
 
 std::string Sealed(const std::string& sealed) {

@@ -41,7 +41,8 @@ Result<uint64_t> WriteAnew(Database& owner, const CatalogTable& real, const std:
   }
   const std::string table = QuoteTable(real.name), copy = "pg_temp.\"ecluse shuffle\"";
   ECLUSE_OK(RunOne(owner, "LOCK TABLE " + table + " IN ACCESS EXCLUSIVE MODE"));
-  ECLUSE_OK(RunOne(owner, "CREATE TEMPORARY TABLE \"ecluse shuffle\" ON COMMIT DROP AS SELECT " + names + " FROM " + table));
+  ECLUSE_OK(
+      RunOne(owner, "CREATE TEMPORARY TABLE \"ecluse shuffle\" ON COMMIT DROP AS SELECT " + names + " FROM " + table));
   ECLUSE_OK(RunOne(owner, "TRUNCATE " + table));
   ECLUSE_TRY(const Rows done, owner.Query("WITH done AS (INSERT INTO " + table + " (" + names +
                                           ") OVERRIDING SYSTEM VALUE SELECT " + names + " FROM " + copy + " ORDER BY " +
@@ -54,7 +55,8 @@ Result<uint64_t> WriteAnew(Database& owner, const CatalogTable& real, const std:
 
 Status OrderByPseudonym(Database& owner, const TableName& table, const std::string& column) {
   const std::string index = FittingName("shuffle " + table.name);
-  ECLUSE_OK(RunOne(owner, "CREATE INDEX " + QuoteName(index) + " ON " + QuoteTable(table) + " (" + QuoteName(column) + ")"));
+  ECLUSE_OK(
+      RunOne(owner, "CREATE INDEX " + QuoteName(index) + " ON " + QuoteTable(table) + " (" + QuoteName(column) + ")"));
   ECLUSE_OK(RunOne(owner, "CLUSTER " + QuoteTable(table) + " USING " + QuoteName(index)));
   return RunOne(owner, "DROP INDEX " + QuoteTable({table.schema, index}));
 }

@@ -23,7 +23,9 @@ ROLES = f"""
         insert: [address_id, owner_id, street, town, postcode]
         update: [street, town]
         delete: true
-      sia.owner: {{insert: [owner_id, since, category]}}
+      sia.owner: {{insert: [owner_id, since, category], update: [category]}}
+    export: true
+    statistics: {{min_subjects: 11, by: {{sia.address: [town]}}, of: {{}}, rows: 1000, per: 24h}}
     budgets: {ENDLESS}
   bounded:
     purposes: [judicial-inquiry]
@@ -38,6 +40,12 @@ ACCOUNTS = {"keeper": "keeper", "bounded": "bounded"}
 @pytest.fixture(scope="module")
 def gate(make_gate):
     return make_gate("compartments", accounts=ACCOUNTS, roles=ROLES, sealed=True, compartment="contact")
+
+
+@pytest.fixture(scope="module")
+def plain(make_gate):
+    """The same without a compartment."""
+    return make_gate("compartmentplain", accounts=ACCOUNTS, roles=ROLES, sealed=True)
 
 
 @pytest.fixture
@@ -128,9 +136,115 @@ def test_bounded_joins_go_by_way_of_the_gate(gate, register_a):
         assert sorted(c.execute(f"EXECUTE two ({owner})").fetchall()) == expected
 
 
+# `@` stands for the id of somebody with addresses, `#` for their family name; `!` before what is refused where there is a compartment.
+JOINS = """\
+SELECT p.person_id, a.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#'
+SELECT p.person_id, a.street FROM sia.address a RIGHT JOIN taj.person p ON a.owner_id = p.person_id WHERE p.family_name = '#'
+SELECT p.person_id, a.street FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id AND a.town <> 'Lyon' WHERE p.person_id IN (@, 1002, 1003)
+SELECT p.person_id, a.street FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id AND p.sex = 'M' WHERE p.person_id IN (@, 1002, 1003)
+SELECT p.person_id, a.street FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id IN (@, 1002) AND a.street IS NULL
+SELECT p.person_id, a.street FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id IN (@, 1002, 1003, 1004) AND coalesce(a.town, 'none') <> 'Lyon'
+!SELECT p.person_id, a.street FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id WHERE coalesce(a.town, 'Lyon') = 'Lyon'
+SELECT p.person_id, a.town FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id AND p.person_id BETWEEN @ AND @ AND a.town IS NOT NULL
+SELECT p.person_id FROM taj.person p, sia.address a WHERE a.owner_id = p.person_id AND CASE WHEN p.sex = 'M' AND p.person_id > 5 THEN p.person_id = @ ELSE p.person_id = @ END
+SELECT p.person_id, count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id IN (@, 1002) GROUP BY p.person_id
+SELECT a.owner_id, count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#' GROUP BY a.owner_id
+SELECT DISTINCT p.sex, a.town FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#'
+SELECT p.person_id, a.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#' ORDER BY a.town, p.birth_place, a.address_id LIMIT 3
+SELECT p.person_id, row_number() OVER (PARTITION BY p.person_id ORDER BY a.address_id) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = @
+WITH x AS (SELECT p.person_id AS i, a.town AS t FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = @) SELECT i, t FROM x WHERE t IS NOT NULL
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = @ UNION ALL SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#'
+SELECT "P x".person_id, "A""y".street FROM taj.person "P x" JOIN sia.address "A""y" ON "A""y".owner_id = "P x".person_id WHERE "P x".person_id /* = 1 OR true */ = @ -- AND false
+SELECT taj.person.person_id, sia.address.street FROM taj.person JOIN sia.address ON sia.address.owner_id = taj.person.person_id WHERE taj.person.person_id = @
+SELECT p.person_id, a.street, i.outcome FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id JOIN taj.involvement i ON i.person_id = p.person_id WHERE p.person_id = @
+SELECT p.person_id, a.street, o.category FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id LEFT JOIN sia.owner o ON a.owner_id = o.owner_id WHERE p.person_id = @ AND a.owner_id = @
+SELECT a.street, b.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id JOIN sia.address b ON b.owner_id = a.owner_id WHERE p.person_id = @
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name LIKE 'D%' AND p.person_id < 1040 AND NOT a.town = 'Lyon'
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE ecluse_sounds_like(p.family_name, '#')
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE (p.person_id = @ OR p.person_id = 1002) AND a.postcode = a.postcode
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.birth_date >= '1990-01-01' AND p.birth_date < '1995-01-01'
+SELECT p.person_id, a.street FROM taj.person p FULL JOIN sia.address a ON a.owner_id = p.person_id AND p.person_id = @ WHERE a.owner_id = @
+SELECT p.person_id, a.town FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id AND a.town = 'Lyon' WHERE a.address_id IS NULL AND p.person_id < 1040
+SELECT p.person_id, a.town FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id AND a.town = 'Lyon' WHERE a.address_id IS NULL
+!SELECT a.address_id, p.sex FROM sia.address a LEFT JOIN taj.person p ON a.owner_id = p.person_id WHERE coalesce(p.sex, 'F') = 'F'
+!SELECT a.address_id, p.sex FROM sia.address a LEFT JOIN taj.person p ON a.owner_id = p.person_id WHERE p.sex IS DISTINCT FROM 'M'
+!SELECT a.address_id, p.sex FROM sia.address a LEFT JOIN taj.person p ON a.owner_id = p.person_id WHERE (p.person_id IS NULL OR p.sex = 'M')
+!SELECT a.address_id FROM taj.person p RIGHT JOIN sia.address a ON a.owner_id = p.person_id WHERE NOT (p.sex = 'M' AND p.sex IS NOT NULL)
+!SELECT a.address_id, p.person_id FROM sia.address a FULL JOIN taj.person p ON a.owner_id = p.person_id WHERE coalesce(p.sex, 'F') = 'F'
+!SELECT o.owner_id, p.sex FROM sia.owner o LEFT JOIN (sia.address a JOIN taj.person p ON a.owner_id = p.person_id) ON p.person_id = o.owner_id WHERE coalesce(p.sex, 'F') = 'F'
+SELECT o.owner_id, a.address_id FROM sia.owner o LEFT JOIN sia.address a ON a.owner_id = o.owner_id WHERE o.owner_id IN (@, 1007, 1010, 1022) AND a.owner_id IS DISTINCT FROM 1007
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id AND p.person_id IN (@, 1022)
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id AND p.person_id = ANY (ARRAY[@, 1022]) JOIN taj.involvement i ON i.person_id = p.person_id
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id AND lower(p.sex) = 'm' AND (p.person_id = @)
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON (a.owner_id = p.person_id) AND p.person_id = @
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON ((a.owner_id = p.person_id AND p.person_id = @) AND left(a.town, 1) <> 'x') LEFT JOIN sia.owner o ON o.owner_id = p.person_id
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = @ OR p.person_id = 1002
+SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = @ AND a.owner_id <> 1007 AND a.town IS NOT NULL
+!SELECT p.person_id, a.street FROM taj.person p LEFT JOIN sia.address a ON a.owner_id = p.person_id AND p.sex = 'M'
+!SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id <> -1
+!SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.risk IS NOT NULL AND 'a' = 'a'
+!SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.sex IS DISTINCT FROM 'x'
+!SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE 1 = 1
+!SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE random() < 2
+!SELECT q.person_id FROM taj.person q (x) JOIN sia.address a ON a.owner_id = q.x WHERE q.x = @ AND a.town IS NOT NULL
+!SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id AND a.town = p.birth_place
+"""
+
+
+def test_joins_answer_as_without_a_compartment(gate, plain, register_a):
+    known = addresses(register_a)
+    owner = sorted(known.values())[7][1]
+    name = next(p["family_name"] for p in register_a["taj.person"] if p["person_id"] == owner)
+    answered = 0
+    with gate.psycopg("keeper") as inside, plain.psycopg("keeper") as outside:
+        for line in JOINS.splitlines():
+            sql, refused = line.lstrip("!").replace("@", str(owner)).replace("#", name.replace("'", "''")), line.startswith("!")
+            try:
+                got = sorted(inside.execute(sql).fetchall(), key=str)
+            except psycopg.errors.FeatureNotSupported as e:
+                assert refused, (sql, e)
+                continue
+            assert not refused, sql
+            assert got == sorted(outside.execute(sql).fetchall(), key=str), sql
+            answered += bool(got)
+    assert answered > 25
+
+
+def test_it_goes_through_every_door(gate, plain, c, register_a):
+    owner = sorted(addresses(register_a).values())[7][1]
+    join = f"SELECT p.person_id, a.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = {owner}"
+    expected = sorted(c.execute(join).fetchall())
+    with gate.psycopg("keeper") as d:
+        with d.cursor().copy(f"COPY ({join}) TO STDOUT") as copy:
+            assert sorted((int(i), s) for i, s in copy.rows()) == expected
+        with d.cursor().copy("COPY sia.address (address_id, owner_id) TO STDOUT") as copy:
+            assert {int(a): int(o) for a, o in copy.rows()} == {n: r[1] for n, r in addresses(register_a).items()}
+        with d.transaction():
+            d.execute("DECLARE mine CURSOR FOR SELECT address_id, owner_id FROM sia.address WHERE address_id < 30")
+            assert {a: o for a, o in d.execute("FETCH ALL FROM mine").fetchall()} == {n: r[1] for n, r in addresses(register_a).items() if n < 30}
+        with pytest.raises(psycopg.errors.FeatureNotSupported), d.transaction():
+            d.execute(f"DECLARE other CURSOR FOR {join}")
+    both = "SELECT town, count(*) FROM sia.address GROUP BY town"
+    with plain.psycopg("keeper") as d:
+        assert sorted(c.execute(both).fetchall()) == sorted(d.execute(both).fetchall())
+
+
 def test_who_is_looked_up_is_charged(gate, register_a):
-    ids = sorted({r[1] for r in addresses(register_a).values()})
+    known = addresses(register_a)
+    ids = sorted({r[1] for r in known.values()})
     select = "SELECT p.family_name, a.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id"
+    names = {}
+    for p in register_a["taj.person"]:
+        names.setdefault(p["family_name"], []).append(p["person_id"])
+    name = next(n for n, who in names.items() if len(who) > 3 and sum(n2.lower() == n.lower() for n2 in names) == 1)
+    town = known[1][3]
+    with gate.psycopg("keeper", reference="B-0") as c:
+        assert c.execute(f"{select} WHERE p.family_name = %s AND a.town || '' = 'nowhere'", (name,)).fetchall() == []
+    assert told(gate.entries("B-0")) >= {f"person:{i}" for i in names[name]}
+    # Of two sides the one that names people is looked up, not a whole town.
+    with gate.psycopg("keeper", reference="B-2") as c:
+        c.execute(f"{select} WHERE a.town = %s AND p.person_id = %s", (town, ids[0]))
+    assert told(gate.entries("B-2")) == {f"person:{ids[0]}"}
     with gate.psycopg("bounded", reference="B-1") as c:
         c.execute(f"{select} WHERE p.person_id = ANY (%s) AND a.town = 'nowhere'", (ids[:4],))
         assert told(gate.entries("B-1")) == {f"person:{i}" for i in ids[:4]}
@@ -205,6 +319,18 @@ def test_one_transaction_writes_in_one_compartment(gate, c):
                     d.execute(address if "owner" in first.split("(")[0] else owner)
             except psycopg.errors.FeatureNotSupported:
                 d.execute(second)
+    with gate.psycopg("keeper") as d:  # a row that is locked keeps the transaction's number as well
+        lock = "SELECT owner_id FROM {} WHERE owner_id = 5001 FOR UPDATE"
+        for tables in (("sia.owner", "sia.address"), ("sia.address", "sia.owner")):
+            with pytest.raises(psycopg.errors.FeatureNotSupported), d.transaction():
+                for table in tables:
+                    d.execute(lock.format(table))
+        with pytest.raises(psycopg.errors.FeatureNotSupported), d.transaction():
+            d.execute(lock.format("sia.address"))
+            d.execute(owner)
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            d.execute("SELECT o.owner_id FROM sia.owner o JOIN sia.address a ON a.owner_id = o.owner_id WHERE o.owner_id = 5001 FOR UPDATE")
+        assert d.execute("SELECT o.owner_id FROM sia.owner o JOIN sia.address a ON a.owner_id = o.owner_id WHERE o.owner_id = 5001 FOR UPDATE OF o").fetchall() == []
     assert c.execute("SELECT owner_id FROM sia.owner WHERE owner_id = 5001").fetchall() == [] and c.execute("SELECT town FROM sia.address WHERE owner_id = 5001").fetchall() == []
     with gate.psycopg("keeper") as d:
         d.execute(f"BEGIN; {owner}; COMMIT; BEGIN; {address}; COMMIT")
@@ -397,3 +523,77 @@ def test_no_value_joins_them(kept):
     assert len(ids) > 20
     for text, in in_database(kept, "SELECT row_to_json(a)::text FROM sia.address a"):
         assert not ids & {str(value) for name, value in json.loads(text).items() if name not in ("address_id", "postcode")}
+
+
+def test_what_nobody_can_be_called_is_not_sealed(make_gate):
+    roles = f"""
+  watcher:
+    purposes: [judicial-inquiry]
+    read: {{lapi.sighting: {{key: clear, vehicle: clear, trace: clear}}}}
+    budgets: {ENDLESS}
+"""
+    gate = make_gate("compartmentids", accounts={"watcher": "watcher"}, roles=roles, sealed=False, prepare=False, serve=False)
+    with open(gate.config) as f:
+        text = f.read().replace("    subject: plate\n", "    subject: plate\n    compartment: eyes\n")
+    gate.write_policy(text)
+    gate.command("keys", "init")
+    row = "INSERT INTO lapi.sighting VALUES (70000, %s, 'c', now(), NULL)"
+    for wrong in ("", "a\x1fb", "a\x1eb", "x" * 513):
+        with gate.postgres.owner(gate.database) as c:
+            c.execute(row, (wrong,))
+            said = gate.seal(check=False)
+            assert said.returncode == 2 and "can be nobody's" in said.stderr and "ctid" in said.stderr, said.stderr
+            c.execute("DELETE FROM lapi.sighting WHERE sighting_id = 70000")
+    odd = """O'Ne\\"il {1,2} NULL é 🚣 """ + "y" * 400
+    with gate.postgres.owner(gate.database) as c:
+        c.execute(row, (odd,))
+    gate.seal()
+    gate.add_account("watcher", "watcher")
+    gate.serve()
+    with gate.psycopg("watcher", reference="odd") as c:
+        for plate in ([odd], (odd,)):
+            assert c.execute("SELECT plate FROM lapi.sighting WHERE plate = ANY (%s)" if isinstance(plate, list) else "SELECT plate FROM lapi.sighting WHERE plate = %s",
+                             (plate,) if isinstance(plate, list) else plate).fetchall() == [(odd,)]
+    assert told(gate.entries("odd")) == {f"plate:{odd}"}
+    with gate.wire("watcher", reference="bytes") as c:  # no text of PostgreSQL's: the ledger stays one that can be read
+        for value in (b"\xff\xfe", b"a\x00b"):
+            c.extended("SELECT plate FROM lapi.sighting WHERE plate = $1", [value], [25])
+    assert told(gate.entries("bytes")) == set()
+
+
+def test_an_erasure_joins_no_compartments_either(make_gate, register_a):
+    gate = make_gate("compartmenterased", accounts={"keeper": "keeper"}, roles=ROLES, sealed=True, own="per_person", compartment="contact", prepare=False, serve=False)
+    with open(gate.config) as f:
+        text = f.read()
+    gate.write_policy(text.replace("    compartment: contact\n", "    compartment: contact\n    erasure: per_person\n"))
+    gate.prepare().serve()
+    owner = addresses(register_a)[1][1]
+    gate.command("erase", "--subject", f"person:{owner}", "--reason", "request 3", "--owner", gate.postgres.owner_url(gate.database))
+    (mine,), = in_database(gate, "SELECT xmin::text FROM taj.person WHERE person_id = %s", owner)
+    assert in_database(gate, "SELECT count(*) FROM sia.address WHERE xmin::text = %s", mine) == [(0,)]
+    assert in_database(gate, "SELECT count(*) FROM sia.address WHERE get_byte(street::bytea, 0) = 3 AND xmin::text <> (SELECT xmin::text FROM sia.address WHERE address_id = 50)")[0][0] >= 1
+
+
+def test_tables_that_cannot_be_shuffled_are_left_as_they_are(make_gate):
+    gate = make_gate("compartmentshuffled", accounts={"keeper": "keeper"}, roles=ROLES, sealed=True, compartment="contact", serve=False)
+    url = gate.postgres.owner_url(gate.database)
+    rows = stored(gate)
+    for make, drop, words in (("CREATE TABLE sia.more (extra text) INHERITS (sia.address)", "DROP TABLE sia.more", "inherits"),
+                              ("CREATE TABLE sia.mail (address_id int REFERENCES sia.address)", "DROP TABLE sia.mail", "referred to by the foreign key"),
+                              ("CREATE FUNCTION sia.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER t BEFORE INSERT ON sia.address FOR EACH ROW EXECUTE FUNCTION sia.f()",
+                               "DROP FUNCTION sia.f CASCADE", "the trigger t")):
+        with gate.postgres.owner(gate.database) as c:
+            c.execute(make)
+        said = gate.command("shuffle", "--owner", url, check=False)
+        assert said.returncode == 2 and words in said.stderr, said.stderr
+        with gate.postgres.owner(gate.database) as c:
+            c.execute(drop)
+        assert stored(gate) == rows
+    gate.write_policy(compartment="other")
+    for command in ("shuffle", "seal"):
+        said = gate.command(command, "--owner", url, check=False)
+        assert said.returncode == 2 and "the compartment contact" in said.stderr, said.stderr
+    gate.write_policy(compartment="contact")
+    for at in range(3, 40, 4):
+        Cut(gate.postgres, at).run(gate, "shuffle")
+        assert stored(gate) == rows, at

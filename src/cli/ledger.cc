@@ -46,7 +46,12 @@ json::object Merged(const json::object& entry, const std::string& opened) {
   for (const auto& member : entry) {
     if (member.key() != "sealed") merged.emplace(member.key(), member.value());
   }
-  const json::value inside = json::parse(opened);  // named: a range over a temporary's member would outlive it
+  boost::system::error_code bad;
+  const json::value inside = json::parse(opened, bad);  // named: a range over a temporary's member would outlive it
+  if (bad || !inside.is_object()) {
+    merged["unreadable"] = "what is sealed in this entry is no JSON; ecluse ledger verify tells whether it was altered";
+    return merged;
+  }
   for (const auto& member : inside.as_object()) merged[member.key()] = member.value();
   return merged;
 }

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 
 namespace ecluse {
 namespace {
@@ -347,7 +348,8 @@ Result<std::vector<NamedPerson>> ReadAsked(const Plan& plan, const BoundValues& 
     }
     if (asked.values.empty()) continue;
     for (std::string& id : ids) {
-      if (id.empty() || id.size() > limits::kSubjectId) continue;  // nobody has such an id
+      // Nobody has such an id: PostgreSQL's texts are UTF-8 without zero bytes.
+      if (id.empty() || id.size() > limits::kSubjectId || id.contains('\0') || !IsUtf8(id)) continue;
       people.push_back({asked.table_ref, std::move(id)});
     }
     if (people.size() > limits::kAskedValues) return TooMany();

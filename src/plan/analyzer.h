@@ -404,14 +404,42 @@ class Analyzer {
   Result<bool> LinkedComparison(const pgq::A_Expr& expr, Level& level);
   // Any column as it is written.
   std::optional<SealedSide> SideOf(const pgq::Node& node, const Scope& scope);
+  struct Cross {
+    const pgq::A_Expr* expr = nullptr;
+    SealedSide left, right;
+    const pgq::JoinExpr* join = nullptr;  // in whose ON it stands; null: WHERE
+  };
   // Who is looked up for the joins between compartments of a level, whose conditions have been walked.
   Status FinishCrossings(const pgq::SelectStmt& select, const Scope& scope, const SelectClauses* clauses);
   struct Conjunct {
     std::pair<size_t, size_t> tokens;  // first and last
     std::vector<const pgq::Node*> parts;
+    bool of_join = false;  // else of WHERE
   };
   std::vector<Conjunct> ConjunctsOf(const pgq::Node& condition, size_t begin, size_t end) const;
-  bool OnlyOf(const google::protobuf::Message& message, const Scope& scope, const Origin& of, bool* bounds);
+  void SplitConjuncts(size_t begin, size_t end, std::vector<Conjunct>& out) const;
+  bool Keyword(size_t index, std::string_view word) const;  // and no column of that name
+  bool Compares(const pgq::A_Expr& expr) const;
+  // What holds of every row in which the join matters.
+  std::vector<Conjunct> ConditionsOf(const Cross& cross, const pgq::SelectStmt& select,
+                                     const SelectClauses& clauses) const;
+  struct Bounds {
+    bool column = false, compares = false;  // it names a column; it compares with a constant or parameter
+    int rank = 0;                           // the subject by equality 3, a unique column 2, another 1
+  };
+  // A side of such a join that may be looked up, and by which conditions.
+  struct Bounded {
+    const SealedSide* side = nullptr;
+    const Relation* relation = nullptr;
+    std::vector<Conjunct> conjuncts;
+    bool everywhere = false;  // they hold of every row of it in the result
+    int rank = 0;
+  };
+  std::optional<Bounded> BoundedBy(const SealedSide& side, const Cross& cross, const std::vector<Conjunct>& conjuncts,
+                                   const Scope& scope);
+  void Rank(const pgq::A_Expr& expr, const Scope& scope, Bounds* bounds);
+  bool OnlyOf(const google::protobuf::Message& message, const Scope& scope, const Origin& of, Bounds* bounds);
+  bool UsedElsewhere(int number, const std::vector<Conjunct>& conjuncts) const;
   Result<std::shared_ptr<const Plan>> LookUp(const Relation& relation, const std::vector<Conjunct>& conjuncts,
                                              std::vector<int>* parameters);
 
@@ -502,15 +530,10 @@ class Analyzer {
   std::vector<const pgq::A_Expr*> resolve_exprs_;  // beside Plan::resolve
   std::set<int> plain_parameters_;                 // the client's that PostgreSQL is to read
   // Joins between compartments, until it is known which side is looked up.
-  struct Cross {
-    const pgq::A_Expr* expr = nullptr;
-    SealedSide left, right;
-    const pgq::Node* on = nullptr;  // the condition of the join that it stands in; null: WHERE
-  };
   std::vector<Cross> crosses_;
-  const pgq::Node* on_ = nullptr;  // while the condition of a join is walked
-  int draws_subject_ = -1;         // the view's column, where rows to be sealed leave their subject to its sequence
-  int drawn_ = 0;                  // subjects that were left so
+  const pgq::JoinExpr* join_ = nullptr;  // while its condition is walked
+  int draws_subject_ = -1;  // the view's column, where rows to be sealed leave their subject to its sequence
+  int drawn_ = 0;           // subjects that were left so
   std::map<const pgq::A_Expr*, ValueSource> tokens_of_;  // the token that a column is equated with
   std::map<int, ValueSource> row_tokens_;  // the equality tokens of the row that was sealed last, by the view's column
   // Whom sealed assignments are about; none: nobody is named; NULL: several, each by a row of VALUES.

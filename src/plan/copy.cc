@@ -145,6 +145,7 @@ Result<std::shared_ptr<Plan>> Analyzer::CopyIn(const pgq::CopyStmt& statement, P
   copy.insert_prefix += ") VALUES ";
   copy.insert_suffix = " RETURNING \"__subject\" AS \"__ecluse_s1\"";
   plan_->kind = Plan::Kind::copy_in;
+  plan_->written_in = view.compartment;
   plan_->command_tag = "COPY";
   plan_->guarded = true;
   plan_->hidden.push_back({HiddenColumn::Kind::subjects, 0, 0});

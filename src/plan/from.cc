@@ -307,9 +307,9 @@ Result<FromItem*> Analyzer::Join(const pgq::JoinExpr& join, Scope& scope, std::v
     Level level;
     level.scope = &inside;
     level.nodes = item->nodes;
-    const pgq::Node* around = std::exchange(on_, &join.quals());
+    const pgq::JoinExpr* around = std::exchange(join_, &join);
     ECLUSE_OK(Expression(join.quals(), level, Place::on));
-    on_ = around;
+    join_ = around;
     ECLUSE_TRY(ties, Ties(join.quals(), inside));
   }
   for (const std::string& name : common) {

@@ -174,6 +174,7 @@ struct Plan {
   bool whole = false;
   bool held() const { return statistic || whole; }  // no row of it leaves before all have come
   bool read_only_catalog = false;                   // touches system relations only
+  std::optional<std::string> written_in;            // the compartment in which it writes or locks rows
 
   std::string sql;                   // for PostgreSQL; parameters keep the client's numbers
   int visible_columns = -1;          // the client's own result columns; -1: all of them (nothing hidden)

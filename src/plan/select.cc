@@ -126,7 +126,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   const std::optional<Membership> membership =
       membership_ && membership_->select == &select ? std::exchange(membership_, std::nullopt) : std::nullopt;
   std::vector<Cross> around = std::exchange(crosses_, {});
-  const pgq::Node* on = std::exchange(on_, nullptr);
+  const pgq::JoinExpr* join = std::exchange(join_, nullptr);
   std::vector<const FromItem*> before;
   for (const pgq::Node& node : select.from_clause()) {
     ECLUSE_TRY(FromItem * item, From(node, scope, before));
@@ -154,7 +154,7 @@ Result<Output> Analyzer::SelectLeaf(const pgq::SelectStmt& select, Scope& scope,
   }
   ECLUSE_OK(FinishCrossings(select, scope, clauses));
   crosses_ = std::move(around);
-  on_ = on;
+  join_ = join;
   if (guarded && (clauses == nullptr || clauses->list_begin >= clauses->list_end)) {
     return Refuse(-1, "plan.no-list", "a SELECT over guarded tables needs a select list", "Name the columns you need.");
   }
@@ -359,6 +359,11 @@ Status Analyzer::Locking(const pgq::SelectStmt& select, const Scope& scope) {
       return Forbid(-1, "plan.locking", "this role may not lock rows of " + view.table.Text(),
                     "Only roles that may update or delete there can.");
     }
+    if (plan_->written_in && *plan_->written_in != view.compartment) {
+      return Refuse(-1, "plan.compartment", "rows of different compartments are not locked together",
+                    "Name the one table in FOR UPDATE OF.");
+    }
+    plan_->written_in = view.compartment;  // the transaction's number is left in them
   }
   return {};
 }

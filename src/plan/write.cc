@@ -250,6 +250,7 @@ Status Analyzer::FinishWrite(const google::protobuf::RepeatedPtrField<pgq::Node>
   splices_.Insert(clauses_.tokens().back().end, (returning.empty() ? " RETURNING " : ", ") + hidden);
   plan_->kind = Plan::Kind::write;
   plan_->guarded = true;
+  plan_->written_in = plan_->tables.front().compartment;
   plan_->command_tag = std::move(tag);
   plan_->visible_columns = static_cast<int>(output.columns.size());
   plan_->hidden.push_back({HiddenColumn::Kind::subjects, 0, 0});

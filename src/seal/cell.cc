@@ -36,9 +36,14 @@ Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys, 
               fmt::format("the compartment {}", compartment));
 }
 
+bool MayBeLinked(std::string_view id) {
+  return !id.empty() && id.size() <= limits::kSubjectId && !id.contains('\0') && !id.contains(kSubjectSeparator) &&
+         !id.contains(kSubjectColumnSeparator);
+}
+
 Result<std::string> OpenLink(const Links& links, std::string_view table, std::string_view pseudonym) {
   auto id = links.IdOf(pseudonym);
-  if (id && !id->contains(kSubjectSeparator) && !id->contains(kSubjectColumnSeparator)) return *std::move(id);
+  if (id && MayBeLinked(*id)) return *std::move(id);
   return Fail(sqlstate::kIo, "whom a row is about does not open",
               "Nothing of the answer is released. Whoever runs the gate finds in its log which table it is, and what "
               "to do.",

@@ -1,6 +1,7 @@
 #include "seal/erase_rows.h"
 
 #include <algorithm>
+#include <set>
 
 #include "policy/applied.h"
 #include "policy/catalog.h"
@@ -60,6 +61,7 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const KeyRing& keys, const 
     const auto real = catalog.tables.find(name);
     if (real == catalog.tables.end()) return CannotMove(name.Text() + " is not in the database", "create it");
     Part part;
+    part.compartment = table.compartment;
     part.table = QuoteTable(name);
     const auto id =
         PartsOf(std::string_view(subject).substr(std::min(colon + 1, subject.size())), table.subject_columns.size());
@@ -71,7 +73,7 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const KeyRing& keys, const 
                         "run `ecluse seal`, then erase");
     part.id.assign(id.begin(), id.end());
     if (links) {
-      if (id.front().empty() || id.front().contains('\0')) continue;
+      if (!MayBeLinked(id.front())) continue;
       part.id = {ByteaText(links->Of(id.front()))};
       part.where = QuoteName(table.subject_columns.front()) + " = $1::bytea";
     }
@@ -110,12 +112,24 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const KeyRing& keys, const 
   return rows;
 }
 
+// A transaction's number in rows of two compartments would join them.
 Result<uint64_t> ErasedRows::Run(const char* end) {
-  if (parts_.empty()) return 0;
+  std::set<std::string> compartments;
+  for (const Part& part : parts_) compartments.insert(part.compartment);
+  uint64_t cleared = 0;
+  for (const std::string& compartment : compartments) {
+    ECLUSE_TRY(const uint64_t rows, RunIn(compartment, end));
+    cleared += rows;
+  }
+  return cleared;
+}
+
+Result<uint64_t> ErasedRows::RunIn(const std::string& compartment, const char* end) {
   uint64_t cleared = 0;
   ECLUSE_OK(owner_->Run("BEGIN"));
   Status done;
   for (const Part& part : parts_) {
+    if (part.compartment != compartment) continue;
     done = [&]() -> Status {
       ECLUSE_OK(owner_->Run("LOCK TABLE " + part.table + " IN SHARE ROW EXCLUSIVE MODE"));
       std::vector<std::optional<std::string>> parameters = part.id;

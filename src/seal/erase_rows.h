@@ -25,17 +25,19 @@ class ErasedRows {
   // How many of them hold anything that Clear() would take away.
   uint64_t count() const { return count_; }
   // Sets to NULL their blind indexes, the columns that the policy names for it, and what is sealed in them; where that
-  // is NOT NULL, to an envelope that nobody can open. In one transaction, with the tables locked against others who
-  // write, so that what these were writing is met too; 55P03 where they do not end. How many rows.
+  // is NOT NULL, to an envelope that nobody can open. In one transaction for each compartment, with the tables locked
+  // against others who write, so that what these were writing is met too; 55P03 where they do not end. How many rows.
   Result<uint64_t> Clear() { return Run("COMMIT"); }
 
  private:
   struct Part {
+    std::string compartment;
     std::string table, set, where, left;                  // SQL
     std::vector<std::optional<std::string>> id, cleared;  // parameters: of `where` and `left`, and behind them of `set`
   };
   explicit ErasedRows(Database& owner) : owner_(&owner) {}
   Result<uint64_t> Run(const char* end);
+  Result<uint64_t> RunIn(const std::string& compartment, const char* end);
 
   Database* owner_;
   std::vector<Part> parts_;

@@ -93,6 +93,13 @@ Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& op
       columns.push_back({column.name, *type, {.link = linked.has_value()}, true});
       continue;
     }
+    const auto linked =
+        own != nullptr && own->type_schema == kSealedSchema ? LinkedAs(own->type_element) : std::nullopt;
+    if (linked && linked->compartment != policy.compartment)
+      return CannotMove(what + " holds pseudonyms of the compartment " + linked->compartment +
+                            ", and the policy has the table in " + policy.compartment,
+                        "put that back; to move the table, take `compartment` and `sealed` from it, run `ecluse seal "
+                        "--undo`, and seal it anew");
     if (options.undo || !column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
     ECLUSE_OK(CheckColumn(real, what, *own, column.sealed->link));
     ECLUSE_TRY(const Rows of, owner.Query("SELECT atttypmod, atthasdef FROM pg_attribute WHERE attrelid = $1::regclass "

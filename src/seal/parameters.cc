@@ -97,9 +97,7 @@ class CellKeys {
 // The pseudonym of whom a value names. nullopt: it can be nobody's id.
 Result<std::optional<std::string>> PseudonymOf(const Links& links, Oid type, std::string_view bytes, bool binary) {
   ECLUSE_TRY(const auto id, SubjectId(type, bytes, binary));
-  if (!id || id->empty() || id->size() > limits::kSubjectId || id->contains(kSubjectSeparator) ||
-      id->contains(kSubjectColumnSeparator) || id->contains('\0'))
-    return std::nullopt;
+  if (!id || !MayBeLinked(*id)) return std::nullopt;
   return links.Of(*id);
 }
 
@@ -171,7 +169,8 @@ class Maker {
       return WrittenPseudonym(links, cell, parameter.value.type, *given.bytes, given.binary);
     // Nobody's id is found nowhere, and is not unknown.
     const auto searched = [&](Oid type, std::string_view bytes) -> Result<std::optional<std::string>> {
-      ECLUSE_TRY(auto made, PseudonymOf(links, type, bytes, given.binary));
+      ECLUSE_TRY(const std::string text, Searched(type, bytes, given.binary));
+      ECLUSE_TRY(auto made, PseudonymOf(links, type, text, false));
       return made ? std::move(made) : std::optional(std::string(16, '\0'));
     };
     if (!parameter.value.array) return searched(parameter.value.type, *given.bytes);

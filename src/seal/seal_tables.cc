@@ -272,6 +272,12 @@ class Sealer {
           for (size_t i = first; i < made.size(); ++i) made[i].values.emplace_back();
         } else if (column.search.link) {
           const std::string id = subject.substr(table_.policy->space.size() + 1);
+          if (!MayBeLinked(id))
+            return CannotMove(
+                fmt::format("a row of {} has an id that can be nobody's, at {}", name_, rows.Place(row)),
+                fmt::format("an id has 1 to {} bytes and no control characters 1E and 1F: correct the row "
+                            "WHERE ctid = '{}'",
+                            limits::kSubjectId, rows.Place(row)));
           made[first].values.emplace_back(column.undo ? id : ByteaText(links_->Of(id)));
         } else if (column.undo) {
           ECLUSE_TRY(const auto opened, Opened(column, cell, own.Erased(subject), rows.Value(row, c)));

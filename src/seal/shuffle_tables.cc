@@ -18,6 +18,10 @@ Status CheckTable(Database& owner, const PolicyTable& table, const CatalogTable&
                       "run `ecluse seal` first");
   if (real.kind != 'r')
     return CannotMove(name + " is partitioned or foreign, whose rows are not written anew as a whole", "leave it out");
+  ECLUSE_TRY(const Rows family, owner.Query("SELECT FROM pg_inherits WHERE $1::regclass IN (inhrelid, inhparent)",
+                                            {QuoteTable(table.name)}));
+  if (family.size() > 0)
+    return CannotMove(name + " inherits from another table, or is inherited from", "drop that, or leave it out");
   if (!real.referencing.empty())
     return CannotMove(name + " is referred to by the foreign key " + real.referencing.front().name +
                           ", and could not be emptied for a moment",
@@ -41,9 +45,9 @@ Result<uint64_t> WriteAnew(Database& owner, const CatalogTable& real, const std:
   }
   const std::string table = QuoteTable(real.name), copy = "pg_temp.\"ecluse shuffle\"";
   ECLUSE_OK(RunOne(owner, "LOCK TABLE " + table + " IN ACCESS EXCLUSIVE MODE"));
-  ECLUSE_OK(
-      RunOne(owner, "CREATE TEMPORARY TABLE \"ecluse shuffle\" ON COMMIT DROP AS SELECT " + names + " FROM " + table));
-  ECLUSE_OK(RunOne(owner, "TRUNCATE " + table));
+  ECLUSE_OK(RunOne(
+      owner, "CREATE TEMPORARY TABLE \"ecluse shuffle\" ON COMMIT DROP AS SELECT " + names + " FROM ONLY " + table));
+  ECLUSE_OK(RunOne(owner, "TRUNCATE ONLY " + table));
   ECLUSE_TRY(const Rows done, owner.Query("WITH done AS (INSERT INTO " + table + " (" + names +
                                           ") OVERRIDING SYSTEM VALUE SELECT " + names + " FROM " + copy + " ORDER BY " +
                                           QuoteName(column) + "::bytea RETURNING 1) SELECT count(*) FROM done"));

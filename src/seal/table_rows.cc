@@ -95,6 +95,10 @@ Result<std::shared_ptr<const Links>> LinksOf(const KeyRing& keys, const Policy& 
   const CatalogColumn* own = real.Find(table.subject_columns.front());
   const auto linked = own != nullptr && own->type_schema == kSealedSchema ? LinkedAs(own->type_element) : std::nullopt;
   if (!linked) return nullptr;
+  if (table.linked() && linked->compartment != table.compartment)
+    return CannotMove(table.name.Text() + " is in the compartment " + linked->compartment +
+                          " in the database, and the policy has it in " + table.compartment,
+                      "put that back, or open the table and seal it anew");
   ECLUSE_TRY(const auto compartment, SealingKeys(keys, linked->compartment));
   return std::make_shared<const Links>(compartment->link, policy.register_name, table.space);
 }

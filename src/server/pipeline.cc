@@ -70,19 +70,18 @@ bool Session::Holds(const Plan& plan) const {
   return plan.guarded && (plan.statistic || !plan.resolve.empty() || !plan.crossings.empty() || IsWrite(plan));
 }
 
-// Rows that one transaction wrote have its number, by which whoever has the tables would join them.
+// Rows that one transaction wrote or locked have its number, by which whoever has the tables would join them.
 Status Session::WritesInOne(const Plan& plan) {
-  if (!IsWrite(plan) || plan.tables.empty()) return {};
-  const std::string& compartment = plan.tables.front().compartment;
-  if (written_in_ && *written_in_ != compartment) {
+  if (!plan.written_in) return {};
+  if (written_in_ && *written_in_ != *plan.written_in) {
     return Fail(sqlstate::kNotSupported,
-                fmt::format("one transaction writes in one compartment, and this one has written in another than that "
-                            "of {}",
-                            plan.tables.front().table.Text()),
-                "COMMIT between the two: PostgreSQL would keep with every row which transaction wrote it.",
+                fmt::format("one transaction writes in one compartment, and this one has written or locked rows in "
+                            "another than {}",
+                            *plan.written_in),
+                "COMMIT between the two: PostgreSQL keeps with every row which transaction wrote or locked it.",
                 "session.compartment");
   }
-  written_in_ = compartment;
+  written_in_ = plan.written_in;
   return {};
 }
 

@@ -597,3 +597,76 @@ def test_tables_that_cannot_be_shuffled_are_left_as_they_are(make_gate):
     for at in range(3, 40, 4):
         Cut(gate.postgres, at).run(gate, "shuffle")
         assert stored(gate) == rows, at
+
+
+TYPES = {"int2": ["7", "-3"], "int8": ["9000000000", "42"], "uuid": ["a2f3c1de-0000-4000-8000-000000000001", "a2f3c1de-0000-4000-8000-00000000000f"],
+         "numeric": ["123456789012345678901234", "7"], "text": ["""O'Ne\\"il {1,2}, NULL""", "é 🚣"], "varchar(40)": ["NULL", 'a"b\\c']}
+
+
+def test_joins_over_ids_of_every_type(make_gate):
+    tables = ""
+    read = []
+    for i, kind in enumerate(TYPES):
+        for place in ("clear", "hidden", "other"):
+            compartment = "" if place == "clear" else f"    compartment: {place}\n"
+            tables += f"  sia.{place}{i}:\n    subject: id\n    space: s{i}\n{compartment}    columns: {{n: {{class: key}}, id: {{class: key}}}}\n"
+            read.append(f"sia.{place}{i}: {{key: clear}}")
+    roles = f"""
+  reader:
+    purposes: [judicial-inquiry]
+    read: {{{", ".join(read)}}}
+    budgets: {ENDLESS}
+"""
+    gate = make_gate("compartmenttypes", accounts={"reader": "reader"}, roles=roles, sealed=False, prepare=False, serve=False)
+    with open(gate.config) as f:
+        text = f.read()
+    gate.write_policy(text.replace("\nopen_tables:", "\n" + tables.rstrip("\n") + "\nopen_tables:", 1))
+    with gate.postgres.owner(gate.database) as c:
+        for i, (kind, ids) in enumerate(TYPES.items()):
+            for place in ("clear", "hidden", "other"):
+                c.execute(f"CREATE TABLE sia.{place}{i} (n int PRIMARY KEY, id {kind} NOT NULL)")
+                for n, number in enumerate(ids):
+                    c.execute(f"INSERT INTO sia.{place}{i} VALUES ({n}, %s)", (number,))
+        c.execute("CREATE TABLE sia.away0 AS SELECT * FROM sia.hidden0; ALTER TABLE sia.hidden0 ADD k int REFERENCES sia.clear0")
+    gate.command("keys", "init")
+    said = gate.seal(check=False)  # a foreign key over any column joins the rows
+    assert said.returncode == 2 and "the foreign key hidden0_k_fkey joins their rows" in said.stderr, said.stderr
+    with gate.postgres.owner(gate.database) as c:
+        c.execute("ALTER TABLE sia.hidden0 DROP k")
+    gate.seal()
+    gate.add_account("reader", "reader")
+    gate.serve()
+    with gate.psycopg("reader") as c:
+        for i, (kind, ids) in enumerate(TYPES.items()):
+            for n, number in enumerate(ids):
+                for a, b in (("clear", "hidden"), ("hidden", "clear"), ("hidden", "other")):
+                    for side in ("a", "b"):
+                        got = c.execute(f"SELECT a.n, b.n, a.id::text, b.n FROM sia.{a}{i} a JOIN sia.{b}{i} b ON b.id = a.id WHERE {side}.id = %s" if a == "clear" else
+                                        f"SELECT a.n, b.n FROM sia.{a}{i} a JOIN sia.{b}{i} b ON b.id = a.id WHERE {side}.id = %s", (number,)).fetchall()
+                        assert [row[:2] for row in got] == [(n, n)], (kind, number, a, b, side)
+            assert sorted(c.execute(f"SELECT a.n, b.n, d.n FROM sia.clear{i} a JOIN sia.hidden{i} b ON b.id = a.id AND a.n < 9 JOIN sia.other{i} d ON d.id = b.id AND b.n < 9").fetchall()) == [(0, 0, 0), (1, 1, 1)]
+
+
+def test_values_out_of_line_do_not_tell_the_order_either(make_gate, register_a):
+    gate = make_gate("compartmenttoast", accounts={"keeper": "keeper"}, roles=ROLES, sealed=False, prepare=False, serve=False)
+    gate.write_policy(sealed=True, compartment="contact")
+    with gate.postgres.owner(gate.database) as c:
+        c.execute("TRUNCATE sia.address; INSERT INTO sia.address SELECT i, i, string_agg(md5(i::text || j), ''), 'Lyon', '69001' FROM generate_series(1, 60) i, generate_series(1, 200) j GROUP BY i ORDER BY i")
+    gate.prepare()
+    chunks = "SELECT array_agg(DISTINCT chunk_id ORDER BY chunk_id) FROM pg_toast.pg_toast_%s"
+    (number,), = in_database(gate, "SELECT 'sia.address'::regclass::oid::int8")
+    assert len(in_database(gate, chunks % number)[0][0]) == 60
+    # Of each row the number of its value out of line, in the order of the ids.
+    with gate.postgres.admin(gate.database) as c:
+        c.execute("CREATE EXTENSION IF NOT EXISTS pageinspect")
+        attribute, = c.execute("SELECT attnum FROM pg_attribute WHERE attrelid = 'sia.address'::regclass AND attname = 'street'").fetchone()
+        pages = c.execute("SELECT pg_relation_size('sia.address') / 8192").fetchone()[0]
+        places = {}
+        for page in range(pages):
+            for place, attrs in c.execute("SELECT lp, t_attrs FROM heap_page_item_attrs(get_raw_page('sia.address', %s), 'sia.address') WHERE t_attrs IS NOT NULL", (page,)).fetchall():
+                pointer = attrs[attribute - 1]
+                places[f"({page},{place})"] = int.from_bytes(pointer[10:14], "little")
+        ids = [places[place] for place, in c.execute("SELECT ctid::text FROM sia.address ORDER BY address_id").fetchall()]
+    assert len(set(ids)) == 60
+    rising = sum(a < b for a, b in zip(ids, ids[1:]))
+    assert 15 < rising < 44, rising

@@ -48,7 +48,7 @@ Result<std::string> EraseInRegister(const EraseCommand& command, const Policy& p
   auto cleared = rows.Clear();
   if (!cleared) {
     Error error = std::move(cleared).error();
-    error.message = done + ", and the register is as it was: " + error.message;
+    error.message = done + ", and the register is not cleared, or not all of it: " + error.message;
     error.hint = "run this again, which clears their rows";
     return std::unexpected(std::move(error));
   }

@@ -65,13 +65,23 @@ bool Among(const std::vector<std::string>& ids, const std::string& id) {
   return std::ranges::find(ids, id) != ids.end();
 }
 
-// The compartments are in the ring.
+// One for each compartment, which are in the ring.
 Status AddKey(const Policy& policy) {
   ECLUSE_OK(GiveKeys(policy));  // a gate that has others than the ring says so before it is changed
   std::string made;
   for (const std::string& compartment : policy.Compartments()) {
-    ECLUSE_TRY(const KeyInfo key, KeyChanges(policy.root, policy.data_dir).AddDataKey(compartment));
-    made += (made.empty() ? "" : ", ") + key.id + (compartment == kMainCompartment ? "" : " of " + compartment);
+    auto key = KeyChanges(policy.root, policy.data_dir).AddDataKey(compartment);
+    if (!key) {
+      if (made.empty()) return std::unexpected(std::move(key).error());
+      (void)GiveKeys(policy);
+      Error error = std::move(key).error();
+      error.message =
+          "made the data key " + made + ", and none for the compartment " + compartment + ": " + error.message;
+      error.hint +=
+          "; back up " + policy.data_dir + " now, and run `ecluse keys rotate` again, which makes one for each";
+      return std::unexpected(std::move(error));
+    }
+    made += (made.empty() ? "" : ", ") + key->id + (compartment == kMainCompartment ? "" : " of " + compartment);
   }
   if (Status given = GiveKeys(policy); !given) {
     Error error = std::move(given).error();

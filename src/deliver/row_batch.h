@@ -95,7 +95,7 @@ class RowBatch {
   const Plan* plan_;
   const KeyRing* keys_;
   std::string register_, role_;
-  std::vector<std::shared_ptr<const CompartmentKeys>> sealing_;  // of each table, from its first sealed value on
+  std::vector<std::shared_ptr<const CompartmentKeys>> sealing_;  // of each table, from when they are needed
   std::vector<std::optional<Links>> links_;                      // the same
   std::pair<size_t, std::string> opened_of_;                     // the table and the pseudonym that `opened_` is of
   std::string opened_;                                           // from row to row of one person

@@ -44,7 +44,7 @@ struct Column {
   bool own_aggregate = false;    // … and only of the level's own, while that level is planned
   bool outer_aggregate = false;  // … of one in a row of an enclosing level
   bool pseudonym = false;
-  bool sealed = false;   // holds envelopes
+  bool sealed = false;   // holds envelopes, or pseudonyms of a compartment
   std::string tokens{};  // of a sealed column of a table reference itself: what stands before its token columns, `"p".`
   bool readable = true;
   bool nullable = false;               // on the missing side of an outer join: NULL where the row is not there

@@ -21,8 +21,8 @@ void Parts(const pgq::Node& condition, std::vector<const pgq::Node*>& parts) {
   }
 }
 
-// The array type, as SQL, of ids of a subject column of that type, and what the column is read as beside it.
-std::string_view ArraySql(Oid type) {
+// What ids of a subject column of that type are read as, as SQL.
+std::string_view IdTypeSql(Oid type) {
   switch (type) {
     case oid::kInt2:
     case oid::kInt4:
@@ -35,6 +35,32 @@ std::string_view ArraySql(Oid type) {
     default:
       return "pg_catalog.text";
   }
+}
+
+// Some part of it says where it stands in the text, and all that do stand there.
+bool StandsIn(const google::protobuf::Message& message, size_t begin, size_t end) {
+  bool somewhere = false;
+  const auto* reflection = message.GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection->ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->name() == "location") {
+      const int location = reflection->GetInt32(message, field);
+      if (location <= 0) continue;
+      if (static_cast<size_t>(location) < begin || static_cast<size_t>(location) >= end) return false;
+      somewhere = true;
+    }
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      const auto& child = field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
+                                               : reflection->GetMessage(message, field);
+      if (AnyLocation(child) <= 0) continue;
+      if (!StandsIn(child, begin, end)) return false;
+      somewhere = true;
+    }
+  }
+  return somewhere;
 }
 
 }  // namespace
@@ -146,15 +172,17 @@ std::vector<Analyzer::Conjunct> Analyzer::ConjunctsOf(const pgq::Node& condition
   SplitConjuncts(begin, end, conjuncts);
   std::vector<const pgq::Node*> parts;
   Parts(condition, parts);
+  // Tokens and tree have to tell the same: a part that does not stand in one piece, or a piece without parts, and none
+  // of it is used.
   for (const pgq::Node* part : parts) {
-    const int location = AnyLocation(*part);
     const auto holds = std::ranges::find_if(conjuncts, [&](const Conjunct& conjunct) {
-      return location >= 0 && clauses_.tokens()[conjunct.tokens.first].begin <= static_cast<size_t>(location) &&
-             static_cast<size_t>(location) < clauses_.tokens()[conjunct.tokens.second].end;
+      return StandsIn(*part, clauses_.tokens()[conjunct.tokens.first].begin,
+                      clauses_.tokens()[conjunct.tokens.second].end);
     });
     if (holds == conjuncts.end()) return {};
     holds->parts.push_back(part);
   }
+  if (std::ranges::any_of(conjuncts, [](const Conjunct& conjunct) { return conjunct.parts.empty(); })) return {};
   return conjuncts;
 }
 
@@ -378,8 +406,11 @@ Status Analyzer::FinishCrossings(const pgq::SelectStmt& select, const Scope& sco
     }
     const std::vector<Conjunct> conjuncts = ConditionsOf(cross, select, *clauses);
     std::optional<Bounded> chosen = BoundedBy(cross.left, cross, conjuncts, scope);
-    if (auto right = BoundedBy(cross.right, cross, conjuncts, scope); right && (!chosen || right->rank > chosen->rank))
+    if (auto right = BoundedBy(cross.right, cross, conjuncts, scope);
+        right && (!chosen || std::pair(-right->rank, cross.right.found.column.origin->table_ref) <
+                                 std::pair(-chosen->rank, cross.left.found.column.origin->table_ref))) {
       chosen = std::move(right);
+    }
     if (!chosen) return unbounded("no constant and no parameter says who, on either side");
     const auto& own = chosen->relation->view->columns;
     for (size_t i = 0; i < own.size(); ++i) {
@@ -392,7 +423,7 @@ Status Analyzer::FinishCrossings(const pgq::SelectStmt& select, const Scope& sco
     const auto number = static_cast<unsigned>(plan_->crossings.size());
     const auto type = [&](const SealedSide& side) {
       const ViewColumn& column = ViewColumnOf(side.found.column);
-      return column.sealed ? std::string("pg_catalog.bytea") : std::string(ArraySql(column.type));
+      return column.sealed ? std::string("pg_catalog.bytea") : std::string(IdTypeSql(column.type));
     };
     const auto array = [&](const SealedSide& side) {
       const ViewColumn& column = ViewColumnOf(side.found.column);

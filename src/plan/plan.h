@@ -93,7 +93,7 @@ struct SealedCell {
 
 // What a visible column of the result shows.
 struct SealedOutput {
-  int cell = -1;    // of Plan::cells: the column holds its envelopes; -1: it is not sealed
+  int cell = -1;    // of Plan::cells: the column holds its envelopes, or pseudonyms; -1: it is not sealed
   int hidden = -1;  // of Plan::hidden: for whom the row's value is sealed
   Mask mask;        // that the gate applies
 };

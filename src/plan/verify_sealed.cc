@@ -1,6 +1,8 @@
 // The second reading of what was rewritten for sealed columns: by names alone, without the analyzer's scopes. A clear
-// value of the client's stands nowhere where a sealed column, or its tokens, would meet it.
+// value of the client's stands nowhere where a sealed column, or its tokens, would meet it. A name without its table
+// that a sealed column shares with something else of the statement is passed over.
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 
@@ -79,6 +81,8 @@ class SealedVerifier {
   void Gather(const Message& message) {
     if (message.GetDescriptor()->name() == "RangeVar") {
       const auto& range = static_cast<const pgq::RangeVar&>(message);
+      NameTable(range.has_alias() ? range.alias().aliasname() : range.relname(),
+                range.alias().colnames().empty() ? ViewOf(range) : nullptr);
       if (const GuardedView* view = ViewOf(range)) {
         for (const ViewColumn& column : view->columns) {
           (column.sealed ? sealed_ : plain_).insert(column.name);
@@ -92,7 +96,10 @@ class SealedVerifier {
       return;
     }
     // Other things that go by such a name.
-    if (message.GetDescriptor()->name() == "Alias") NameOthers(static_cast<const pgq::Alias&>(message).colnames());
+    if (message.GetDescriptor()->name() == "Alias") {
+      NameTable(static_cast<const pgq::Alias&>(message).aliasname(), nullptr);
+      NameOthers(static_cast<const pgq::Alias&>(message).colnames());
+    }
     if (message.GetDescriptor()->name() == "CommonTableExpr")
       NameOthers(static_cast<const pgq::CommonTableExpr&>(message).aliascolnames());
     if (message.GetDescriptor()->name() == "SelectStmt") {
@@ -106,6 +113,12 @@ class SealedVerifier {
       Gather(child);
       return {};
     });
+  }
+
+  // What stands before a column: a view where it is one wherever it stands, else nothing that is known.
+  void NameTable(const std::string& name, const GuardedView* view) {
+    const auto [known, added] = tables_.emplace(name, view);
+    if (!added && known->second != view) known->second = nullptr;
   }
 
   void NameOthers(const google::protobuf::RepeatedPtrField<pgq::Node>& names) {
@@ -143,13 +156,23 @@ class SealedVerifier {
            Own(node.a_indirection().arg().type_cast().arg());
   }
 
-  bool Sealed(const pgq::Node& node) const { return StandsSealed(node, sealed_); }
-  bool IsLink(const pgq::Node& node) const { return StandsSealed(node, linked_) && Sealed(node); }
+  bool Sealed(const pgq::Node& node) const { return StandsSealed(node, false); }
+  bool IsLink(const pgq::Node& node) const { return StandsSealed(node, true); }
 
-  bool StandsSealed(const pgq::Node& node, const std::set<std::string>& names) const {
+  bool StandsSealed(const pgq::Node& node, bool link) const {
     if (!node.has_column_ref()) return false;
-    const std::string name = LastName(node.column_ref());
-    return names.contains(name) && !plain_.contains(name);
+    const pgq::ColumnRef& ref = node.column_ref();
+    const std::string name = LastName(ref);
+    if (ref.fields_size() == 2 && ref.fields(0).has_string()) {
+      const auto table = tables_.find(ref.fields(0).string().sval());
+      if (table != tables_.end() && table->second != nullptr) {
+        const int at = table->second->Find(name);
+        if (at < 0) return false;
+        const auto& sealed = table->second->columns[static_cast<size_t>(at)].sealed;
+        return sealed && (!link || sealed->search.link);
+      }
+    }
+    return (link ? linked_ : sealed_).contains(name) && !plain_.contains(name);
   }
 
   Status Walk(const Message& message) {
@@ -238,6 +261,7 @@ class SealedVerifier {
   const Plan& plan_;
   std::span<const InsertedRange> inserted_;
   std::set<std::string> sealed_, plain_, linked_;
+  std::map<std::string, const GuardedView*> tables_;
 };
 
 }  // namespace

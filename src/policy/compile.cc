@@ -111,6 +111,22 @@ void CheckSealed(Compiler& compiler, const PolicyTable& table, const PolicyColum
   }
 }
 
+// A foreign key to or from another compartment is a join in clear, and leaves the number of the transaction that wrote
+// the one row in the other.
+void CheckCompartment(Compiler& compiler, const PolicyTable& table, const CatalogTable& real) {
+  const auto check = [&](const CatalogForeignKey& key, const TableName& other) {
+    const auto there = compiler.policy->tables.find(other);
+    if (there == compiler.policy->tables.end() || there->second.compartment == table.compartment) return;
+    compiler.Problem(table.mark, table.name.Text() + " is in another compartment than " + other.Text() +
+                                     ", and the foreign key " + key.name +
+                                     " joins their rows in the database; drop it: ALTER TABLE " + QuoteTable(key.from) +
+                                     " DROP CONSTRAINT " + QuoteName(key.name));
+  };
+  if (!table.linked()) return;
+  for (const CatalogForeignKey& key : real.foreign_keys) check(key, key.to);
+  for (const CatalogForeignKey& key : real.referencing) check(key, key.from);
+}
+
 void CheckRetention(Compiler& compiler, const PolicyTable& table, const CatalogTable& real) {
   if (!table.retention) return;
   const CatalogColumn* column = real.Find(table.retention->first);
@@ -154,6 +170,7 @@ void CheckTable(Compiler& compiler, const PolicyTable& table) {
                                        (own->generated ? "computed" : "NOT NULL") +
                                        " in the database; drop that, seal the column, or take it out of erasure.nulls");
   }
+  CheckCompartment(compiler, table, real);
   CheckRetention(compiler, table, real);
   CheckSubjectColumns(compiler, table, real);
   CheckVia(compiler, table, real);
@@ -184,7 +201,7 @@ ViewColumn CompileColumn(Compiler& compiler, const Role& role, const PolicyTable
     const auto granted = role.search.find(table.name);
     const bool searched =
         mask.kind == Mask::Kind::clear || (granted != role.search.end() && granted->second.contains(real.name));
-    const bool stands = write_only || search.link || ShowsSealed(mask);
+    const bool stands = write_only || ShowsSealed(mask);
     column.sealed = SealedColumn{*type, search, searched, stands};
     return column;
   }

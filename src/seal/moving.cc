@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/limits.h"
 #include "policy/compile.h"
 
 namespace ecluse {
@@ -102,15 +103,20 @@ Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& op
                         "--undo`, and seal it anew");
     if (options.undo || !column.sealed || own == nullptr || own->type_schema == kSealedSchema) continue;
     ECLUSE_OK(CheckColumn(real, what, *own, column.sealed->link));
-    ECLUSE_TRY(const Rows of, owner.Query("SELECT atttypmod, atthasdef FROM pg_attribute WHERE attrelid = $1::regclass "
-                                          "AND attname = $2",
-                                          {QuoteTable(name), column.name}));
+    ECLUSE_TRY(
+        const Rows of,
+        owner.Query("SELECT atttypmod, atthasdef OR attidentity <> '' FROM pg_attribute WHERE attrelid = $1::regclass "
+                    "AND attname = $2",
+                    {QuoteTable(name), column.name}));
     if (of.True(0, 1))
-      return CannotMove(what + " has a default, which cannot be sealed",
-                        "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT");
+      return CannotMove(what + " has a default, or is an identity, which cannot be sealed",
+                        "drop it: ALTER TABLE … ALTER COLUMN … DROP DEFAULT, or DROP IDENTITY");
     Moving moving{
         column.name, {own->type, std::atoi(of.Text(0, 0).c_str())}, *column.sealed, false, policy.compartment};
     ECLUSE_OK(CheckKeys(real, moving, what));
+    if (moving.Domain().size() > limits::kIdentifier)
+      return CannotMove(what + " would have the type " + moving.Domain() + ", whose name is too long",
+                        "give the column a shorter type, or the compartment a shorter name");
     if (const std::string misfit = SearchMisfit(moving.type, moving.search); !misfit.empty())
       return CannotMove(what + " " + misfit, "correct `search` in the policy");
     columns.push_back(std::move(moving));

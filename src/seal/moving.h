@@ -71,7 +71,8 @@ struct MovingTable : BatchedTable {
 // `undo` those that it no longer seals and the database does. They refer to `options.policy`. Changes nothing. Refuses,
 // with what to do: what DescribeTable() refuses; columns of types that cannot be sealed, computed, with defaults, read
 // by checks, views or expressions, or part of keys that sealed values could not hold; tables that differ and are not
-// among `options.tables`; of those what policy or database does not have.
+// among `options.tables`; of those what policy or database does not have; tables that do not enter or leave their
+// compartment as a whole, or stand in another than the policy has.
 Result<std::vector<MovingTable>> WhatToSeal(Database& owner, const KeyRing& keys, const SealOptions& options,
                                             const Catalog& catalog);
 

@@ -446,13 +446,15 @@ Status Change(Database& owner, const MovingTable& table, const CatalogTable& rea
       if (IsTokenColumn(column.name, other.name)) gone += ", DROP COLUMN " + QuoteName(other.name);
     }
   }
-  // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
-  ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + types));
-  ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + gone));
+  // In the order of the pseudonyms, before the table is written anew: then nothing of it is as it was written first,
+  // neither places, nor transactions' numbers, nor those of values out of line.
   if (const auto link = std::ranges::find_if(table.columns, [](const Moving& one) { return one.search.link; });
       link != table.columns.end() && !table.undo) {
-    ECLUSE_OK(OrderByPseudonym(owner, table.name, link->name));  // all of them were written just now
+    ECLUSE_OK(OrderByPseudonym(owner, table.name, link->moved()));
   }
+  // Writes the table anew, under the exclusive lock, so that none of its files holds a clear value any more.
+  // In one command: a column that is dropped behind it would stay in the rows.
+  ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + types + ", " + gone));
   for (const CatalogKey& key : real.keys) {
     if (!made_now(key)) continue;
     const Index index = InPlaceOf(key, table);

@@ -6,6 +6,10 @@
 // clear columns become the sealed ones (the table is written anew, so that nothing clear is left in it) and the policy
 // is applied. Whatever is there when it is interrupted, the next run goes on from, unless values may have changed
 // unmarked since: then it begins the table anew, and says so.
+//
+// A table of a compartment moves as a whole, under the compartment's keys: pseudonyms take the place of the ids in its
+// subject column like envelopes that of values, and its rows are put in their order, which is none, before they are
+// written anew.
 #pragma once
 
 #include <cstdint>

@@ -44,13 +44,16 @@ Result<uint64_t> WriteAnew(Database& owner, const CatalogTable& real, const std:
     if (!one.generated) names += (names.empty() ? "" : ", ") + QuoteName(one.name);
   }
   const std::string table = QuoteTable(real.name), copy = "pg_temp.\"ecluse shuffle\"";
-  ECLUSE_OK(RunOne(owner, "LOCK TABLE " + table + " IN ACCESS EXCLUSIVE MODE"));
   ECLUSE_OK(RunOne(
       owner, "CREATE TEMPORARY TABLE \"ecluse shuffle\" ON COMMIT DROP AS SELECT " + names + " FROM ONLY " + table));
   ECLUSE_OK(RunOne(owner, "TRUNCATE ONLY " + table));
   ECLUSE_TRY(const Rows done, owner.Query("WITH done AS (INSERT INTO " + table + " (" + names +
                                           ") OVERRIDING SYSTEM VALUE SELECT " + names + " FROM " + copy + " ORDER BY " +
                                           QuoteName(column) + "::bytea RETURNING 1) SELECT count(*) FROM done"));
+  ECLUSE_TRY(const Rows had, owner.Query("SELECT count(*) FROM " + copy));
+  if (had.At(0, 0) != done.At(0, 0))
+    return CannotMove("rows of " + real.name.Text() + " do not let themselves be written anew",
+                      "look for rules and policies of the table that keep them");
   ECLUSE_OK(RunOne(owner, "DROP TABLE " + copy));
   return static_cast<uint64_t>(std::atoll(done.Text(0, 0).c_str()));
 }
@@ -93,6 +96,7 @@ Result<std::vector<ShuffledTable>> ShuffleTables(Database& owner, KeyRing& keys,
       return std::unexpected(std::move(rows).error());
     }
     ECLUSE_OK(owner.Run("COMMIT"));
+    (void)owner.Run("ANALYZE " + QuoteTable(name));
     shuffled.push_back({name, *rows});
   }
   return shuffled;

@@ -14,7 +14,8 @@
 
 namespace ecluse {
 
-// The rows in the order of their pseudonyms, in the caller's transaction, which has written all of them.
+// The rows in the order of the pseudonyms in that column, in the caller's transaction, which then writes all of them
+// anew: this alone keeps the numbers of the transactions that wrote them.
 Status OrderByPseudonym(Database& owner, const TableName& table, const std::string& column);
 
 struct ShuffledTable {

@@ -1,9 +1,12 @@
 // The life of a statement over people: plan -> admit -> execute -> deliver.
 //
 // The plan comes from the planner (extended_query.cc, simple_query.cc). OpenPortal() admits it, with the values it was
-// given, and binds it; ExecutePortal() has PostgreSQL run it; rows go into its Delivery as they come (replies.cc), and
-// FinishRun() lets them out once they are charged and written down.
+// given, has PostgreSQL find the people who have to be known before it runs (Plan::resolve, Plan::crossings), and binds
+// it; ExecutePortal() has PostgreSQL run it; rows go into its Delivery as they come (replies.cc), and FinishRun() lets
+// them out once they are charged and written down.
 #include <fmt/format.h>
+
+#include <set>
 
 #include "base/bytes.h"
 #include "base/limits.h"
@@ -224,7 +227,7 @@ awaitable<Status> Session::ResolvePeople(std::shared_ptr<const Plan> plan, const
 awaitable<Result<std::vector<std::string>>> Session::LookUpPeople(const Plan* plan, const Crossing* crossing,
                                                                   const std::string* bind, Delivery* delivery) {
   const Plan& inner = *crossing->inner;
-  IdQuery query{inner.sql, inner.parameter_types, {}, static_cast<size_t>(inner.visible_columns)};
+  IdQuery query{inner.sql, inner.parameter_types, {}, static_cast<size_t>(inner.visible_columns), true};
   pg::BindMessage message;
   CHECK(pg::ReadBind(*bind, &message));
   query.bind = SelectParameters(message, crossing->parameters);
@@ -237,8 +240,6 @@ awaitable<Result<std::vector<std::string>>> Session::LookUpPeople(const Plan* pl
   }
   Result<std::vector<std::string>> ids = co_await FetchIds(std::move(query), delivery);
   if (!ids) co_return std::unexpected(std::move(ids).error());
-  std::ranges::sort(*ids);
-  ids->erase(std::ranges::unique(*ids).begin(), ids->end());
   ECLUSE_CO_OK(OpenIds(plan->tables[static_cast<size_t>(crossing->table_ref)], &*ids));
   std::vector<NamedPerson> people;
   for (const std::string& id : *ids) people.push_back({crossing->table_ref, id});
@@ -265,6 +266,15 @@ Session::IdQuery Session::ReadOf(const Resolve& resolve, const std::string& bind
   return {resolve.sql, {}, SelectParameters(message, resolve.parameters), 0};
 }
 
+namespace {
+
+std::unexpected<Error> NoId() {
+  return Fail(sqlstate::kInternal, "the people of this statement cannot be told, so it is not run",
+              "Report this statement to whoever runs the gate.", "server.look-up");
+}
+
+}  // namespace
+
 awaitable<Result<std::vector<std::string>>> Session::FetchIds(IdQuery query, Delivery* delivery) {
   pg::BindMessage selected;
   CHECK(pg::ReadBind(query.bind, &selected));
@@ -279,6 +289,7 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(IdQuery query, Del
   if (!SendUpstream())
     co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost", "Connect again.", "upstream.lost");
   std::vector<std::string> ids;
+  std::set<std::string, std::less<>> known;
   while (true) {
     Result<pg::Frame> frame = co_await upstream.Next();
     if (!frame) co_return std::unexpected(std::move(frame).error());
@@ -287,8 +298,9 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(IdQuery query, Del
     if (frame->type == 'D' && pg::ReadDataRow(frame->payload, &values) && values.size() == query.column + 1) {
       auto last = values.begin();
       for (size_t i = 0; i < query.column; ++i) ++last;
-      std::optional<std::string_view> id = *last;
-      if (id && !id->empty()) ids.emplace_back(*id);
+      const std::optional<std::string_view> id = *last;
+      if (!id || id->empty()) co_return NoId();
+      if (!query.once || known.emplace(*id).second) ids.emplace_back(*id);
       if (ids.size() > limits::kAskedValues)
         co_return Fail(sqlstate::kTooComplex, "the statement names too many people", "Split it.",
                        "deliver.asked-values");
@@ -297,6 +309,8 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(IdQuery query, Del
       Error error = GuardedError(fields, false, context_.schema->login);
       ECLUSE_CO_OK(co_await delivery->Fail("SQLSTATE " + error.sqlstate));
       co_return std::unexpected(std::move(error));
+    } else if (frame->type == 'D') {
+      co_return NoId();
     } else if (frame->type == '3') {
       co_return ids;
     }

@@ -189,6 +189,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::vector<Oid> types;
     std::string bind;
     size_t column = 0;
+    bool once = false;  // rows of one person are many
   };
   static IdQuery ReadOf(const Resolve& resolve, const std::string& bind);
   boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(IdQuery query, Delivery* delivery);

@@ -1,11 +1,12 @@
 """A root key under a passphrase, and one in a PKCS#11 token (SoftHSM 2, with a token folder of the test's own)."""
+import fcntl
 import os
 import pty
 import shutil
 import subprocess
 
 import pytest
-from harness.gate import BINARY, CommandFailed
+from harness.gate import BINARY, CommandFailed, password_of
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 WORDS = "mouette tiroir granit sept"
@@ -161,3 +162,69 @@ def test_a_root_of_another_gate_is_named_as_such(bare, token):
     with pytest.raises(Exception) as refused:
         gate.serve()
     assert "wrapped under root key" in str(refused.value)
+
+
+def test_a_new_root_in_a_token_beside_a_gate_in_use(bare, token):
+    gate = with_root(bare("root-renewed"), token("ecluse"))
+    for name in ("ann", "bob"):
+        gate.accounts = gate.accounts | {name: "officer"}
+    gate.prepare().serve()
+    ring = os.path.join(gate.data, "keys", "ring")
+
+    def root():
+        with open(ring) as f:
+            return f.read().split()[5]
+
+    def destroy(key, people=("ann", "bob"), *options):
+        by = [part for name in people for part in ("--by", name)]
+        return gate.command("keys", "destroy", key, *by, "--reason", "yearly", *options, stdin="".join(password_of(name) + "\n" for name in people), check=False)
+
+    former = root()
+    shutil.copy2(ring, ring + ".former")
+    done = gate.command("keys", "rotate", "--root", "--passphrase", check=False)
+    assert done.returncode == 2 and "PIN" in done.stderr and root() == former
+    said = gate.command("keys", "rotate", "--root").stderr
+    assert f"ecluse keys destroy {former}\n" in said and root() != former
+    looks_somebody_up(gate)
+    gate.command("keys", "rotate")  # the gate opens the new root for it
+    done = destroy(former)
+    assert done.returncode == 2 and "a gate runs" in done.stderr
+    gate.stop()
+    gate.serve()
+    looks_somebody_up(gate)
+    gate.stop()
+    for key, people, options, words in ((root(), ("ann", "bob"), (), "is the root key that"), ("0123456789abcdef", ("ann", "bob"), (), "--owner"), (former, ("ann", "ann"), (), "two people"), (former, ("ann",), (), "two people"),
+                                        (former, ("ann", "bob"), ("--owner", "postgres://x@127.0.0.1:1/x"), "leave --owner out")):
+        done = destroy(key, people, *options)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+    now = root()
+    shutil.copy2(ring, ring + ".now")
+    shutil.copy2(ring + ".former", ring)
+    gate.command("keys", "list")  # a copy from before opens
+    done = destroy(now)
+    assert done.returncode == 2 and "is the newest root key" in done.stderr, done.stderr
+    shutil.copy2(ring + ".now", ring)
+    listed = [line.split() for line in gate.command("keys", "list").stdout.splitlines()]
+    assert ["root", "in", "use", now] in listed and ["root", "former", former] in listed
+    # What stands in its way is met before it is written down.
+    before = len(gate.ledger())
+    with open(os.path.join(gate.data, "keys", "lock")) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = destroy(former)
+    assert done.returncode == 2 and "another command" in done.stderr
+    os.rename(os.path.join(gate.data, "ledger"), os.path.join(gate.data, "ledger.away"))
+    done = destroy(former)
+    os.rename(os.path.join(gate.data, "ledger.away"), os.path.join(gate.data, "ledger"))
+    assert done.returncode == 2 and "no ledger" in done.stderr and len(gate.ledger()) == before
+    done = destroy(former)
+    assert done.returncode == 0 and former in done.stdout, done.stderr
+    assert destroy(former).returncode == 2
+    shutil.copy2(ring + ".former", ring)
+    done = gate.command("keys", "list", check=False)
+    assert done.returncode == 2 and f"wrapped under root key {former}" in done.stderr
+    shutil.copy2(ring + ".now", ring)
+    gate.serve()
+    looks_somebody_up(gate)
+    assert root() == now
+    reasons = [e["reason"] for e in gate.ledger() if e["kind"] == "key"]
+    assert f"the keys are wrapped under the new root key {now}" in reasons and any(r.startswith(f"two people destroy key {former}, a root key") for r in reasons), reasons

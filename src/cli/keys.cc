@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "ledger/json.h"
 #include "policy/policy.h"
+#include "vault/key_changes.h"
 
 namespace ecluse {
 namespace {
@@ -53,6 +54,12 @@ int List(const KeysOptions& options) {
   if (!ring) return Complain("keys", ring.error());
   auto keys = (*ring)->List();
   if (!keys) return Complain("keys", keys.error());
+  if (policy->root.in_token()) {
+    auto roots = KeyChanges(policy->root, policy->data_dir).TokenRoots();
+    if (!roots) return Complain("keys", roots.error());
+    keys->insert(keys->begin(), {"root", "in use", roots->own});
+    for (const std::string& id : roots->others) keys->insert(keys->begin() + 1, {"root", "former", id});
+  }
   if (!options.json) std::printf("%-6s %-12s %s\n", "kind", "name", "id");
   for (const KeyInfo& key : *keys) {
     if (!options.json) {

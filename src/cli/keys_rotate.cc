@@ -13,6 +13,7 @@
 #include "cli/progress.h"
 #include "cli/running_gate.h"
 #include "cli/value_keys.h"
+#include "ledger/people.h"
 #include "seal/cell.h"
 #include "seal/reencrypt.h"
 #include "vault/key_changes.h"
@@ -32,22 +33,44 @@ Result<std::unique_ptr<KeyRing>> OpenRing(const Policy& policy) {
   return KeyRing::Open(policy.root, policy.data_dir, nullptr, policy.Compartments());
 }
 
-Status RotateRoot(const RotateCommand& command, const Policy& policy) {
+Status TellOfRoot(const Policy& policy, KeyRing& keys, const std::string& id) {
+  if (Status written = WriteKeyEntry(policy, keys, std::string(kNewRoot) + id); !written) {
+    Error error = std::move(written).error();
+    error.message = "the new root key " + id + " is in its place, and the ledger does not tell of it: " + error.message;
+    return std::unexpected(std::move(error));
+  }
+  return {};
+}
+
+Status RenewRootFile(const RotateCommand& command, const Policy& policy) {
   ECLUSE_TRY(const bool typed, AsksOnTerminal(RealFiles(), policy.root));
   const bool passphrase = command.passphrase || typed || !policy.root.passphrase_file.empty();
-  ECLUSE_OK(KeyChanges(policy.root, policy.data_dir).RenewRoot(passphrase));
+  ECLUSE_TRY(const std::string id, KeyChanges(policy.root, policy.data_dir).RenewRoot(passphrase));
   std::fprintf(stderr,
                "made the root key %s anew%s; a running gate goes on and needs it at its next start\n"
                "Keep a copy%s in a safe place away from this machine, and destroy the copies of the former one once no "
                "backup of %s/keys from before is needed: they open nothing else.\n",
                policy.root.file.c_str(), passphrase ? " under the passphrase" : "",
                passphrase ? ", and the passphrase," : "", policy.data_dir.c_str());
+  // Before it is finished, an interrupted renewal has keys that nothing opens.
   ECLUSE_TRY(const auto keys, OpenRing(policy));
-  if (Status written = WriteKeyEntry(policy, *keys, "the keys are wrapped under a new root key"); !written) {
-    Error error = std::move(written).error();
-    error.message = "the new root key is in its place, and the ledger does not tell of it: " + error.message;
-    return std::unexpected(std::move(error));
-  }
+  return TellOfRoot(policy, *keys, id);
+}
+
+Status RenewTokenRoot(const RotateCommand& command, const Policy& policy) {
+  if (command.passphrase) return CannotMove("a root in a token has a PIN, and no passphrase", "leave --passphrase out");
+  // Opened before: behind the change nothing but the ledger is asked before it is told.
+  ECLUSE_TRY(const auto keys, OpenRing(policy));
+  KeyChanges changes(policy.root, policy.data_dir);
+  ECLUSE_TRY(const std::string id, changes.RenewRoot(false));
+  ECLUSE_OK(TellOfRoot(policy, *keys, id));
+  std::fprintf(stderr,
+               "the token has made the root key %s, which the keys are under now; a running gate goes on and needs it "
+               "at its next start\nBack up %s now. The token keeps what it held before, which backups of before need; "
+               "once none does, two people can destroy it:\n",
+               id.c_str(), policy.data_dir.c_str());
+  ECLUSE_TRY(const auto roots, changes.TokenRoots());
+  for (const std::string& other : roots.others) std::fprintf(stderr, "- ecluse keys destroy %s\n", other.c_str());
   return {};
 }
 
@@ -68,21 +91,10 @@ bool Among(const std::vector<std::string>& ids, const std::string& id) {
 // One for each compartment, which are in the ring.
 Status AddKey(const Policy& policy) {
   ECLUSE_OK(GiveKeys(policy));  // a gate that has others than the ring says so before it is changed
+  ECLUSE_TRY(const auto keys, KeyChanges(policy.root, policy.data_dir).AddDataKeys(policy.Compartments()));
   std::string made;
-  for (const std::string& compartment : policy.Compartments()) {
-    auto key = KeyChanges(policy.root, policy.data_dir).AddDataKey(compartment);
-    if (!key) {
-      if (made.empty()) return std::unexpected(std::move(key).error());
-      (void)GiveKeys(policy);
-      Error error = std::move(key).error();
-      error.message =
-          "made the data key " + made + ", and none for the compartment " + compartment + ": " + error.message;
-      error.hint +=
-          "; back up " + policy.data_dir + " now, and run `ecluse keys rotate` again, which makes one for each";
-      return std::unexpected(std::move(error));
-    }
-    made += (made.empty() ? "" : ", ") + key->id + (compartment == kMainCompartment ? "" : " of " + compartment);
-  }
+  for (const KeyInfo& key : keys)
+    made += (made.empty() ? "" : ", ") + key.id + (key.name == kMainCompartment ? "" : " of " + key.name);
   if (Status given = GiveKeys(policy); !given) {
     Error error = std::move(given).error();
     error.message = "made the data key " + made + ", and the running gate does not take it: " + error.message;
@@ -167,9 +179,10 @@ int Run(const RotateCommand& command) {
   const auto policy = PolicyOf(command.config);
   if (!policy) return 2;
   if (Status user = CheckGateUser(*policy); !user) return Complain("keys", user.error());
-  const Status done = command.root        ? RotateRoot(command, *policy)
-                      : command.reencrypt ? RotateAndReencrypt(command, *policy)
-                                          : RotateAlone(*policy);
+  const Status done = command.root && policy->root.in_token() ? RenewTokenRoot(command, *policy)
+                      : command.root                          ? RenewRootFile(command, *policy)
+                      : command.reencrypt                     ? RotateAndReencrypt(command, *policy)
+                                                              : RotateAlone(*policy);
   return done ? 0 : Complain("keys", done.error());
 }
 
@@ -181,8 +194,9 @@ void AddKeysRotate(CommandLine& line, CLI::App* keys) {
   rotate->add_option("--config", options->config, "the policy file")->capture_default_str();
   rotate->add_flag("--reencrypt", options->reencrypt, "also seal every value anew under the new key");
   rotate->add_option("--owner", options->owner, "connection of the tables' owner, for --reencrypt");
-  rotate->add_flag("--root", options->root, "a new root key in the place of the one in the file, and keys under it");
-  rotate->add_flag("--passphrase", options->passphrase, "put the new root under a passphrase");
+  rotate->add_flag("--root", options->root,
+                   "a new root key in the place of the one in the file or token, and keys under it");
+  rotate->add_flag("--passphrase", options->passphrase, "put the new root file under a passphrase");
   rotate->footer(
       "Without --root: a new data key, under which sealed columns are written from now on; what is under former keys\n"
       "opens as before. With --reencrypt all values are sealed under it, in batches, while the register is in use;\n"

@@ -9,6 +9,8 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/log.h"
+#include "vault/pkcs11.h"
 #include "vault/ring_file.h"
 #include "vault/root_key.h"
 
@@ -27,39 +29,95 @@ KeyChanges::KeyChanges(RootSource root, const std::string& data_dir, FileSystem*
       path_(folder_ + "/ring"),
       files_(files != nullptr ? *files : RealFiles()) {}
 
-Result<KeyInfo> KeyChanges::AddDataKey(std::string_view compartment) {
-  ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
-  ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
-  ECLUSE_TRY(std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
-  KeyId id;
-  ECLUSE_TRY(const std::string line, MakeDataKey(*root, content, path_, compartment, &id));
-  content += line;
+struct KeyChanges::Opened {
+  std::unique_ptr<File> lock;
+  std::string content;
+  std::unique_ptr<RootKey> root;
+};
+
+Result<KeyChanges::Opened> KeyChanges::Open() {
+  Opened opened;
+  ECLUSE_TRY(opened.lock, LockRing(files_, folder_));
+  ECLUSE_TRY(opened.content, ReadWholeFile(files_, path_, limits::kRingBytes));
+  ECLUSE_TRY(opened.root, OpenRoot(files_, root_, RootOf(opened.content)));
+  return opened;
+}
+
+Result<std::vector<KeyInfo>> KeyChanges::AddDataKeys(std::span<const std::string> compartments) {
+  ECLUSE_TRY(auto opened, Open());
+  auto& [lock, content, root] = opened;
+  std::vector<KeyInfo> made;
+  for (const std::string& compartment : compartments) {
+    KeyId id;
+    ECLUSE_TRY(const std::string line, MakeDataKey(*root, content, path_, compartment, &id));
+    content += line;
+    made.push_back({"data", compartment, HexEncode(id)});
+  }
   if (content.size() > limits::kRingBytes)
     return Refuse("the gate's key ring has no room for more keys", "destroy those that no value is under any more");
   if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
   ECLUSE_OK(ReplaceFile(files_, path_, content));
-  return KeyInfo{"data", std::string(compartment), HexEncode(id)};
+  return made;
 }
 
-Status KeyChanges::RenewRoot(bool passphrase) {
-  if (root_.in_token())
-    return Refuse("a root key in a token is not renewed by this version",
-                  "its token never gives it away; to change tokens, begin a new data folder");
+// The ring says which of the token's keys it is under: interrupted anywhere, it opens as before or as behind.
+Result<std::string> KeyChanges::RenewTokenRoot() {
+  ECLUSE_TRY(auto opened, Open());
+  auto& [lock, content, root] = opened;
+  if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
+  ECLUSE_TRY(const auto renewed, AddTokenRoot(files_, root_));
+  ECLUSE_TRY(const std::string text, RewrapRing(*root, *renewed, content, path_));
+  if (auto whole = ParseRing(*renewed, text, path_); !whole) return std::unexpected(std::move(whole).error());
+  ECLUSE_OK(ReplaceFile(files_, path_, text));
+  return HexEncode(renewed->id());
+}
+
+Result<KeyChanges::Roots> KeyChanges::TokenRoots() {
+  ECLUSE_TRY(const std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
+  const auto own = RootOf(content);
+  ECLUSE_TRY(const auto held, HeldByToken(files_, root_));
+  Roots roots;
+  for (const KeyId& id : held) {
+    if (id == own) {
+      roots.own = HexEncode(id);
+    } else {
+      roots.others.push_back(HexEncode(id));
+    }
+  }
+  return roots;
+}
+
+Status KeyChanges::DestroyRoot(const std::string& id, const std::function<Status()>& first) {
+  ECLUSE_TRY(const auto opened, Open());
+  // Only what opens the ring is known to be the gate's own: another's ring may be in its place.
+  if (auto whole = ParseRing(*opened.root, opened.content, path_); !whole)
+    return std::unexpected(std::move(whole).error());
+  const auto key = ParseKeyId(id);
+  if (!key) return Refuse(Printable(id) + " is not the id of a key", "it has 16 hexadecimal digits in lower case");
+  if (*key == opened.root->id())
+    return Refuse(id + " is the root key that the gate's keys are wrapped under",
+                  "`ecluse keys rotate --root` puts another in its place");
+  return DestroyTokenRoot(files_, root_, *key, first);
+}
+
+Result<std::string> KeyChanges::RenewRoot(bool passphrase) {
+  if (root_.in_token()) return RenewTokenRoot();
   std::error_code none;
   if (std::filesystem::is_symlink(root_.file, none))
     return Refuse(root_.file + " is a link, which a new root would take the place of",
                   "name the file itself in vault.root.file");
-  ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
-  ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
-  ECLUSE_TRY(const std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
+  ECLUSE_TRY(auto opened, Open());
+  auto& [lock, content, root] = opened;
   const RootSource next = NextRoot(root_);
   ECLUSE_TRY(const auto left, files_.Find(next.file));
-  if (left && !content.contains("\nroot " + HexEncode(root->id()) + "\n")) return FinishRenewal();
+  if (left && RootOf(content) != root->id()) return FinishRenewal();
   if (left) ECLUSE_OK(files_.Remove(next.file));  // of a run that ended before anything was wrapped under it
   if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
   ECLUSE_OK(MakeRoot(files_, next, passphrase));
+  std::string id;
   auto wrapped = [&]() -> Result<std::string> {
     ECLUSE_TRY(const auto renewed, OpenRoot(files_, next));
+    id = HexEncode(renewed->id());
     ECLUSE_TRY(std::string text, RewrapRing(*root, *renewed, content, path_));
     if (auto whole = ParseRing(*renewed, text, path_); !whole) return std::unexpected(std::move(whole).error());
     return text;
@@ -69,7 +127,8 @@ Status KeyChanges::RenewRoot(bool passphrase) {
     return std::unexpected(std::move(wrapped).error());
   }
   ECLUSE_OK(ReplaceFile(files_, path_, *wrapped));
-  return TakePlace();
+  ECLUSE_OK(TakePlace());
+  return id;
 }
 
 Status KeyChanges::TakePlace() {
@@ -78,16 +137,16 @@ Status KeyChanges::TakePlace() {
 }
 
 // The ring may be under the root that was to take the other's place: then it takes it.
-Status KeyChanges::FinishRenewal() {
+Result<std::string> KeyChanges::FinishRenewal() {
   ECLUSE_TRY(const auto renewed, OpenRoot(files_, NextRoot(root_)));
   if (auto whole = ReadRing(files_, *renewed, path_); !whole) return std::unexpected(std::move(whole).error());
-  return TakePlace();
+  ECLUSE_OK(TakePlace());
+  return HexEncode(renewed->id());
 }
 
 Status KeyChanges::DestroyDataKey(const std::string& id) {
-  ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
-  ECLUSE_TRY(const auto lock, LockRing(files_, folder_));
-  ECLUSE_TRY(std::string content, ReadWholeFile(files_, path_, limits::kRingBytes));
+  ECLUSE_TRY(auto opened, Open());
+  auto& [lock, content, root] = opened;
   ECLUSE_TRY(const Ring ring, ParseRing(*root, content, path_));
   const std::string_view line = DataKeyLine(content, id);
   if (line.empty())

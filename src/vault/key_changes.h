@@ -3,8 +3,11 @@
 // docs/decisions/rotation.md.
 #pragma once
 
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "vault/keys.h"
@@ -19,20 +22,37 @@ class KeyChanges {
  public:
   KeyChanges(RootSource root, const std::string& data_dir, FileSystem* files = nullptr);
 
-  // One more data key for a compartment; it seals from now on.
-  Result<KeyInfo> AddDataKey(std::string_view compartment);
+  // One more data key for each of these compartments, or for none; they seal from now on.
+  Result<std::vector<KeyInfo>> AddDataKeys(std::span<const std::string> compartments);
 
-  // Makes a root in the place of the one in a file, and wraps the ring under it, the key-encryption keys of
-  // compartments made anew. Interrupted anywhere, it is called again and finishes, for which it needs what opens the
-  // former root too; until then KeyRing::Open() may refuse and say so. Refuses roots in tokens, and links.
-  Status RenewRoot(bool passphrase);
+  // Makes a root in the place of the one in a file, or one more in the token, and wraps the ring under it, the
+  // key-encryption keys of compartments made anew. Interrupted anywhere, it is called again; of a file it then needs
+  // what opens the former root too, and until then KeyRing::Open() may refuse and say so. A token keeps the former one,
+  // which DestroyRoot() destroys. Refuses links. The id of the root that the ring is under now.
+  Result<std::string> RenewRoot(bool passphrase);
+
+  // Of a root in a token: the one the ring is under, and those it holds besides, in no order.
+  struct Roots {
+    std::string own;
+    std::vector<std::string> others;
+  };
+  Result<Roots> TokenRoots();
+
+  // Destroys one of the others: no copy of a ring that was wrapped under it opens any more. `first` is called when
+  // nothing but the token itself can hinder it any more, under the ring's lock; its error is returned, and nothing
+  // done.
+  Status DestroyRoot(const std::string& id, const std::function<Status()>& first);
 
   // Takes a data key out of the ring: nothing that is sealed under it opens any more. Refuses one that is not there,
   // and the one that seals. Destroying one that values are under destroys those: see to it first.
   Status DestroyDataKey(const std::string& id);
 
  private:
-  Status FinishRenewal();
+  // With the ring's lock, the ring, and the root it is under.
+  struct Opened;
+  Result<Opened> Open();
+  Result<std::string> RenewTokenRoot();
+  Result<std::string> FinishRenewal();
   Status TakePlace();
 
   const RootSource root_;

@@ -94,8 +94,10 @@ TEST_F(RingTest, ANewDataKeySealsAndTheFormerOneStillOpens) {
   const std::string sealed = SealEnvelope(before->current().key, before->current().id, "value", "");
   std::vector<std::string> told;
   (*ring)->OnKeyMade([&](const KeyInfo& info) { told.push_back(info.kind + " " + info.name + " " + info.id); });
-  auto made = KeyChanges(root_, data_).AddDataKey("main");
-  ASSERT_TRUE(made) << made.error().message;
+  const std::vector<std::string> one = {"main"}, unknown = {"main", "health"};
+  auto keys = KeyChanges(root_, data_).AddDataKeys(one);
+  ASSERT_TRUE(keys && keys->size() == 1) << keys.error().message;
+  const KeyInfo* made = &keys->front();
   EXPECT_EQ((*ring)->Compartment("main"), before) << "nothing changes before it is taken";
   EXPECT_EQ((*ring)->TakeRing(), 1u);
   EXPECT_EQ(told, std::vector<std::string>{"data main " + made->id});
@@ -108,9 +110,12 @@ TEST_F(RingTest, ANewDataKeySealsAndTheFormerOneStillOpens) {
     EXPECT_EQ(after->search.text(), before->search.text());
   }
   EXPECT_EQ(OpenEnvelope(before->current().key, sealed, ""), "value") << "whoever holds the former goes on with them";
-  EXPECT_FALSE(KeyChanges(root_, data_).AddDataKey("health"));
+  EXPECT_FALSE(KeyChanges(root_, data_).AddDataKeys(unknown));
+  EXPECT_EQ((*ring)->TakeRing(), 0u) << "none of them, where one cannot be made";
+  EXPECT_EQ(KeyChanges(root_, data_).AddDataKeys(names).value().size(), 2u);
+  EXPECT_EQ((*ring)->TakeRing(), 2u);
   ASSERT_TRUE(KeyRing::Init(folder_ + "/other.key"));
-  EXPECT_FALSE(KeyChanges(folder_ + "/other.key", data_).AddDataKey("main"));
+  EXPECT_FALSE(KeyChanges(folder_ + "/other.key", data_).AddDataKeys(one));
 }
 
 TEST_F(RingTest, ADestroyedDataKeyIsGoneAndTheOneThatSealsIsKept) {
@@ -119,7 +124,7 @@ TEST_F(RingTest, ADestroyedDataKeyIsGoneAndTheOneThatSealsIsKept) {
   const KeyId first = (*ring)->Compartment("main")->current().id;
   KeyChanges changes(root_, data_);
   EXPECT_FALSE(changes.DestroyDataKey(HexEncode(first)));
-  ASSERT_TRUE(changes.AddDataKey("main"));
+  ASSERT_TRUE(changes.AddDataKeys(std::vector<std::string>{"main"}));
   EXPECT_FALSE(changes.DestroyDataKey("0011223344556677"));
   EXPECT_FALSE(changes.DestroyDataKey(""));
   for (const KeyInfo& info : Open()->List().value()) {

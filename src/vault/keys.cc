@@ -139,7 +139,7 @@ class FileKeyRing final : public KeyRing {
     if (asks)
       return Unavailable("the root key opens with what is typed, so a running gate cannot take new keys",
                          "restart the gate, or name a file with the passphrase or PIN in vault.root");
-    ECLUSE_TRY(const auto root, OpenRoot(files_, root_));
+    ECLUSE_TRY(const auto root, OpenRoot(files_, root_, RootOf(content)));
     ECLUSE_TRY(Ring next, ParseRing(*root, content, folder_ + "/ring"));
     std::unique_lock lock(mutex_);
     if (!std::ranges::equal(next.gate->key.key(), ring_.gate->key.key()))
@@ -343,16 +343,20 @@ Result<std::unique_ptr<KeyRing>> KeyRing::Open(const RootSource& source, const s
       return Unavailable("the root key, what opens it, or its generations lie inside the data folder that they protect",
                          "move them elsewhere and name them in vault.root and vault.generations", path);
   }
-  ECLUSE_TRY(const auto root, OpenRoot(files, source));
   std::string folder = data_dir + "/keys";
+  std::string path = folder + "/ring";
+  ECLUSE_TRY(auto present, files.Find(path));
+  std::string content;
+  if (present) {
+    ECLUSE_TRY(content, ReadWholeFile(files, path, limits::kRingBytes));
+  }
+  ECLUSE_TRY(const auto root, OpenRoot(files, source, RootOf(content)));
   ECLUSE_OK(PreparePrivateFolder(files, data_dir));
   ECLUSE_OK(PreparePrivateFolder(files, folder));
   for (const char* name : {"/days", "/literals"}) ECLUSE_OK(PreparePrivateFolder(files, folder + name));
-  std::string path = folder + "/ring";
-  ECLUSE_TRY(auto present, files.Find(path));
   std::optional<Ring> ring;
   if (present) {
-    auto read = ReadRing(files, *root, path);
+    auto read = ParseRing(*root, content, path);
     if (!read) return std::unexpected(WhyNotRead(files, source, *root, path, std::move(read).error()));
     ring = *std::move(read);
   }

@@ -6,16 +6,11 @@
 #include <random>
 
 #include "base/bytes.h"
+#include "vault/vault_fixture_test.h"
 #include "vault/xaes.h"
 
 namespace ecluse {
 namespace {
-
-Secret KeyOf(uint8_t first) {
-  Secret key(kXaesKey);
-  std::iota(key.mutable_bytes().begin(), key.mutable_bytes().end(), first);
-  return key;
-}
 
 TEST(Links, AreTheSameForTheSamePersonAndComeBack) {
   const Links links(KeyOf(0), "interior", "person");

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/limits.h"
 #include "base/random.h"
 #include "base/terminal.h"
 
@@ -116,7 +117,7 @@ class Token {
                                         Attribute(CKA_LABEL, kLabel.data(), kLabel.size())};
     if (const CK_RV rv = calls_->C_FindObjectsInit(session_, like.data(), like.size()); rv != CKR_OK)
       return Refused("be searched", rv);
-    std::vector<CK_OBJECT_HANDLE> found(8);
+    std::vector<CK_OBJECT_HANDLE> found(limits::kTokenRoots + 1);
     CK_ULONG count = 0;
     const CK_RV rv = calls_->C_FindObjects(session_, found.data(), found.size(), &count);
     calls_->C_FindObjectsFinal(session_);
@@ -179,6 +180,12 @@ class Token {
     CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     const CK_RV rv = calls_->C_GenerateKey(session_, &generate, as.data(), as.size(), &made);
     if (rv != CKR_OK) return Refused("make a root key", rv);
+    return {};
+  }
+
+  Status Destroy(CK_OBJECT_HANDLE key) {
+    const CK_RV rv = calls_->C_DestroyObject(session_, key);
+    if (rv != CKR_OK) return Refused("destroy a root key", rv);
     return {};
   }
 
@@ -283,46 +290,110 @@ class TokenRoot final : public RootKey {
   const KeyId id_;
 };
 
-}  // namespace
+std::unexpected<Error> Refuse(std::string what, std::string hint) {
+  return Fail(sqlstate::kIo, std::move(what), std::move(hint), "vault.token");
+}
 
-Status MakeTokenRoot(FileSystem& files, const RootSource& source) {
+struct Held {
+  KeyId id;
+  CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+};
+
+// All of our label, each made by the token and never outside.
+Result<std::vector<Held>> HeldBy(Token& token) {
+  ECLUSE_TRY(const auto there, token.Roots());
+  std::vector<Held> held;
+  for (const CK_OBJECT_HANDLE key : there) {
+    ECLUSE_OK(token.CheckKept(key));
+    ECLUSE_TRY(const KeyId id, token.IdOf(key));
+    held.push_back({id, key});
+  }
+  return held;
+}
+
+// Makes one and opens it. That it can be used is seen now, and not when a gate is to start.
+Result<std::unique_ptr<RootKey>> Add(FileSystem& files, const RootSource& source, size_t most) {
+  KeyId id;
+  RandomBytes(id);
   {
     Token token;
     ECLUSE_OK(token.Open(files, source, true));
-    ECLUSE_TRY(const auto there, token.Roots());
-    for (const CK_OBJECT_HANDLE key : there) ECLUSE_OK(token.CheckKept(key));
-    if (!there.empty())
-      return Fail(sqlstate::kIo,
-                  fmt::format("the token \"{}\" holds a root key already, and one is never replaced", source.token),
-                  "keep it: what it wraps cannot be opened without it. To begin anew, take another token",
-                  "vault.token");
+    ECLUSE_TRY(const auto held, HeldBy(token));
+    if (held.size() >= most) {
+      return most == 1 ? Refuse(fmt::format("the token \"{}\" holds a root key already, and one is never replaced",
+                                            source.token),
+                                "keep it: what it wraps cannot be opened without it. To begin anew, take another token")
+                       : Refuse(fmt::format("the token \"{}\" holds {} root keys already", source.token, held.size()),
+                                "two people destroy those that no copy needs any more (ecluse keys destroy); `ecluse "
+                                "keys list` names them");
+    }
     ECLUSE_OK(token.CheckKnowsGcm());
-    KeyId id;
-    RandomBytes(id);
     ECLUSE_OK(token.Make(id));
   }
-  // That it can be used is seen now, and not when a gate is to start.
-  ECLUSE_TRY(const auto root, OpenTokenRoot(files, source));
+  ECLUSE_TRY(auto root, OpenTokenRoot(files, source, id));
   const Secret probe(kXaesKey);
   ECLUSE_TRY(const std::string wrapped, root->Wrap(probe.text(), "ecluse keys init"));
   ECLUSE_TRY(const Secret again, root->Unwrap(wrapped, "ecluse keys init"));
   if (again.text() != probe.text()) return Refused("open what it wrapped", CKR_OK);
+  return root;
+}
+
+}  // namespace
+
+Status MakeTokenRoot(FileSystem& files, const RootSource& source) {
+  if (auto made = Add(files, source, 1); !made) return std::unexpected(std::move(made).error());
   return {};
 }
 
-Result<std::unique_ptr<RootKey>> OpenTokenRoot(FileSystem& files, const RootSource& source) {
+Result<std::unique_ptr<RootKey>> AddTokenRoot(FileSystem& files, const RootSource& source) {
+  return Add(files, source, limits::kTokenRoots);
+}
+
+Result<std::unique_ptr<RootKey>> OpenTokenRoot(FileSystem& files, const RootSource& source,
+                                               const std::optional<KeyId>& under) {
   auto token = std::make_unique<Token>();
   ECLUSE_OK(token->Open(files, source, false));
-  ECLUSE_TRY(const auto there, token->Roots());
-  if (there.size() != 1)
-    return Fail(sqlstate::kIo,
-                fmt::format("the token \"{}\" holds {} root keys", source.token, there.empty() ? "no" : "several"),
-                there.empty() ? "run `ecluse keys init` to make one, or correct vault.root.pkcs11.token"
-                              : "remove those that no gate uses, with the vendor's tool",
-                "vault.token");
-  ECLUSE_OK(token->CheckKept(there[0]));
-  ECLUSE_TRY(const KeyId id, token->IdOf(there[0]));
-  return std::make_unique<TokenRoot>(std::move(token), there[0], id);
+  ECLUSE_TRY(const auto held, HeldBy(*token));
+  if (held.empty()) {
+    return Refuse(fmt::format("the token \"{}\" holds no root key", source.token),
+                  "run `ecluse keys init` to make one, or correct vault.root.pkcs11.token");
+  }
+  auto own = under ? std::ranges::find(held, *under, &Held::id) : held.end();
+  // Of a single one whoever reads what it should have wrapped says that it is another.
+  if (own == held.end() && held.size() == 1) own = held.begin();
+  if (own == held.end()) {
+    return Refuse(under ? fmt::format("the token \"{}\" does not hold the root key {}, which the gate's keys were "
+                                      "wrapped under",
+                                      source.token, HexEncode(*under))
+                        : fmt::format("the token \"{}\" holds {} root keys, and no ring of keys says which is the "
+                                      "gate's",
+                                      source.token, held.size()),
+                  "put <data_dir>/keys back, or correct vault.root.pkcs11.token");
+  }
+  return std::make_unique<TokenRoot>(std::move(token), own->key, own->id);
+}
+
+Result<std::vector<KeyId>> HeldByToken(FileSystem& files, const RootSource& source) {
+  Token token;
+  ECLUSE_OK(token.Open(files, source, false));
+  ECLUSE_TRY(const auto held, HeldBy(token));
+  std::vector<KeyId> ids;
+  for (const Held& one : held) ids.push_back(one.id);
+  return ids;
+}
+
+Status DestroyTokenRoot(FileSystem& files, const RootSource& source, const KeyId& id,
+                        const std::function<Status()>& first) {
+  Token token;
+  ECLUSE_OK(token.Open(files, source, true));
+  ECLUSE_TRY(const auto held, HeldBy(token));
+  const auto own = std::ranges::find(held, id, &Held::id);
+  if (own == held.end())
+    return Fail(sqlstate::kInvalidParameter,
+                fmt::format("the token \"{}\" holds no root key {}", source.token, HexEncode(id)),
+                "`ecluse keys list` names those there are", "vault.token");
+  ECLUSE_OK(first());
+  return token.Destroy(own->key);
 }
 
 }  // namespace ecluse

@@ -16,6 +16,7 @@ namespace ecluse {
 namespace {
 
 constexpr std::string_view kHeader = "ecluse key ring v1";
+constexpr std::string_view kRoot = "root ";
 
 std::string Associated(std::string_view kind, std::string_view name, const KeyId& id) {
   return fmt::format("ecluse {} {} {}", kind, name, HexEncode(id));
@@ -48,14 +49,15 @@ class RingReader {
     std::getline(lines, line);
     // What is added is added behind a whole line.
     if (line != kHeader || !content.ends_with('\n')) return Broken();
-    lines >> kind_ >> id_text;
-    if (kind_ != "root") return Broken();
+    std::getline(lines, line);
+    if (!line.starts_with(kRoot)) return Broken();
+    kind_ = "root";
+    id_text = line.substr(kRoot.size());
     if (id_text != HexEncode(root_.id()))
       return Fail(sqlstate::kIo,
                   fmt::format("the gate's keys were wrapped under root key {}, and the policy names {}",
                               Printable(id_text), HexEncode(root_.id())),
                   "put the root key of this data folder back, or correct vault.root", "vault.keys", path_);
-    if (std::getline(lines, line) && !line.empty()) return Broken();
     while (std::getline(lines, line)) {
       std::istringstream words(line);
       std::string coded, more;
@@ -192,6 +194,11 @@ Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& fol
     return Fail(sqlstate::kIo, "another command is making keys in the data folder", "try again in a moment",
                 "vault.keys", folder);
   return lock;
+}
+
+std::optional<KeyId> RootOf(const std::string& content) {
+  const std::string head = fmt::format("{}\n{}", kHeader, kRoot);
+  return content.starts_with(head) ? ParseKeyId(content.substr(head.size(), 2 * sizeof(KeyId))) : std::nullopt;
 }
 
 Result<Ring> ParseRing(RootKey& root, const std::string& content, const std::string& path) {

@@ -47,6 +47,9 @@ struct Ring {
 // `folder` is <data_dir>/keys. 58030 where another has it.
 Result<std::unique_ptr<File>> LockRing(FileSystem& files, const std::string& folder);
 
+// The id of the root that the ring `content` says it is under; nullopt where it says none.
+std::optional<KeyId> RootOf(const std::string& content);
+
 Result<Ring> ParseRing(RootKey& root, const std::string& content, const std::string& path);
 // The ring at `path`.
 Result<Ring> ReadRing(FileSystem& files, RootKey& root, const std::string& path);

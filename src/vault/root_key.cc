@@ -220,8 +220,9 @@ Status MakeRoot(FileSystem& files, const RootSource& source, bool passphrase) {
   return done;
 }
 
-Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source) {
-  if (source.in_token()) return OpenTokenRoot(files, source);
+Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source,
+                                          const std::optional<KeyId>& under) {
+  if (source.in_token()) return OpenTokenRoot(files, source, under);
   ECLUSE_OK(CheckPrivateFile(files, source.file, "root key",
                              "run `ecluse keys init` to make it, or correct vault.root.file in the policy"));
   ECLUSE_TRY(std::string content, ReadWholeFile(files, source.file, kFileLimit));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,8 +31,10 @@ class RootKey {
 Status MakeRoot(FileSystem& files, const RootSource& source, bool passphrase);
 
 // Opens it. Refuses a file that is missing, not a regular one, open to group or others, or not in the format, and a
-// wrong passphrase; a token that is not there, does not open with its PIN, or holds no root.
-Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source);
+// wrong passphrase; a token that is not there, does not open with its PIN, or holds no root. Of several in a token it
+// is the one of the id `under`, which a ring names; without it there is one.
+Result<std::unique_ptr<RootKey>> OpenRoot(FileSystem& files, const RootSource& source,
+                                          const std::optional<KeyId>& under = {});
 
 // Whether OpenRoot() asks on the terminal for what opens it.
 Result<bool> AsksOnTerminal(FileSystem& files, const RootSource& source);

@@ -15,7 +15,9 @@ void AppendText(std::string& out, std::string_view text) {
 }
 
 std::string Associated(const Cell& cell) {
-  std::string out = "ecluse value";
+  std::string out;
+  out.reserve(64 + cell.register_name.size() + cell.table.size() + cell.column.size() + cell.subject.size());
+  out = "ecluse value";
   for (const std::string_view text : {cell.register_name, cell.table, cell.column, cell.subject}) AppendText(out, text);
   return out;
 }

@@ -9,15 +9,10 @@
 
 #include "base/bytes.h"
 #include "vault/folding.h"
+#include "vault/vault_fixture_test.h"
 
 namespace ecluse {
 namespace {
-
-Secret KeyOf(uint8_t first) {
-  Secret key(kXaesKey);
-  std::iota(key.mutable_bytes().begin(), key.mutable_bytes().end(), first);
-  return key;
-}
 
 constexpr KeyId kId = {1, 2, 3, 4, 5, 6, 7, 8};
 constexpr Cell kCell{"interior", "taj.person", "nir", "person:4242"};

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <numeric>
 #include <string>
 
 #include "vault/keys.h"
@@ -14,6 +15,13 @@
 namespace ecluse {
 
 inline constexpr int64_t kFirstOfMay = 1'714'564'800'000'000;  // 2024-05-01T12:00:00Z
+
+// A key of bytes that count up from there.
+inline Secret KeyOf(uint8_t first) {
+  Secret key(kXaesKey);
+  std::iota(key.mutable_bytes().begin(), key.mutable_bytes().end(), first);
+  return key;
+}
 
 class RingTest : public testing::Test {
  protected:

@@ -5,11 +5,16 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/limits.h"
+#include "base/sim_files.h"
 #include "vault/hmac.h"
+#include "vault/key_changes.h"
 #include "vault/keys.h"
+#include "vault/ring_file.h"
 #include "vault/vault_fixture_test.h"
 #include "vault/xaes.h"
 
@@ -182,7 +187,7 @@ class TokenTest : public RingTest {
  protected:
   void SetUp() override {
     RingTest::SetUp();
-    if (!std::filesystem::exists(kModule)) GTEST_SKIP() << "softhsm2 is not installed";
+    ASSERT_TRUE(std::filesystem::exists(kModule)) << "softhsm2 is among the packages of the tests";
     std::filesystem::create_directory(folder_ + "/tokens");
     std::ofstream(folder_ + "/softhsm2.conf") << "directories.tokendir = " << folder_ << "/tokens\nlog.level = ERROR\n";
     ASSERT_EQ(setenv("SOFTHSM2_CONF", (folder_ + "/softhsm2.conf").c_str(), 1), 0);
@@ -220,6 +225,88 @@ TEST_F(TokenTest, AKeyThatWasPutThereIsNoRoot) {
   ASSERT_TRUE(!made && !opened);
   for (const Error& refused : {made.error(), opened.error()})
     EXPECT_NE(refused.message.find("was not made by"), std::string::npos) << refused.message;
+}
+
+TEST_F(TokenTest, ANewRootStandsBesideTheFormerUntilThatIsDestroyed) {
+  const std::vector<std::string> names = {"main"};
+  const auto key_of = [&]() -> std::string {
+    auto ring = KeyRing::Open(source_, data_, nullptr, names);
+    return ring ? std::string(Secret((*ring)->Compartment("main")->current().key.key()).text()) : ring.error().message;
+  };
+  ASSERT_TRUE(KeyRing::Init(source_));
+  const std::string key = key_of(), path = data_ + "/keys/ring";
+  const std::string former = ReadWholeFile(RealFiles(), path, 10'000).value();
+  KeyChanges changes(source_, data_);
+  EXPECT_TRUE(changes.TokenRoots()->others.empty());
+  ASSERT_TRUE(changes.RenewRoot(false));
+  const std::string now = ReadWholeFile(RealFiles(), path, 10'000).value();
+  EXPECT_NE(RootOf(now), RootOf(former));
+  EXPECT_EQ(key_of(), key);
+  const auto others = changes.TokenRoots().value().others;
+  ASSERT_EQ(others, std::vector{HexEncode(*RootOf(former))});
+  ASSERT_TRUE(ReplaceFile(RealFiles(), path, former));  // a copy from before opens while the token has its root
+  EXPECT_EQ(key_of(), key);
+  EXPECT_EQ(changes.TokenRoots().value().others, std::vector{HexEncode(*RootOf(now))});
+  ASSERT_TRUE(ReplaceFile(RealFiles(), path, now));
+
+  // Without a ring nobody can tell which one is meant, and none is made.
+  ASSERT_TRUE(RealFiles().Remove(path));
+  const auto which = KeyRing::Open(source_, data_);
+  ASSERT_FALSE(which);
+  EXPECT_NE(which.error().message.find("holds 2 root keys"), std::string::npos) << which.error().message;
+  ASSERT_TRUE(ReplaceFile(RealFiles(), path, now));
+
+  for (const std::string& wrong : {HexEncode(*RootOf(now)), std::string("0123456789abcdef"), std::string("x")})
+    EXPECT_FALSE(changes.DestroyRoot(wrong, [] { return Status(); })) << wrong;
+  EXPECT_EQ(key_of(), key);
+  ASSERT_TRUE(changes.DestroyRoot(others[0], [] { return Status(); }));
+  EXPECT_TRUE(changes.TokenRoots()->others.empty());
+  EXPECT_EQ(key_of(), key);
+  ASSERT_TRUE(ReplaceFile(RealFiles(), path, former));
+  EXPECT_NE(key_of().find("wrapped under root key"), std::string::npos);
+  ASSERT_TRUE(ReplaceFile(RealFiles(), path, now));
+  for (size_t i = 1; i < limits::kTokenRoots; ++i) ASSERT_TRUE(changes.RenewRoot(false)) << i;
+  const auto full = changes.RenewRoot(false);
+  ASSERT_FALSE(full);
+  EXPECT_NE(full.error().message.find("holds 16 root keys"), std::string::npos) << full.error().message;
+  EXPECT_EQ(key_of(), key);
+}
+
+// Whatever a failed call or a power cut leaves opens, and holds the same keys.
+TEST_F(TokenTest, EveryFaultOfARenewalLeavesARingThatOpens) {
+  const std::vector<std::string> names = {"main"};
+  ASSERT_TRUE(KeyRing::Init(source_));
+  source_.generations = "/etc/generations";
+  const std::string pin = std::exchange(source_.pin_file, "/etc/pin");
+  const auto keys_of = [&](SimFiles& files) {
+    auto ring = KeyRing::Open(source_, "/data", &files, names);
+    return ring ? std::string(Secret((*ring)->Compartment("main")->current().key.key()).text()) : ring.error().message;
+  };
+  for (const bool power : {false, true}) {
+    for (const auto kind : {SimFault::Kind::error, SimFault::Kind::short_write, SimFault::Kind::kill}) {
+      for (uint64_t at = 1;; ++at) {
+        ASSERT_LT(at, 200u);
+        SimFiles files;
+        ASSERT_TRUE(files.MakeDirectory("/etc"));
+        ASSERT_TRUE(ReplaceFile(files, "/etc/pin", "4711\n"));
+        const std::string key = keys_of(files);
+        ASSERT_EQ(key.size(), kXaesKey) << key;
+        files.Restart(false, 0);
+        files.Arm({kind, at});
+        (void)KeyChanges(source_, "/data", &files).RenewRoot(false);
+        const bool hit = files.hit();
+        files.Restart(power, static_cast<uint32_t>(at));
+        EXPECT_EQ(keys_of(files), key) << at;
+        KeyChanges changes(source_, "/data", &files);
+        ASSERT_TRUE(changes.RenewRoot(false)) << at;
+        EXPECT_EQ(keys_of(files), key) << at;
+        const auto others = changes.TokenRoots().value().others;
+        EXPECT_GE(others.size(), 1u);
+        for (const std::string& id : others) ASSERT_TRUE(changes.DestroyRoot(id, [] { return Status(); })) << at;
+        if (!hit) break;
+      }
+    }
+  }
 }
 
 TEST_F(TokenTest, HoldsTheRootAndKeepsIt) {

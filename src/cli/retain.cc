@@ -8,8 +8,8 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/running_gate.h"
+#include "policy/daily_runs.h"
 #include "policy/policy_reader.h"
-#include "policy/retained.h"
 #include "seal/cell.h"
 #include "seal/retain_table.h"
 #include "vault/keys.h"
@@ -53,14 +53,15 @@ Result<uint64_t> Delete(Database& owner, const RetainTarget& target, const Retai
 
 // Of tables that are gone through the gate is not to warn; those without a retention are forgotten.
 Status Note(const Policy& policy, const RetainTarget& target, int64_t now, uint64_t left) {
-  RetainedTables noted = ReadRetained(RealFiles(), policy.data_dir).value_or(RetainedTables());
+  GoneThroughTables noted =
+      ReadGoneThrough(RealFiles(), policy.data_dir, DailyRun::retain).value_or(GoneThroughTables());
   std::erase_if(noted, [&](const auto& item) {
     const auto table = policy.tables.find(item.first);
     return table == policy.tables.end() || !table->second.retention;
   });
   const auto& [column, keep] = *target.policy->retention;
   noted[target.name] = {now, static_cast<int64_t>(left), column, keep};
-  return WriteRetained(RealFiles(), policy.data_dir, noted);
+  return WriteGoneThrough(RealFiles(), policy.data_dir, DailyRun::retain, noted);
 }
 
 // Rows that are left in all tables.

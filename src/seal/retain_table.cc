@@ -173,8 +173,7 @@ class Deleter {
         const int column = static_cast<int>(3 + k);
         ECLUSE_TRY(const auto part, PartOf(k, rows.At(i, column)));
         id += (k == 0 ? "" : std::string(1, kSubjectColumnSeparator)) + part.value_or("");
-        if (rows.Null(i, column) || !part || part->empty() || id.size() > limits::kSubjectId ||
-            part->contains(kSubjectSeparator) || part->contains(kSubjectColumnSeparator))
+        if (rows.Null(i, column) || !part || !MayBeId(*part) || id.size() > limits::kSubjectId)
           return Fail("22023", "they have an id that is nobody's: correct them");
       }
       people.insert(std::move(id));

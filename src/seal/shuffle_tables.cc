@@ -16,12 +16,7 @@ Status CheckTable(Database& owner, const PolicyTable& table, const CatalogTable&
   if (!sealed)
     return CannotMove(name + " does not stand in the database as the policy's `compartment` has it",
                       "run `ecluse seal` first");
-  if (real.kind != 'r')
-    return CannotMove(name + " is partitioned or foreign, whose rows are not written anew as a whole", "leave it out");
-  ECLUSE_TRY(const Rows family, owner.Query("SELECT FROM pg_inherits WHERE $1::regclass IN (inhrelid, inhparent)",
-                                            {QuoteTable(table.name)}));
-  if (family.size() > 0)
-    return CannotMove(name + " inherits from another table, or is inherited from", "drop that, or leave it out");
+  ECLUSE_OK(CheckAlone(owner, real));
   if (!real.referencing.empty())
     return CannotMove(name + " is referred to by the foreign key " + real.referencing.front().name +
                           ", and could not be emptied for a moment",

@@ -19,7 +19,7 @@
 #include "ledger/origin.h"
 #include "ledger/people.h"
 #include "policy/applied.h"
-#include "policy/retained.h"
+#include "policy/daily_runs.h"
 #include "seal/cell.h"
 #include "server/account_log.h"
 #include "server/cancel.h"
@@ -71,7 +71,7 @@ struct Gate::Impl {
   void Reload();
   Status TakePolicy();
   void RecordAccounts();
-  void WarnOfRetention();
+  void WarnOfDailyRuns();
   Result<std::string> Command(const boost::json::object& request, ControlSocket::Work* later);
   Result<std::string> WriteDown(const boost::json::object& request, const Policy& of);
   Result<std::string> ValueKeysFor(const std::string& coded, bool make) const;
@@ -89,7 +89,7 @@ struct Gate::Impl {
   std::unique_ptr<AccountLog> account_log;
   uint64_t accounts_recorded = 0;  // their generation that the ledger knows
   bool accounts_late = false;      // it could not be told, and the log has said so
-  int64_t retention_judged = 0;    // when, on the boot clock, rows past their retention were last warned of
+  int64_t daily_runs_judged = 0;   // when, on the boot clock, rows past their retention were last warned of
   std::unique_ptr<Admission> admission;
   std::unique_ptr<Planner> planner;
   std::unique_ptr<RefusalLog> refusals;
@@ -255,22 +255,24 @@ awaitable<void> Gate::Impl::Control() {
     if (stopping) co_return;
     accounts->ReloadIfChanged();
     RecordAccounts();
-    WarnOfRetention();
+    WarnOfDailyRuns();
     refusals->Sweep(workers[0]->context().get_executor());
   }
 }
 
 // Once a day, and under a new policy at once.
-void Gate::Impl::WarnOfRetention() {
+void Gate::Impl::WarnOfDailyRuns() {
   const int64_t now = SystemClock().BootMicros();
-  if (retention_judged != 0 && now < retention_judged + std::chrono::microseconds(limits::kRetainWarned).count())
+  if (daily_runs_judged != 0 && now < daily_runs_judged + std::chrono::microseconds(limits::kDailyWarned).count())
     return;
-  retention_judged = now;
-  auto retained = ReadRetained(RealFiles(), policy->data_dir);
-  if (!retained) Log().warn("{} {}", retained.error().message, retained.error().hint);
-  for (const std::string& warning :
-       RetentionWarnings(*policy, retained.value_or(RetainedTables()), SystemClock().WallMicros()))
-    Log().warn("{}", Printable(warning));
+  daily_runs_judged = now;
+  for (const auto& [run, judge] :
+       {std::pair{DailyRun::retain, &RetentionWarnings}, {DailyRun::shuffle, &ShuffleWarnings}}) {
+    auto noted = ReadGoneThrough(RealFiles(), policy->data_dir, run);
+    if (!noted) Log().warn("{} {}", noted.error().message, noted.error().hint);
+    for (const std::string& warning : judge(*policy, noted.value_or(GoneThroughTables()), SystemClock().WallMicros()))
+      Log().warn("{}", Printable(warning));
+  }
 }
 
 // A lock holds as soon as it is read; that it was made is written down right behind it.
@@ -320,7 +322,7 @@ Status Gate::Impl::TakePolicy() {
   ECLUSE_TRY(std::shared_ptr<const Snapshot> snapshot, Compile(next, *keys));
   ECLUSE_OK(admission->Reload(next, *ledger, [&] { return Event(EntryKind::policy, *next, "reload"); }));
   policy = next;
-  retention_judged = 0;
+  daily_runs_judged = 0;
   doors->SetStartup(std::move(greeting));
   services->Install(snapshot);
   asio::post(workers[0]->context(), [this, login = snapshot->gate_login] { lock->SetLogin(std::move(login)); });

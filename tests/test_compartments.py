@@ -1,6 +1,7 @@
 """Tables in a compartment: whose rows they are stands under pseudonyms there, and nothing joins them with others but the gate, for people who are bounded."""
 import json
 import os
+import random
 import signal
 
 import psycopg
@@ -25,7 +26,7 @@ ROLES = f"""
         delete: true
       sia.owner: {{insert: [owner_id, since, category], update: [category]}}
     export: true
-    statistics: {{min_subjects: 11, by: {{sia.address: [town]}}, of: {{}}, rows: 1000, per: 24h}}
+    statistics: {{min_subjects: 11, by: {{taj.person: [sex], sia.address: [town]}}, of: {{}}, rows: 1000, per: 24h}}
     budgets: {ENDLESS}
   bounded:
     purposes: [judicial-inquiry]
@@ -149,6 +150,10 @@ SELECT p.person_id, a.town FROM taj.person p JOIN sia.address a ON a.owner_id = 
 SELECT p.person_id FROM taj.person p, sia.address a WHERE a.owner_id = p.person_id AND CASE WHEN p.sex = 'M' AND p.person_id > 5 THEN p.person_id = @ ELSE p.person_id = @ END
 SELECT p.person_id, count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id IN (@, 1002) GROUP BY p.person_id
 SELECT a.owner_id, count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#' GROUP BY a.owner_id
+SELECT a.town, count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#' GROUP BY a.town
+SELECT p.sex, a.town, count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id < 1100 GROUP BY p.sex, a.town
+SELECT p.sex, count(DISTINCT p.person_id) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE a.town = 'Lyon' GROUP BY p.sex
+!SELECT p.sex, a.town, count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id GROUP BY p.sex, a.town
 SELECT DISTINCT p.sex, a.town FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#'
 SELECT p.person_id, a.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = '#' ORDER BY a.town, p.birth_place, a.address_id LIMIT 3
 SELECT p.person_id, row_number() OVER (PARTITION BY p.person_id ORDER BY a.address_id) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = @
@@ -210,6 +215,86 @@ def test_joins_answer_as_without_a_compartment(gate, plain, register_a):
     assert answered > 25
 
 
+class Joins:
+    """Random joins of tables in and out of the compartment, under conditions of every form."""
+    TABLES = {"p": ("taj.person", "person_id", ["sex", "birth_place", "family_name"]), "a": ("sia.address", "owner_id", ["town", "postcode", "street"]),
+              "b": ("sia.address", "owner_id", ["town", "postcode"]), "o": ("sia.owner", "owner_id", ["category"]), "i": ("taj.involvement", "person_id", ["outcome"])}
+
+    def __init__(self, seed, ids, values):
+        self.random, self.ids, self.values = random.Random(seed), ids, values
+
+    def id(self, alias):
+        return f"{alias}.{self.TABLES[alias][1]}"
+
+    def atom(self, aliases):
+        alias = self.random.choice(aliases)
+        column = self.random.choice(self.TABLES[alias][2])
+        value = self.random.choice(self.values[column]).replace("'", "''")
+        some = ", ".join(str(i) for i in self.random.sample(self.ids, 3))
+        return self.random.choice([
+            f"{self.id(alias)} = {self.random.choice(self.ids)}", f"{self.id(alias)} IN ({some})", f"{self.id(alias)} = ANY (ARRAY[{some}])",
+            f"{self.id(alias)} = {self.random.choice(self.ids)}", f"{self.id(alias)} IN ({some})", f"{self.id(alias)} <> {self.random.choice(self.ids)}",
+            f"{alias}.{column} = '{value}'", f"{alias}.{column} <> '{value}'", f"'{value}' = {alias}.{column}", f"{alias}.{column} IN ('{value}', 'x')", f"{alias}.{column} IS NULL",
+            f"{alias}.{column} IS NOT NULL", f"lower({alias}.{column}) = '{value.lower()}'", f"coalesce({alias}.{column}, '{value}') = '{value}'",
+            f"{alias}.{column} IS DISTINCT FROM '{value}'", f"{alias}.{column} LIKE '{value[:1]}%'", f"{self.id(alias)} IS NULL", f"{self.id(alias)} IS NOT NULL"])
+
+    def condition(self, aliases, depth=0):
+        kind = self.random.random()
+        if depth > 2 or kind < 0.45:
+            return self.atom(aliases)
+        one, other = self.condition(aliases, depth + 1), self.condition(aliases, depth + 1)
+        return self.random.choice([f"{one} AND {other}", f"{one} AND {other}", f"({one} AND {other})", f"({one} OR {other})", f"NOT ({one})", f"(({one}))",
+                                   f"CASE WHEN {one} THEN {other} ELSE {self.atom(aliases)} END"])
+
+    def statement(self):
+        aliases = self.random.sample([*self.TABLES], self.random.choice([2, 2, 2, 3, 3, 4]))
+        text, wheres = f"{self.TABLES[aliases[0]][0]} {aliases[0]}", []
+        for n, alias in enumerate(aliases[1:], 1):
+            table, before = f"{self.TABLES[alias][0]} {alias}", self.random.choice(aliases[:n])
+            equal = self.random.choice(["{0} = {1}", "{1} = {0}", "({0} = {1})"]).format(self.id(before), self.id(alias))
+            kind = self.random.choice(["JOIN", "JOIN", "INNER JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", ","])
+            if kind == ",":
+                text = f"{text} CROSS JOIN {table}"
+                wheres.append(equal)
+                continue
+            while self.random.random() < 0.4:
+                more = self.condition([*aliases[:n], alias])
+                equal = self.random.choice([f"{equal} AND {more}", f"{more} AND {equal}"])
+            text = f"{text} {kind} {table} ON {equal}"
+            if self.random.random() < 0.2:
+                text = f"({text})"
+        while self.random.random() < 0.75:
+            wheres.append(self.condition(aliases))
+        self.random.shuffle(wheres)
+        shown = ", ".join(f"{self.id(alias)}, {alias}.{self.TABLES[alias][2][0]}" for alias in aliases)
+        return f"SELECT {shown} FROM {text}" + (" WHERE " + " AND ".join(wheres) if wheres else "")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_joins_answer_as_without_a_compartment(gate, plain, register_a, seed):
+    known = addresses(register_a)
+    values = {column: sorted({str(r[column]) for r in register_a[table] if r[column] is not None}) for table, _, columns in Joins.TABLES.values() for column in columns}
+    joins = Joins(seed, sorted({r[1] for r in known.values()})[:40] + [-1], values)
+    answered = refused = 0
+    with gate.psycopg("keeper") as inside, plain.psycopg("keeper") as outside:
+        for _ in range(400):
+            sql = joins.statement()
+            try:
+                expected = sorted(outside.execute(sql).fetchall(), key=str)
+            except psycopg.Error as e:
+                assert e.sqlstate in ("0A000", "42501"), (sql, e)
+                expected = None
+            try:
+                got = sorted(inside.execute(sql).fetchall(), key=str)
+            except psycopg.Error as e:
+                assert e.sqlstate in ("0A000", "42501"), (sql, e)
+                refused += 1
+                continue
+            assert got == expected, sql
+            answered += bool(got)
+    assert answered > 40 and refused > 40, (answered, refused)
+
+
 def test_it_goes_through_every_door(gate, plain, c, register_a):
     owner = sorted(addresses(register_a).values())[7][1]
     join = f"SELECT p.person_id, a.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.person_id = {owner}"
@@ -254,6 +339,32 @@ def test_who_is_looked_up_is_charged(gate, register_a):
             c.execute(f"{select} WHERE p.sex = 'M' AND a.town = 'nowhere'")
 
 
+def test_somebody_with_many_rows_is_looked_up_as_one(gate, register_a):
+    owner = addresses(register_a)[1][1]
+    with gate.postgres.admin(gate.database) as c:
+        c.execute("INSERT INTO sia.address (address_id, owner_id, street, town, postcode) SELECT 200000 + i, owner_id, street, 'Grandville', '1' FROM sia.address, generate_series(1, 10050) i WHERE address_id = 1")
+    try:
+        with gate.psycopg("keeper", reference="many") as c:
+            sql = "SELECT count(*) FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE a.town = 'Grandville'"
+            assert c.execute(sql).fetchall() == [(10050,)]
+        assert told(gate.entries("many")) == {f"person:{owner}"}
+    finally:
+        with gate.postgres.admin(gate.database) as c:
+            c.execute("DELETE FROM sia.address WHERE town = 'Grandville'")
+
+
+def test_a_parameter_of_unknown_type_bounds_nothing_it_is_not_alone_in(c, register_a):
+    """PostgreSQL finds a parameter's type by its first use, which the look-up may not have."""
+    select = "SELECT p.person_id FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id WHERE p.family_name = %(n)s"
+    person = next(p for p in register_a["taj.person"] if p["person_id"] == addresses(register_a)[1][1])
+    found = c.execute(select, {"n": person["family_name"]}).fetchall()
+    assert (person["person_id"],) in found
+    with pytest.raises(psycopg.errors.FeatureNotSupported) as refused:
+        c.execute(f"{select} AND a.town <> %(n)s", {"n": person["family_name"]})
+    assert "no declared type" in str(refused.value) and "of its own" in refused.value.diag.message_hint
+    assert c.execute(f"{select} AND a.town <> %(m)s", {"n": person["family_name"], "m": "nowhere"}).fetchall() == found
+
+
 def test_unbounded_joins_are_refused(c):
     select = "SELECT p.family_name, a.street FROM taj.person p JOIN sia.address a ON a.owner_id = p.person_id"
     for sql in (select, f"{select} WHERE p.sex IS NOT NULL", f"{select} WHERE p.family_name = a.town", f"{select} LIMIT 5",
@@ -286,6 +397,28 @@ def test_rows_are_written_with_their_pseudonyms(gate, c, register_a):
     for values in ("(90005, NULL, 'x', 'y', 'z')", "(90005, DEFAULT, 'x', 'y', 'z')"):
         with pytest.raises(psycopg.Error):
             c.execute(f"INSERT INTO sia.address (address_id, owner_id, street, town, postcode) VALUES {values}")
+
+
+def test_a_unique_key_over_a_pseudonym_says_what_is_there_already(make_gate, register_a):
+    known = addresses(register_a)
+    gate = make_gate("compartmentconflict", accounts={"keeper": "keeper"}, roles=ROLES, sealed=True, compartment="contact", prepare=False, serve=False)
+    with gate.postgres.owner(gate.database) as c:
+        c.execute("CREATE UNIQUE INDEX one ON sia.address (owner_id, postcode, address_id)")
+    gate.prepare().serve()
+    number, owner, street, town, postcode = known[3]
+    insert = "INSERT INTO sia.address (address_id, owner_id, street, town, postcode) VALUES (%s, %s, 'rue Z', 'Z', %s)"
+    with gate.psycopg("keeper") as c:
+        assert c.execute(f"{insert} ON CONFLICT (owner_id, postcode, address_id) DO NOTHING RETURNING address_id", (number, owner, postcode)).fetchall() == []
+        assert c.execute(f"{insert} ON CONFLICT (owner_id, postcode, address_id) DO UPDATE SET town = excluded.town RETURNING owner_id, street, town", (number, owner, postcode)).fetchall() == \
+            [(owner, street, "Z")]
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            c.execute(insert, (number, owner, postcode))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            c.execute(f"{insert} ON CONFLICT (address_id) DO UPDATE SET owner_id = excluded.owner_id", (number, owner + 1, postcode))
+    other = next(r[1] for r in known.values() if r[1] != owner)
+    with gate.psycopg("keeper", reference="in the way") as c:  # whose the row is that is there already
+        assert c.execute(f"{insert} ON CONFLICT DO NOTHING", (number, other, postcode)).rowcount == 0
+    assert told(gate.entries("in the way")) == {f"person:{owner}", f"person:{other}"}
 
 
 def test_a_pseudonym_of_elsewhere_is_refused(gate, register_a):
@@ -377,6 +510,22 @@ def test_neither_place_nor_transaction_joins_them(make_gate, register_a):
         assert shuffled[0] > 0.12 and shuffled[1] == 1, shuffled
     with gate.psycopg("keeper") as c:
         assert dict(c.execute("SELECT address_id, owner_id FROM sia.address").fetchall()) == known | numbers
+    # The gate goes by what the commands have noted.
+    def warned():
+        return [line for line in gate.log_text().splitlines() if "run `ecluse shuffle`" in line]
+
+    assert warned() == []
+    with open(gate.data + "/shuffled") as f:
+        head, noted = f.read().split("\n", 1)
+    noted = json.loads(noted)
+    assert head == "ecluse shuffled v1" and [(n["schema"], n["table"]) for n in noted] == [("sia", "address")]
+    noted[0]["time"] -= 27 * 3_600 * 1_000_000
+    with open(gate.data + "/shuffled", "w") as f:
+        f.write(head + "\n" + json.dumps(noted))
+    gate.stop()
+    gate.serve()
+    gate.wait_for(lambda: len(warned()) == 1)
+    assert "sia.address is in the compartment contact, and its rows were written in another order at 20" in warned()[0]
     with gate.postgres.owner(gate.database) as c:
         c.execute("BEGIN; LOCK TABLE sia.address IN ACCESS SHARE MODE")
         held = gate.command("shuffle", "--owner", gate.postgres.owner_url(gate.database), check=False)
@@ -617,13 +766,19 @@ def test_joins_over_ids_of_every_type(make_gate):
             compartment = "" if place == "clear" else f"    compartment: {place}\n"
             tables += f"  sia.{place}{i}:\n    subject: id\n    space: s{i}\n{compartment}    columns: {{n: {{class: key}}, id: {{class: key}}}}\n"
             read.append(f"sia.{place}{i}: {{key: clear}}")
+    shown = [i for i, kind in enumerate(TYPES) if kind not in ("int2", "numeric")]  # as pseudonyms of a role: these have no form for one
+    masked = [f"sia.{place}{i}: {{n: clear, id: pseudonym}}" for i in shown for place in ("clear", "hidden", "other")]
     roles = f"""
   reader:
     purposes: [judicial-inquiry]
     read: {{{", ".join(read)}}}
     budgets: {ENDLESS}
+  stranger:
+    purposes: [judicial-inquiry]
+    read: {{{", ".join(masked)}}}
+    budgets: {ENDLESS}
 """
-    gate = make_gate("compartmenttypes", accounts={"reader": "reader"}, roles=roles, sealed=False, prepare=False, serve=False)
+    gate = make_gate("compartmenttypes", accounts={"reader": "reader", "stranger": "stranger"}, roles=roles, sealed=False, prepare=False, serve=False)
     with open(gate.config) as f:
         text = f.read()
     gate.write_policy(text.replace("\nopen_tables:", "\n" + tables.rstrip("\n") + "\nopen_tables:", 1))
@@ -641,7 +796,21 @@ def test_joins_over_ids_of_every_type(make_gate):
         c.execute("ALTER TABLE sia.hidden0 DROP k")
     gate.seal()
     gate.add_account("reader", "reader")
+    gate.add_account("stranger", "stranger")
     gate.serve()
+    for binary in (False, True):
+        with gate.psycopg("stranger", reference=f"masked-{binary}") as c:
+            for i in shown:
+                names = [sorted(c.execute(f"SELECT n, id FROM sia.{place}{i}", binary=binary).fetchall()) for place in ("clear", "hidden", "other")]
+                assert names[0] == names[1] == names[2] and names[0][0][1] != names[0][1][1], (i, names)
+                ids = [number.replace("'", "''") for number in [*TYPES.values()][i]]
+                assert not {str(name) for _, name in names[1]} & set(ids)
+                assert c.execute(f"SELECT a.n, b.n FROM sia.hidden{i} a JOIN sia.hidden{i} b ON b.id = a.id WHERE a.n = 1", binary=binary).fetchall() == [(1, 1)]
+                for sql in (f"SELECT n FROM sia.hidden{i} WHERE id = '{ids[0]}'", f"SELECT n FROM sia.hidden{i} WHERE id IN ('{ids[0]}')", f"SELECT n FROM sia.hidden{i} ORDER BY id",
+                            f"SELECT max(id) FROM sia.hidden{i}"):
+                    with pytest.raises((psycopg.errors.FeatureNotSupported, psycopg.errors.InsufficientPrivilege)):
+                        c.execute(sql)
+        assert len(told(gate.entries(f"masked-{binary}"))) == 2 * len(shown)
     with gate.psycopg("reader") as c:
         for i, (kind, ids) in enumerate(TYPES.items()):
             for n, number in enumerate(ids):

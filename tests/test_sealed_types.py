@@ -164,11 +164,9 @@ def test_what_comes_back_is_the_same_to_the_byte(pair, account, binary, settings
             assert a == b, (name, a, b)
 
 
-@pytest.mark.parametrize("column", [c for c in COLUMNS if c in SEARCHES])
+@pytest.mark.parametrize("column", [c for c in COLUMNS if c in SEARCHES and c not in ("t", "v")])
 def test_equality_finds_what_it_found_in_clear(pair, column):
     """But for texts, which are found by their spelling without case, accents and spaces."""
-    if column in ("t", "v"):
-        pytest.skip("texts compare more loosely on purpose")
     answers = []
     for gate in pair:
         with gate.wire("clear") as c:

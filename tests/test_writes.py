@@ -1,7 +1,9 @@
 """Writes: only what the role may write, never a mask over the truth, counted like reads, and before they are told."""
 import pytest
+from psycopg.types.numeric import Int2, Int4, Int8, IntNumeric
 
 from harness import gate as gates
+from harness.gate import told
 
 READ_ONLY_REFUSALS = ("42501", "0A000")
 
@@ -162,6 +164,30 @@ def test_on_conflict(gate, clerk):
     with gate.wire("narrow", purpose="permit-control") as c:  # a row condition hides rows that a conflict would tell of
         c.query("SET ecluse.purpose = 'permit-control'")
         assert c.query("INSERT INTO sia.permit (owner_id, kind) VALUES (1001, 'x') ON CONFLICT DO NOTHING").errors
+
+
+@pytest.mark.parametrize("kind", [Int2, Int4, Int8, IntNumeric, str])
+def test_a_row_is_found_by_its_key_whatever_type_that_is_bound_as(gate, kind):
+    """Before a write the gate asks whose row it is, with what the client binds and as the client declared it."""
+    (permit, owner), = truth(gate, "SELECT permit_id, owner_id FROM sia.permit WHERE permit_id = 12")
+    reference = f"bound-{kind.__name__}"
+    with gate.psycopg("clerk", reference=reference) as c:
+        values = {"permit": kind(permit), "owner": kind(owner)}
+        assert c.execute("UPDATE sia.permit SET remark = 'seen' WHERE permit_id = %(permit)s AND kind = 'none such'", values).rowcount == 0
+        assert told(gate.entries(reference)) == {f"person:{owner}"}
+        assert c.execute("UPDATE sia.permit SET remark = 'seen' WHERE permit_id = %(permit)s", values).rowcount == 1
+        assert c.execute("SELECT count(*) FROM sia.permit WHERE permit_id = %(permit)s", values).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("condition, found", [("permit_id = 12.0", 1), ("permit_id = 12.5", 0), ("permit_id = 1.2e1", 1), ("permit_id IN (12, 3000000000)", 1), ("permit_id = 3000000000", 0),
+                                              ("permit_id = ANY (ARRAY[12, 3000000000])", 1), ("permit_id = ANY (ARRAY[12, 3000000000]::int8[])", 1), ("permit_id = '12'", 1)])
+def test_a_number_beside_a_key_is_the_number_that_is_written(gate, condition, found):
+    (owner,), = truth(gate, "SELECT owner_id FROM sia.permit WHERE permit_id = 12")
+    reference = f"number {condition}".replace("'", "")
+    with gate.psycopg("clerk", reference=reference) as c:
+        assert c.execute(f"SELECT count(*) FROM sia.permit WHERE {condition}").fetchone() == (found,)
+        assert c.execute(f"UPDATE sia.permit SET remark = 'seen' WHERE {condition}").rowcount == found
+    assert told(gate.entries(reference)) == ({f"person:{owner}"} if found else set())
 
 
 def test_constraint_errors_say_nothing_of_values(gate, clerk):

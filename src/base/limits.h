@@ -41,6 +41,7 @@ inline constexpr size_t kAccountsBytes = 64 * 1024 * 1024;  // the accounts file
 inline constexpr auto kLockoutWindow = 5min;
 
 // The root key (vault/).
+inline constexpr size_t kTokenRoots = 16;            // root keys of ours in one token
 inline constexpr size_t kPassphraseCharacters = 12;  // shortest passphrase of a root key
 inline constexpr unsigned kScryptLogN = 17;          // cost of trying one: 128 MiB and about half a second
 inline constexpr unsigned kScryptLogNMost = 21;
@@ -185,10 +186,11 @@ inline constexpr size_t kRetainBatchRows = 500;             // that `ecluse reta
 inline constexpr auto kRetainLock = 2s;    // that it waits for others' locks; then it leaves the batch for later
 inline constexpr int kRetainTimeouts = 3;  // batches one after the other that met such locks, before it gives up
 inline constexpr auto kRetainClock = 60s;  // between the database's clock and ours, when rows are called old
-inline constexpr size_t kDeletionPeople = 12 * 1024;           // bytes of ids in one request to write a deletion down
-inline constexpr auto kRetainDue = std::chrono::hours(26);     // since `retain` went through a table: one run a day
-inline constexpr size_t kRetainedBytes = 16 * 1024 * 1024;     // the note of when it did
-inline constexpr auto kRetainWarned = std::chrono::hours(24);  // between warnings of the gate that it is due
+inline constexpr size_t kDeletionPeople = 12 * 1024;  // bytes of ids in one request to write a deletion down
+inline constexpr auto kDailyDue =
+    std::chrono::hours(26);  // since `retain` or `shuffle` went through a table: one run a day
+inline constexpr size_t kDailyNoteBytes = 16 * 1024 * 1024;   // the note of when it did
+inline constexpr auto kDailyWarned = std::chrono::hours(24);  // between warnings of the gate that one is due
 
 // Upstream (execute/).
 inline constexpr size_t kUpstreamPerRole = 80;

@@ -11,6 +11,13 @@ int Complain(const char* command, const Error& error) {
   return 2;
 }
 
+std::optional<TableName> TableOf(const char* command, const std::string& text) {
+  const size_t dot = text.find('.');
+  if (dot != std::string::npos) return TableName{text.substr(0, dot), text.substr(dot + 1)};
+  std::fprintf(stderr, "ecluse %s: --table %s is no table; write schema.table\n", command, text.c_str());
+  return std::nullopt;
+}
+
 std::shared_ptr<const Policy> PolicyOf(const std::string& config, std::vector<PolicyProblem>* warnings) {
   auto policy = LoadPolicy(config, warnings);
   if (policy) return *policy;

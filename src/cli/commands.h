@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct CommandLine {
 
 // Says on standard error what is wrong with `ecluse <command>` and what to do. 2, the exit status.
 int Complain(const char* command, const Error& error);
+
+// What `--table` of `ecluse <command>` says: schema.table. Nothing where it is none, said on standard error.
+std::optional<TableName> TableOf(const char* command, const std::string& text);
 
 // The policy file at `config`. Null where it is not valid: every problem then stands on standard error, and the exit
 // status is 2.

@@ -49,16 +49,12 @@ Result<LoadReport> Load(const LoadCommand& command, const std::shared_ptr<const 
 int Run(const LoadCommand& command) {
   const auto policy = PolicyOf(command.config);
   if (!policy) return 2;
-  const size_t dot = command.table.find('.');
-  if (dot == std::string::npos) {
-    std::fprintf(stderr, "ecluse load: --table %s is no table; write schema.table\n", command.table.c_str());
-    return 2;
-  }
-  const TableName table{command.table.substr(0, dot), command.table.substr(dot + 1)};
-  const auto report = Load(command, policy, table);
+  const auto table = TableOf("load", command.table);
+  if (!table) return 2;
+  const auto report = Load(command, policy, *table);
   if (!report) return Complain("load", report.error());
   std::printf("%s%llu rows into %s\n", report->before ? "nothing to do: this file was loaded before: " : "loaded ",
-              static_cast<unsigned long long>(report->loaded), table.Text().c_str());
+              static_cast<unsigned long long>(report->loaded), table->Text().c_str());
   if (report->rejected > 0)
     std::printf("%llu rows were rejected: %s says which, and why\n", static_cast<unsigned long long>(report->rejected),
                 report->rejects.c_str());

@@ -7,10 +7,13 @@
 #include <functional>
 #include <memory>
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/running_gate.h"
 #include "cli/value_keys.h"
+#include "policy/daily_runs.h"
 #include "seal/cell.h"
 #include "seal/seal_tables.h"
 #include "vault/keys.h"
@@ -46,12 +49,9 @@ int RunSeal(const SealCommand& command) {
   options.policy = policy;
   options.undo = command.undo;
   for (const std::string& name : command.tables) {
-    const size_t dot = name.find('.');
-    if (dot == std::string::npos) {
-      std::fprintf(stderr, "ecluse seal: --table %s is no table; write schema.table\n", name.c_str());
-      return 2;
-    }
-    options.tables.push_back({name.substr(0, dot), name.substr(dot + 1)});
+    const auto table = TableOf("seal", name);
+    if (!table) return 2;
+    options.tables.push_back(*table);
   }
   auto keys = KeyRing::Open(policy->root, policy->data_dir, nullptr, policy->Compartments());
   if (!keys) return Complain("seal", keys.error());
@@ -66,6 +66,7 @@ int RunSeal(const SealCommand& command) {
     progress.End();
     std::fprintf(stderr, "ecluse seal: %s\n", what.c_str());
   };
+  const int64_t now = SystemClock().WallMicros();
   auto report = SealTables(*owner, **keys, options);
   progress.End();
   if (!report) return Complain("seal", report.error());
@@ -80,6 +81,8 @@ int RunSeal(const SealCommand& command) {
   std::printf("\nStill to do:\n");
   for (const std::string& what : report->still_to_do) std::printf("- %s\n", what.c_str());
   own.Close();
+  if (Status noted = NoteShuffled(RealFiles(), *policy, report->shuffled, now); !noted)
+    std::printf("- the gate will warn that no `shuffle` was run: %s\n", noted.error().message.c_str());
   if (Status written = WriteKeyEntry(*policy, **keys, LedgerText(command, *report)); !written)
     std::printf("- the ledger does not tell of it: %s\n", written.error().message.c_str());
   const std::optional<pid_t> gate = RunningGate(policy->data_dir);

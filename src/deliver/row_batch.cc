@@ -47,10 +47,7 @@ void RowBatch::Clear() {
   subject_keys_.clear();
   ids_.clear();
   bytes_.clear();
-  std::ranges::fill(sealing_, nullptr);
-  for (auto& links : links_) links.reset();
-  opened_of_ = {};
-  opened_.clear();
+  table_keys_.Clear();
   own_of_.reset();
   own_ = {};
 }
@@ -63,7 +60,7 @@ Status RowBatch::AddPeople(uint32_t hidden, std::string_view joined, uint32_t* c
   *count = 0;
   while (true) {
     size_t end = std::min(joined.find(kSubjectSeparator), joined.size());
-    ECLUSE_TRY(const std::string_view id, IdOf(static_cast<size_t>(table_ref), joined.substr(0, end)));
+    ECLUSE_TRY(const std::string_view id, table_keys_.IdOf(static_cast<size_t>(table_ref), joined.substr(0, end)));
     // An id that is empty or too long cannot have come from a view that `apply` made.
     if (id.empty() || id.size() > limits::kSubjectId) return NotAsPlanned("an identifier is empty or too long");
     if (++*count > limits::kSubjectsPerRow) return NotAsPlanned("one row tells about too many people");
@@ -101,31 +98,15 @@ Result<const ValueKeys::Found*> RowBatch::OwnKeyOf(std::string_view space, std::
   return &own_;
 }
 
-Result<std::shared_ptr<const CompartmentKeys>> RowBatch::KeysOf(size_t table) {
-  if (!sealing_[table]) {
-    ECLUSE_TRY(sealing_[table], SealingKeys(*keys_, plan_->tables[table].compartment));
-  }
-  return sealing_[table];
-}
-
-Result<std::string> RowBatch::OpenedLink(size_t table, std::string_view pseudonym) {
-  const TableRef& of = plan_->tables[table];
-  if (!links_[table]) {
-    ECLUSE_TRY(const auto keys, KeysOf(table));
-    links_[table].emplace(keys->link, register_, of.space);
-  }
-  return OpenLink(*links_[table], of.table.Text(), pseudonym);
-}
-
-Result<std::string_view> RowBatch::IdOf(size_t table, std::string_view hidden) {
-  if (!plan_->tables[table].linked() || hidden.empty()) return hidden;
-  if (opened_of_.first == table && opened_of_.second == hidden) return opened_;
-  const auto pseudonym = HexDecode(hidden);
-  if (!pseudonym) return NotAsPlanned("a pseudonym is not written in hexadecimal digits");
-  ECLUSE_TRY(opened_,
-             OpenedLink(table, std::string_view(reinterpret_cast<const char*>(pseudonym->data()), pseudonym->size())));
-  opened_of_ = {table, std::string(hidden)};
-  return opened_;
+// The id behind a pseudonym of a compartment. Mostly it is the row's own, which its people are read from as well.
+Status RowBatch::AddLinked(size_t column) {
+  const SealedOutput& output = plan_->sealed[column];
+  const SealedCell& cell = plan_->cells[static_cast<size_t>(output.cell)];
+  const std::string subject = HexEncode(AsBytes(*values_[column]));
+  ECLUSE_TRY(const std::string_view id, table_keys_.IdOf(static_cast<size_t>(cell.table_ref), subject));
+  if (output.mask.kind == Mask::Kind::pseudonym)
+    return AddPseudonym(cell.table_ref, id, {cell.type.oid, false}, sealed_forms_.binary[column]);
+  return AddMasked(column, id);
 }
 
 // Opened for the person that the row's own hidden column names, masked, and in the form the client asked for.
@@ -134,17 +115,12 @@ Status RowBatch::AddOpened(size_t column) {
   const SealedCell& cell = plan_->cells[static_cast<size_t>(output.cell)];
   const auto table = static_cast<size_t>(cell.table_ref);
   if (column >= sealed_forms_.binary.size()) return NotAsPlanned("a sealed column of unknown form");
-  if (cell.search.link) {
-    ECLUSE_TRY(const std::string id, OpenedLink(table, *values_[column]));
-    if (output.mask.kind == Mask::Kind::pseudonym)
-      return AddPseudonym(cell.table_ref, id, {cell.type.oid, false}, sealed_forms_.binary[column]);
-    return AddMasked(column, id);
-  }
+  if (cell.search.link) return AddLinked(column);
   const auto& subject = values_[static_cast<size_t>(plan_->visible_columns + output.hidden)];
   if (!subject || subject->empty() || subject->contains(kSubjectSeparator))
     return NotAsPlanned("a sealed value of nobody, or of several people");
-  ECLUSE_TRY(auto keys, KeysOf(table));
-  ECLUSE_TRY(const std::string_view of, IdOf(table, *subject));
+  ECLUSE_TRY(const CompartmentKeys* keys, table_keys_.Of(table));
+  ECLUSE_TRY(const std::string_view of, table_keys_.IdOf(table, *subject));
   person_.assign(plan_->tables[table].space).append(":").append(of);
   Cell place{register_, table_names_[table], cell.column, person_};
   bool erased = false;
@@ -155,8 +131,7 @@ Status RowBatch::AddOpened(size_t column) {
   }
   auto canonical = OpenLeft(*keys, place, erased, *values_[column]);
   if (!canonical && canonical.error().rule == kUnknownKey) {  // the key may be newer than the batch
-    sealing_[table].reset();
-    ECLUSE_TRY(keys, KeysOf(table));
+    ECLUSE_TRY(keys, table_keys_.Renew(table));
     canonical = OpenLeft(*keys, place, erased, *values_[column]);
   }
   if (!canonical) return std::unexpected(std::move(canonical).error());

@@ -13,8 +13,8 @@
 #include "base/result.h"
 #include "ledger/entry.h"
 #include "plan/plan.h"
+#include "seal/table_keys.h"
 #include "vault/keys.h"
-#include "vault/link.h"
 #include "vault/value_form.h"
 #include "vault/value_keys.h"
 
@@ -52,12 +52,7 @@ class RowBatch {
 
   // `plan` and `keys` must outlive the batch. `role` names whose pseudonyms are made.
   RowBatch(const Plan& plan, const KeyRing& keys, std::string_view register_name, std::string_view role)
-      : plan_(&plan),
-        keys_(&keys),
-        register_(register_name),
-        role_(role),
-        sealing_(plan.tables.size()),
-        links_(plan.tables.size()) {}
+      : plan_(&plan), keys_(&keys), register_(register_name), role_(role), table_keys_(plan, keys, register_name) {}
 
   // Takes the payload of one DataRow whose last plan.hidden.size() columns are the hidden ones, in text. `forms` has
   // one element for each visible column, or none where plan.pseudonym is empty. With `visible` false nothing is kept
@@ -86,19 +81,13 @@ class RowBatch {
   Status AddPseudonym(int table_ref, std::string_view value, const ColumnForm& form, bool binary);
   Status AddOpened(size_t column);
   Status AddMasked(size_t column, std::string_view canonical);
-  Result<std::shared_ptr<const CompartmentKeys>> KeysOf(size_t table);
-  // Whom a hidden column names: where it holds a pseudonym, the id behind it. Lives until the next call.
-  Result<std::string_view> IdOf(size_t table, std::string_view hidden);
-  Result<std::string> OpenedLink(size_t table, std::string_view pseudonym);
+  Status AddLinked(size_t column);
   Result<const ValueKeys::Found*> OwnKeyOf(std::string_view space, std::string_view id);
 
   const Plan* plan_;
   const KeyRing* keys_;
   std::string register_, role_;
-  std::vector<std::shared_ptr<const CompartmentKeys>> sealing_;  // of each table, from when they are needed
-  std::vector<std::optional<Links>> links_;                      // the same
-  std::pair<size_t, std::string> opened_of_;                     // the table and the pseudonym that `opened_` is of
-  std::string opened_;                                           // from row to row of one person
+  TableKeys table_keys_;
   SealedForms sealed_forms_;
   std::vector<std::string> table_names_;                 // `schema.table` of each of plan.tables
   std::vector<std::optional<std::string_view>> values_;  // of the row that is being added

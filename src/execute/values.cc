@@ -315,12 +315,17 @@ Result<std::vector<std::string>> SourceIds(const Plan& plan, const ValueSource& 
   std::vector<std::string> ids;
   for (const std::string& element : elements) {
     ECLUSE_TRY(MaybeId id, CanonicalId(type, element, binary));
-    if (id) ids.push_back(std::move(*id));
+    if (id && MayBeId(*id)) ids.push_back(std::move(*id));  // nobody has another
   }
   return ids;
 }
 
 }  // namespace
+
+bool MayBeId(std::string_view text) {
+  return !text.empty() && text.size() <= limits::kSubjectId && !text.contains('\0') &&
+         !text.contains(kSubjectSeparator) && !text.contains(kSubjectColumnSeparator) && IsUtf8(text);
+}
 
 Result<std::optional<std::string>> CanonicalId(Oid type, std::string_view bytes, bool binary) {
   return binary ? CanonicalBinary(type, bytes) : CanonicalText(type, bytes);
@@ -348,8 +353,7 @@ Result<std::vector<NamedPerson>> ReadAsked(const Plan& plan, const BoundValues& 
     }
     if (asked.values.empty()) continue;
     for (std::string& id : ids) {
-      // Nobody has such an id: PostgreSQL's texts are UTF-8 without zero bytes.
-      if (id.empty() || id.size() > limits::kSubjectId || id.contains('\0') || !IsUtf8(id)) continue;
+      if (id.size() > limits::kSubjectId) continue;  // nobody has such an id
       people.push_back({asked.table_ref, std::move(id)});
     }
     if (people.size() > limits::kAskedValues) return TooMany();

@@ -27,6 +27,10 @@ struct NamedPerson {
 // Fails with 0A000 where the form is one the gate does not read.
 Result<std::optional<std::string>> CanonicalId(Oid type, std::string_view bytes, bool binary);
 
+// Whether a text can be a person's id, or a part of one of several columns: 1 to limits::kSubjectId bytes of UTF-8,
+// none of them zero or one of the separators of role_schema.h.
+bool MayBeId(std::string_view text);
+
 // The elements of an array in PostgreSQL's text form (`{1,2,"a b"}`) or binary form; NULL elements are left out. Nested
 // arrays are flattened. `element_type` receives the type a binary array says its elements have, else stays as it is.
 // `nulls` (may be null) becomes true where some were left out.

@@ -40,6 +40,7 @@ Result<std::optional<PersonEntry>> ReadPersonEntry(std::string_view json);
 // How the reason of a `key` entry begins that announces a new key; its id follows.
 inline constexpr std::string_view kMadeKey = "made key ";
 // And that two people destroy one; written before it goes.
+inline constexpr std::string_view kNewRoot = "the keys are wrapped under the new root key ";  // and its id
 inline constexpr std::string_view kDestroyKey = "two people destroy key ";
 // And that the gate destroys a root generation.
 inline constexpr std::string_view kDestroyGeneration = "destroys the root generation ";

@@ -21,141 +21,15 @@
 
 #include "pg_query.pb.h"
 #include "plan/clauses.h"
+#include "plan/conjuncts.h"
 #include "plan/plan.h"
 #include "plan/planner.h"
+#include "plan/scope.h"
 #include "plan/splice.h"
 
 namespace ecluse {
 
 namespace pgq = pg_query;
-
-// A column that is, as it is, a column of a guarded table.
-struct Origin {
-  int node = -1;       // the reference it came through, at the level that sees it
-  int table_ref = -1;  // index into Plan::tables
-  int column = -1;     // index into GuardedView::columns
-};
-
-// A column as a query level sees it.
-struct Column {
-  std::string name;
-  std::optional<Origin> origin;
-  bool on_aggregate = false;     // tells of an aggregate over people who are not one group's key
-  bool own_aggregate = false;    // … and only of the level's own, while that level is planned
-  bool outer_aggregate = false;  // … of one in a row of an enclosing level
-  bool pseudonym = false;
-  bool sealed = false;   // holds envelopes, or pseudonyms of a compartment
-  std::string tokens{};  // of a sealed column of a table reference itself: what stands before its token columns, `"p".`
-  bool readable = true;
-  bool nullable = false;               // on the missing side of an outer join: NULL where the row is not there
-  Oid type = 0;                        // 0 where it is not known
-  std::vector<ValueSource> constants;  // of a VALUES list
-
-  bool opaque() const { return pseudonym || sealed; }  // to be handed on as it is, and nothing else
-};
-
-struct StarColumn {
-  std::string sql;
-  Column column;
-};
-
-enum class RelationKind { guarded, open, shadow, subquery, function, values };
-
-// One entry of a FROM clause.
-struct Relation {
-  RelationKind kind = RelationKind::open;
-  std::string alias;
-  std::string schema;  // for references written schema.table.column; empty where there is an alias
-  std::vector<Column> columns;
-  std::vector<int> nodes;
-  const GuardedView* view = nullptr;  // of guarded
-  int table_ref = -1;                 // of guarded
-};
-
-// What a FROM item contributes.
-struct FromItem {
-  std::vector<std::shared_ptr<Relation>> relations;
-  std::vector<StarColumn> star;            // what * stands for, and what unqualified names find
-  std::vector<int> nodes;                  // hidden sources its rows carry
-  std::set<int> limited;                   // of these, the ones whose rows were picked among others'
-  bool cut = false;                        // by LIMIT or DISTINCT ON, which left people out who are not counted
-  bool ordered = false;                    // its rows stand in the order of an aggregate over other people
-  std::set<int> tied;                      // of these, the ones already tied to a counted row
-  std::map<int, int> anchors;              // nodes on the missing side of an outer join -> the node they hang on
-  std::vector<std::pair<int, int>> equal;  // nodes that its inner conditions equate
-};
-
-// DISTINCT ON (…); plain DISTINCT has one empty element.
-inline bool IsDistinctOn(const pgq::SelectStmt& select) {
-  return select.distinct_clause_size() > 0 && select.distinct_clause(0).node_case() != pgq::Node::NODE_NOT_SET;
-}
-
-// A query level: what names mean inside it.
-struct Scope {
-  const Scope* parent = nullptr;
-  std::vector<const FromItem*> items;
-  bool nulled = false;  // grouped by GROUPING SETS: behind the grouping, its columns may be NULL
-  // Names of WITH that this level sees.
-  struct Cte {
-    std::string name;
-    int output = -1;  // index into Analyzer::outputs_
-  };
-  std::vector<Cte> ctes;
-};
-
-// A select list that hidden columns are appended to.
-struct Leaf {
-  size_t insert_at = 0;            // byte offset
-  std::vector<std::string> items;  // SQL, without alias
-  size_t visible = 0;              // columns before them
-};
-
-// What a query yields to the level around it.
-struct Output {
-  std::vector<Column> columns;
-  struct Hidden {
-    int table_ref = -1;
-    int node = -1;
-    int arm = 0;
-    bool tied = false;      // to a person of an enclosing level
-    bool limited = false;   // picked or ranked among other people's rows: a later tie does not cover it
-    bool anchored = false;  // on the missing side of an outer join, tied to one of the others
-  };
-  std::vector<Hidden> hidden;  // in the order of the appended columns
-  std::vector<Leaf*> leaves;
-  bool guarded() const { return !hidden.empty() || touches; }
-  bool cut = false;       // LIMIT or DISTINCT ON left people out who are not counted
-  bool over_cut = false;  // reads rows of which that is so: what it shows of them has to be all of them
-  bool ordered = false;   // its rows stand in the order of an aggregate: leaving out some would be a condition on it
-  bool touches = false;   // reads guarded rows at all, tied sub-selects included
-  bool single = false;    // ungrouped aggregates: a row even where nothing matches
-};
-
-// Where an expression stands.
-enum class Place { select_list, where, on, group, having, order, limit, values, returning, assignment };
-
-// State of one query level while its expressions are walked.
-struct Level {
-  Scope* scope = nullptr;
-  std::vector<int> nodes;
-  bool aggregates = false, windows = false, rankings = false;
-  bool sorts_own = false, sorts_on_aggregate = false;  // by an aggregate of its own, or of one further in
-  bool set_returning = false;                          // a function of its list or order may leave rows out
-  bool saw_on_aggregate = false;                       // some column told of an aggregate further in
-  bool saw_outer_aggregate = false;                    // … that is in a row of an enclosing level
-  bool named = false;                                  // every output gets its name in the text
-  // Bare columns used outside aggregates, for GROUP BY completion.
-  struct Bare {
-    Origin origin;
-    std::string sql;
-  };
-  std::vector<Bare> bare;
-  struct Window {
-    const pgq::WindowDef* over;
-    std::vector<const pgq::Node*> partition;
-  };
-  std::vector<Window> ranking_windows;
-};
 
 // Plans a statement found inside another one (PREPARE, DECLARE, COPY, EXPLAIN), verified like any.
 using PlanInner =
@@ -329,8 +203,13 @@ class Analyzer {
   Status NameMembers(const pgq::Node& left, const pgq::SelectStmt& select, Level& level);
   void Ask(const Origin& origin, std::vector<ValueSource> values);
   // Whoever holds this unique key of several columns.
-  void AskKey(int table_ref, const std::vector<int>& key, const std::map<int, ValueSource>& columns);
-  void AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr);
+  // `stored`: by what a row that is written will hold.
+  void AskKey(int table_ref, const std::vector<int>& key, const std::map<int, ValueSource>& columns,
+              bool stored = false);
+  void AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr, bool stored = false);
+  static std::string Compared(const ViewColumn& column, const ValueSource& value, bool stored, struct Resolve* resolve);
+  // Surely the very value that is written into the column, so that who is named by it is who is meant.
+  bool StoredAsNamed(const ViewColumn& column, const ValueSource& value) const;
   std::optional<ValueSource> ConstantOf(const pgq::Node& node) const;
   // ConstantOf, where its casts leave the value what it is: nothing where they cut, round or read it anew. `type` is
   // what the innermost makes of it, 0 without one.
@@ -400,34 +279,29 @@ class Analyzer {
   // The subject column of a table in a compartment, where pseudonyms stand.
   bool Linked(const Column& column) const;
   bool SameCompartment(const Origin& a, const Origin& b) const;
-  // A comparison, where one of its sides is such a column and the other another column.
+  // A comparison of two columns, one of which is such.
   Result<bool> LinkedComparison(const pgq::A_Expr& expr, Level& level);
   // Any column as it is written.
   std::optional<SealedSide> SideOf(const pgq::Node& node, const Scope& scope);
+  // The guarded table in this level's own FROM whose column it is; null where it is none.
+  const Relation* RelationOf(const Found& found, const Scope& scope) const;
+
+  // crossing.cc
+  // A comparison that joins tables of different compartments.
   struct Cross {
     const pgq::A_Expr* expr = nullptr;
     SealedSide left, right;
     const pgq::JoinExpr* join = nullptr;  // in whose ON it stands; null: WHERE
   };
-  // Who is looked up for the joins between compartments of a level, whose conditions have been walked.
+  // Who is looked up for those of a level, whose conditions have been walked.
   Status FinishCrossings(const pgq::SelectStmt& select, const Scope& scope, const SelectClauses* clauses);
-  struct Conjunct {
-    std::pair<size_t, size_t> tokens;  // first and last
-    std::vector<const pgq::Node*> parts;
-    bool of_join = false;  // else of WHERE
-  };
-  std::vector<Conjunct> ConjunctsOf(const pgq::Node& condition, size_t begin, size_t end) const;
-  void SplitConjuncts(size_t begin, size_t end, std::vector<Conjunct>& out) const;
-  bool Keyword(size_t index, std::string_view word) const;  // and no column of that name
-  bool Compares(const pgq::A_Expr& expr) const;
-  // What holds of every row in which the join matters.
-  std::vector<Conjunct> ConditionsOf(const Cross& cross, const pgq::SelectStmt& select,
-                                     const SelectClauses& clauses) const;
   struct Bounds {
-    bool column = false, compares = false;  // it names a column; it compares with a constant or parameter
+    bool column = false, compares = false;  // it names a column; it compares one with a constant or parameter
     int rank = 0;                           // the subject by equality 3, a unique column 2, another 1
   };
-  // A side of such a join that may be looked up, and by which conditions.
+  bool Compares(const pgq::A_Expr& expr) const;
+  bool OnlyOf(const google::protobuf::Message& message, const Scope& scope, const Origin& of, Bounds* bounds);
+  void Rank(const pgq::A_Expr& expr, const Scope& scope, Bounds* bounds);
   struct Bounded {
     const SealedSide* side = nullptr;
     const Relation* relation = nullptr;
@@ -437,8 +311,6 @@ class Analyzer {
   };
   std::optional<Bounded> BoundedBy(const SealedSide& side, const Cross& cross, const std::vector<Conjunct>& conjuncts,
                                    const Scope& scope);
-  void Rank(const pgq::A_Expr& expr, const Scope& scope, Bounds* bounds);
-  bool OnlyOf(const google::protobuf::Message& message, const Scope& scope, const Origin& of, Bounds* bounds);
   bool UsedElsewhere(int number, const std::vector<Conjunct>& conjuncts) const;
   Result<std::shared_ptr<const Plan>> LookUp(const Relation& relation, const std::vector<Conjunct>& conjuncts,
                                              std::vector<int>* parameters);

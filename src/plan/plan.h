@@ -36,6 +36,7 @@ struct ValueSource {
   Kind kind = Kind::constant;
   std::string constant;  // the constant's text, unquoted; for arrays, PostgreSQL's array text
   int parameter = 0;     // 1-based, in the client's numbering
+  bool number = false;   // the constant is written as a number, not as a string
   bool array = false;    // the value is an array whose elements are meant
   bool null = false;     // the constant NULL (of execute's arguments only)
   Oid type = 0;          // the type it is compared as (of the element, for arrays)

@@ -79,26 +79,6 @@ bool IsNullConstant(const pgq::Node& node) {
   return node.has_type_cast() ? IsNullConstant(node.type_cast().arg()) : node.has_a_const() && node.a_const().isnull();
 }
 
-int AnyLocation(const google::protobuf::Message& message) {
-  const auto* reflection = message.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection->ListFields(message, &fields);
-  for (const auto* field : fields) {
-    if (field->name() == "location") {
-      const int location = reflection->GetInt32(message, field);
-      if (location > 0) return location;
-    }
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
-    for (int i = 0; i < count; ++i) {
-      const int location = AnyLocation(field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
-                                                            : reflection->GetMessage(message, field));
-      if (location > 0) return location;
-    }
-  }
-  return -1;
-}
-
 std::unexpected<Error> Analyzer::RefuseOpaque(const Column& column, int location, std::string_view what,
                                               std::string_view hint) const {
   return Refuse(location, column.sealed ? "plan.sealed" : "plan.pseudonym",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plan/analyzer.h"
+#include "plan/tree.h"
 
 namespace ecluse {
 
@@ -11,8 +12,10 @@ Oid SealableType(const pgq::TypeName& name);
 bool SealedAlike(Oid given, Oid column);
 // The constant NULL, whatever it is cast to.
 bool IsNullConstant(const pgq::Node& node);
-// Where some part of it stands in the text; -1 where the tree does not say.
-int AnyLocation(const google::protobuf::Message& message);
+
+inline constexpr const char* kCrossHint =
+    "Join them by AND in ON or WHERE, as a.owner_id = o.owner_id, and compare a column of one of the two tables with a "
+    "constant or parameter in the same WHERE: o.owner_id = 42.";
 
 inline constexpr std::string_view kSealedValueHint =
     "Write a constant or a parameter of the column's own type, cast to nothing else; NULL is one too.";

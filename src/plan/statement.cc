@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "plan/analyzer.h"
+#include "plan/tree.h"
 
 namespace ecluse {
 
@@ -96,18 +97,7 @@ Status Analyzer::AllSeen(const google::protobuf::Message& message) const {
   if ((kind == "RangeVar" || kind == "FuncCall") && !seen_.contains(&message)) {
     return Refuse(-1, "plan.expression", "a part of this statement is not understood", "Write it in simpler parts.");
   }
-  const auto* reflection = message.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection->ListFields(message, &fields);
-  for (const auto* field : fields) {
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
-    for (int i = 0; i < count; ++i) {
-      ECLUSE_OK(AllSeen(field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
-                                             : reflection->GetMessage(message, field)));
-    }
-  }
-  return {};
+  return EachChild(message, [&](const auto&, const auto& child) { return AllSeen(child); });
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Rows(const pgq::SelectStmt& select) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "plan/analyzer.h"
+#include "plan/tree.h"
 #include "policy/sealed_columns.h"
 
 namespace ecluse {
@@ -43,14 +44,6 @@ bool Keeps(const pgq::A_Const& constant, Oid type) {
   }
 }
 
-void Flatten(const pgq::Node& condition, std::vector<const pgq::Node*>& parts) {
-  if (condition.has_bool_expr() && condition.bool_expr().boolop() == pgq::AND_EXPR) {
-    for (const pgq::Node& part : condition.bool_expr().args()) Flatten(part, parts);
-  } else {
-    parts.push_back(&condition);
-  }
-}
-
 }  // namespace
 
 bool Analyzer::IsSubject(const Origin& origin) const {
@@ -89,9 +82,11 @@ std::optional<ValueSource> Analyzer::ConstantOf(const pgq::Node& node) const {
   switch (constant.val_case()) {
     case pgq::A_Const::kIval:
       value.constant = std::to_string(constant.ival().ival());
+      value.number = true;
       return value;
     case pgq::A_Const::kFval:
       value.constant = constant.fval().fval();
+      value.number = true;
       return value;
     case pgq::A_Const::kSval:
       value.constant = constant.sval().sval();
@@ -151,7 +146,31 @@ void Analyzer::Ask(const Origin& origin, std::vector<ValueSource> values) {
   plan_->asked.push_back({origin.table_ref, std::move(values)});
 }
 
-void Analyzer::AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr) {
+// What a look-up compares with a column. A number stays one: what it is beside an integer, PostgreSQL says. `stored`:
+// what a row that is written will hold of it, rounded or cut to the column's type.
+std::string Analyzer::Compared(const ViewColumn& column, const ValueSource& value, bool stored,
+                               struct Resolve* resolve) {
+  std::string sql;
+  if (value.kind == ValueSource::Kind::parameter) {
+    resolve->parameters.push_back(value.parameter);
+    sql = "$" + std::to_string(resolve->parameters.size());
+  } else {
+    sql = value.number && !value.array ? value.constant : QuoteLiteral(value.constant);
+  }
+  if (stored) sql = "CAST(" + sql + " AS " + column.type_name + ")";
+  return value.array ? "ANY(" + sql + ")" : sql;
+}
+
+bool Analyzer::StoredAsNamed(const ViewColumn& column, const ValueSource& value) const {
+  if (column.type_name.contains('(')) return false;
+  if (value.kind != ValueSource::Kind::parameter)
+    return !value.number || value.constant.find_first_not_of("-0123456789") == std::string::npos;
+  const auto index = static_cast<size_t>(value.parameter) - 1;
+  const Oid declared = index < plan_->parameter_types.size() ? plan_->parameter_types[index] : 0;
+  return declared == 0 || SameKind(declared, column.type);
+}
+
+void Analyzer::AskUnique(const Origin& origin, const ValueSource& named, const pgq::A_Expr* expr, bool stored) {
   const GuardedView& view = *views_[static_cast<size_t>(origin.table_ref)];
   if (view.columns[static_cast<size_t>(origin.column)].sealed) return;  // AskTokens() does
   const auto fit = Fit(named, view.columns[static_cast<size_t>(origin.column)].type);
@@ -162,16 +181,10 @@ void Analyzer::AskUnique(const Origin& origin, const ValueSource& named, const p
   if (!unique) return;
   struct Resolve resolve;
   resolve.table_ref = origin.table_ref;
-  const std::string column = QuoteIdentifier(view.columns[static_cast<size_t>(origin.column)].name);
-  std::string right;
-  if (value.kind == ValueSource::Kind::parameter) {
-    resolve.parameters.push_back(value.parameter);
-    right = value.array ? "ANY($1)" : "$1";
-  } else {
-    right = value.array ? "ANY(" + QuoteLiteral(value.constant) + ")" : QuoteLiteral(value.constant);
-  }
+  const ViewColumn& column = view.columns[static_cast<size_t>(origin.column)];
+  const std::string right = Compared(column, value, stored, &resolve);
   resolve.sql = "SELECT \"__subject\" FROM " + QuoteIdentifier(schema_.login) + "." + QuoteIdentifier(view.view) +
-                " WHERE " + column + " = " + right;
+                " WHERE " + QuoteIdentifier(column.name) + " = " + right;
   plan_->resolve.push_back(std::move(resolve));
   resolve_exprs_.push_back(expr);
 }
@@ -296,7 +309,8 @@ Status Analyzer::NameMembers(const pgq::Node& left, const pgq::SelectStmt& selec
   return NameList(left, array, level, &no_place);
 }
 
-void Analyzer::AskKey(int table_ref, const std::vector<int>& key, const std::map<int, ValueSource>& columns) {
+void Analyzer::AskKey(int table_ref, const std::vector<int>& key, const std::map<int, ValueSource>& columns,
+                      bool stored) {
   const GuardedView& view = *views_[static_cast<size_t>(table_ref)];
   struct Resolve resolve;
   resolve.table_ref = table_ref;
@@ -311,11 +325,8 @@ void Analyzer::AskKey(int table_ref, const std::vector<int>& key, const std::map
     if (column.sealed) {
       resolve.parameters.push_back(value.parameter);
       resolve.sql += "$" + std::to_string(resolve.parameters.size()) + "::pg_catalog.bytea";
-    } else if (value.kind == ValueSource::Kind::parameter) {
-      resolve.parameters.push_back(value.parameter);
-      resolve.sql += "$" + std::to_string(resolve.parameters.size());
     } else {
-      resolve.sql += QuoteLiteral(value.constant);
+      resolve.sql += Compared(column, value, stored, &resolve);
     }
   }
   plan_->resolve.push_back(std::move(resolve));

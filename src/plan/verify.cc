@@ -9,6 +9,7 @@
 #include "plan/allow.h"
 #include "plan/known_nodes.h"
 #include "plan/parse.h"
+#include "plan/tree.h"
 #include "plan/verify_parts.h"
 
 namespace ecluse {
@@ -218,26 +219,11 @@ class Verifier {
 
   // Sub-selects in every clause of one level, whichever it is, but those that are levels beside it.
   Status Clauses(const pgq::SelectStmt& select, const Ctes& ctes) {
-    std::vector<const FieldDescriptor*> fields;
-    select.GetReflection()->ListFields(select, &fields);
-    for (const FieldDescriptor* field : fields) {
-      const std::string& name = field->name();
-      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || name == "from_clause" || name == "with_clause" ||
-          name == "larg" || name == "rarg") {
-        continue;
-      }
-      ECLUSE_OK(SubLinks(select, *field, ctes));
-    }
-    return {};
-  }
-
-  Status SubLinks(const Message& message, const FieldDescriptor& field, const Ctes& ctes) {
-    const auto* reflection = message.GetReflection();
-    if (!field.is_repeated()) return SubLinks(reflection->GetMessage(message, &field), ctes);
-    for (int i = 0; i < reflection->FieldSize(message, &field); ++i) {
-      ECLUSE_OK(SubLinks(reflection->GetRepeatedMessage(message, &field, i), ctes));
-    }
-    return {};
+    return EachChild(select, [&](const FieldDescriptor& field, const Message& child) -> Status {
+      const std::string& name = field.name();
+      if (name == "from_clause" || name == "with_clause" || name == "larg" || name == "rarg") return {};
+      return SubLinks(child, ctes);
+    });
   }
 
   Result<Exposed> Select(const pgq::SelectStmt& select, Ctes ctes, bool carries) {
@@ -339,18 +325,10 @@ class Verifier {
       if (words.size() == 2 && Reserved(words[1])) out.emplace(words[0], words[1]);
       return;
     }
-    std::vector<const FieldDescriptor*> fields;
-    message.GetReflection()->ListFields(message, &fields);
-    for (const FieldDescriptor* field : fields) {
-      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
-      if (!field->is_repeated()) {
-        Collect(message.GetReflection()->GetMessage(message, field), out);
-        continue;
-      }
-      for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) {
-        Collect(message.GetReflection()->GetRepeatedMessage(message, field, i), out);
-      }
-    }
+    AllChildren(message, [&](const FieldDescriptor&, const Message& child) {
+      Collect(child, out);
+      return true;
+    });
   }
 
   Status SubLinks(const Message& message, const Ctes& ctes) {
@@ -362,12 +340,7 @@ class Verifier {
       membership_ -= link.sub_link_type() == pgq::ANY_SUBLINK ? 1 : 0;
       return {};
     }
-    std::vector<const FieldDescriptor*> fields;
-    message.GetReflection()->ListFields(message, &fields);
-    for (const FieldDescriptor* field : fields) {
-      if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) ECLUSE_OK(SubLinks(message, *field, ctes));
-    }
-    return {};
+    return EachChild(message, [&](const FieldDescriptor&, const Message& child) { return SubLinks(child, ctes); });
   }
 
   Status Written(const pgq::RangeVar& range, const google::protobuf::RepeatedPtrField<pgq::Node>& returning) const {

@@ -7,6 +7,8 @@
 #include <string>
 
 #include "plan/lexer.h"
+#include "plan/parse.h"
+#include "plan/tree.h"
 #include "plan/verify_parts.h"
 
 namespace ecluse {
@@ -34,15 +36,7 @@ class SealedVerifier {
   Status Run(const pgq::ParseResult& tree) {
     Gather(tree);
     ECLUSE_OK(Walk(tree));
-    for (const Resolve& resolve : plan_.resolve) {
-      for (const auto& [name, view] : schema_.guarded) {
-        if (!resolve.sql.contains(QuoteIdentifier(view.view))) continue;
-        for (const ViewColumn& column : view.columns) {
-          if (column.sealed && resolve.sql.contains(" " + QuoteIdentifier(column.name) + " "))
-            return Disagree("a look-up of people by a sealed column");
-        }
-      }
-    }
+    for (const Resolve& resolve : plan_.resolve) ECLUSE_OK(LookUp(resolve));
     const pgq::Node& statement = tree.stmts(0).stmt();
     if (statement.has_insert_stmt()) return Insert(statement.insert_stmt());
     if (statement.has_update_stmt()) {
@@ -53,28 +47,57 @@ class SealedVerifier {
   }
 
  private:
+  // What the gate asks by itself: sealed columns and tokens stand there beside what it made itself alone.
+  Status LookUp(const Resolve& resolve) const {
+    ECLUSE_TRY(const pgq::ParseResult tree, ParseTree(resolve.sql));
+    if (tree.stmts_size() != 1 || tree.stmts(0).stmt().select_stmt().from_clause_size() != 1)
+      return Disagree("a look-up of people in an unknown form");
+    const GuardedView* view = ViewOf(tree.stmts(0).stmt().select_stmt().from_clause(0).range_var());
+    if (view == nullptr) return Disagree("a look-up of people in no view of the role's");
+    return LookedUp(tree, resolve, *view);
+  }
+
+  Status LookedUp(const Message& message, const Resolve& resolve, const GuardedView& view) const {
+    const std::string& kind = message.GetDescriptor()->name();
+    if (kind == "ParamRef" && !MadeFor(resolve, static_cast<const pgq::ParamRef&>(message)) &&
+        plan_.withheld.contains(ParameterOf(resolve, static_cast<const pgq::ParamRef&>(message))))
+      return Disagree("a look-up of people by a parameter that only the gate reads");
+    const auto secret = [&](const pgq::Node& node) {
+      return node.has_column_ref() && (IsTokens(node) || Seals(view, LastName(node.column_ref())));
+    };
+    const auto made = [&](const pgq::Node& node) {
+      const pgq::Node& value = node.has_type_cast() ? node.type_cast().arg() : node;
+      return value.has_param_ref() && MadeFor(resolve, value.param_ref());
+    };
+    if (kind == "A_Expr") {
+      const auto& expr = static_cast<const pgq::A_Expr&>(message);
+      if ((secret(expr.lexpr()) && !made(expr.rexpr())) || (secret(expr.rexpr()) && !made(expr.lexpr())))
+        return Disagree("a look-up of people by a sealed column");
+    }
+    return EachChild(message, [&](const FieldDescriptor&, const Message& child) -> Status {
+      if (kind != "A_Expr" && child.GetDescriptor()->name() == "Node" && secret(static_cast<const pgq::Node&>(child)))
+        return Disagree("a look-up of people by a sealed column in " + kind);
+      return LookedUp(child, resolve, view);
+    });
+  }
+
+  // The number that a look-up's parameter has in the statement; 0 where it has none.
+  static int ParameterOf(const Resolve& resolve, const pgq::ParamRef& ref) {
+    const auto index = static_cast<size_t>(ref.number()) - 1;
+    return index < resolve.parameters.size() ? resolve.parameters[index] : 0;
+  }
+  bool MadeFor(const Resolve& resolve, const pgq::ParamRef& ref) const {
+    const int number = ParameterOf(resolve, ref);
+    return number > plan_.client_parameters &&
+           number <= plan_.client_parameters + static_cast<int>(plan_.sealed_parameters.size());
+  }
+
   const GuardedView* ViewOf(const pgq::RangeVar& range) const {
     if (range.schemaname() != schema_.login) return nullptr;
     for (const auto& [name, view] : schema_.guarded) {
       if (view.view == range.relname()) return &view;
     }
     return nullptr;
-  }
-
-  template <typename Visit>
-  static Status Children(const Message& message, const Visit& visit) {
-    const auto* reflection = message.GetReflection();
-    std::vector<const FieldDescriptor*> fields;
-    reflection->ListFields(message, &fields);
-    for (const FieldDescriptor* field : fields) {
-      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
-      const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
-      for (int i = 0; i < count; ++i) {
-        ECLUSE_OK(visit(*field, field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
-                                                     : reflection->GetMessage(message, field)));
-      }
-    }
-    return {};
   }
 
   // The names of sealed columns that the statement's views have, less those that stand for something else as well.
@@ -109,7 +132,7 @@ class SealedVerifier {
           plain_.insert(output.name());
       }
     }
-    (void)Children(message, [&](const FieldDescriptor&, const Message& child) -> Status {
+    (void)EachChild(message, [&](const FieldDescriptor&, const Message& child) -> Status {
       Gather(child);
       return {};
     });
@@ -193,7 +216,7 @@ class SealedVerifier {
       if ((IsLink(expr.lexpr()) && !BesideLink(expr.rexpr())) || (IsLink(expr.rexpr()) && !BesideLink(expr.lexpr())))
         return Disagree("a pseudonym beside something else");
     }
-    return Children(message, [&](const FieldDescriptor& field, const Message& child) -> Status {
+    return EachChild(message, [&](const FieldDescriptor& field, const Message& child) -> Status {
       if (child.GetDescriptor()->name() == "Node" && IsTokens(static_cast<const pgq::Node&>(child)) &&
           kind != "A_Expr" && kind != "ResTarget" && !(kind == "SelectStmt" && field.name() == "group_clause")) {
         return Disagree("tokens in " + kind);

@@ -139,16 +139,24 @@ Status Analyzer::InsertValues(const pgq::SelectStmt& values, const FromItem& tar
       const auto listed = [&](int column) { return std::ranges::find(columns, column) != columns.end(); };
       const auto sealed = [&](int column) { return view.columns[static_cast<size_t>(column)].sealed.has_value(); };
       const auto known = [&](int column) { return sealed(column) || named.contains(column); };
-      if (key.size() == 1 ? !listed(key.front()) : !std::ranges::all_of(key, listed)) continue;
+      // What is left out is NULL, or the next number of a sequence, and meets nothing; but not with a default.
+      const auto has_default = [&](int column) { return view.columns[static_cast<size_t>(column)].has_default; };
+      if (!std::ranges::all_of(key, [&](int column) { return listed(column) || has_default(column); })) continue;
+      if (!std::ranges::all_of(key, listed)) {
+        return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns that have a default are written out",
+                      "Name every column of the table's keys, and give each a value.");
+      }
       if (!std::ranges::all_of(key, known)) {
         return Refuse(-1, "plan.on-conflict", "with ON CONFLICT, unique columns take constants and parameters", {});
       }
       if (std::ranges::any_of(key, sealed)) {
         AskInserted(target, key, named);
       } else if (key.size() != 1) {
-        AskKey(relation.table_ref, key, named);
-      } else if (!IsSubject({target.nodes.front(), relation.table_ref, key.front()})) {
-        AskUnique({target.nodes.front(), relation.table_ref, key.front()}, named.at(key.front()), nullptr);
+        AskKey(relation.table_ref, key, named, true);
+      } else if (const Origin origin{target.nodes.front(), relation.table_ref, key.front()};
+                 !IsSubject(origin) ||
+                 !StoredAsNamed(view.columns[static_cast<size_t>(key.front())], named.at(key.front()))) {
+        AskUnique(origin, named.at(key.front()), nullptr, true);
       }
     }
   }
@@ -286,10 +294,11 @@ Status Analyzer::InsertSelected(const pgq::SelectStmt& select, const FromItem& t
 
 // Whoever holds a unique key with sealed columns in it: ON CONFLICT tells whether there is one.
 void Analyzer::AskInserted(const FromItem& target, const std::vector<int>& key, std::map<int, ValueSource> values) {
-  values.insert(row_tokens_.begin(), row_tokens_.end());
+  // A person's id is named as well, and is not what stands there.
+  for (const auto& [column, token] : row_tokens_) values.insert_or_assign(column, token);
   // NULL, which has no token, conflicts with nothing.
   if (!std::ranges::all_of(key, [&](int column) { return values.contains(column); })) return;
-  AskKey(target.relations.front()->table_ref, key, values);
+  AskKey(target.relations.front()->table_ref, key, values, true);
 }
 
 Result<std::shared_ptr<Plan>> Analyzer::Insert(const pgq::InsertStmt& insert) {

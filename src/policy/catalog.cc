@@ -63,7 +63,8 @@ constexpr std::string_view kColumns = R"(
 SELECT w.nspname, w.relname, a.attname, a.atttypid, format_type(a.atttypid, a.atttypmod),
        b.oid, format_type(b.oid, CASE WHEN b.oid = a.atttypid THEN a.atttypmod ELSE t.typtypmod END),
        t.typtype, b.typcategory, en.nspname, a.attnotnull, coalesce(l.collisdeterministic, true),
-       a.attgenerated <> '', a.attidentity = 'a', e.typname
+       a.attgenerated <> '', a.attidentity = 'a', e.typname,
+       (a.atthasdef AND a.attgenerated = '') OR t.typdefault IS NOT NULL
 FROM wanted w JOIN pg_attribute a ON a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_type b ON b.oid = (
@@ -171,6 +172,7 @@ Status ReadColumns(Database& database, const Wanted& wanted, Catalog& catalog) {
     column.generated = rows.True(i, 12);
     column.identity_always = rows.True(i, 13);
     column.type_element = rows.Text(i, 14);
+    column.has_default = rows.True(i, 15);
     catalog.tables[NameAt(rows, i, 0)].columns.push_back(std::move(column));
   }
   return {};

@@ -29,6 +29,7 @@ struct CatalogColumn {
   bool deterministic = true;  // its collation
   bool generated = false;     // GENERATED ALWAYS AS (…) STORED
   bool identity_always = false;
+  bool has_default = false;  // its own or its domain's; neither generated nor an identity
 };
 
 // A unique index or exclusion constraint.

@@ -236,7 +236,9 @@ GuardedView CompileView(Compiler& compiler, const Role& role, const PolicyTable&
   const auto& masks = role.read.at(table.name);
   for (const CatalogColumn& column : real.columns) {
     auto mask = masks.find(column.name);
-    if (mask != masks.end()) view.columns.push_back(CompileColumn(compiler, role, table, column, mask->second));
+    if (mask == masks.end()) continue;
+    view.columns.push_back(CompileColumn(compiler, role, table, column, mask->second));
+    view.columns.back().has_default = column.has_default && !real.sequences.contains(column.name);
   }
   for (const std::string& subject : table.subject_columns) view.subject.push_back(view.Find(subject));
   for (const auto& [name, sequence] : real.sequences) {

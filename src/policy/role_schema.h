@@ -41,6 +41,7 @@ struct ViewColumn {
   bool insertable = false;
   bool updatable = false;
   bool not_null = false;
+  bool has_default = false;  // other than the next number of a sequence: rows that leave it out may have it alike
   // Of a sealed column; `type` is what it was declared as.
   std::optional<SealedColumn> sealed;
 };

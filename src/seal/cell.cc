@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/random.h"
+#include "execute/values.h"
 #include "vault/folding.h"
 #include "vault/value_form.h"
 #include "vault/value_keys.h"
@@ -36,14 +37,9 @@ Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys, 
               fmt::format("the compartment {}", compartment));
 }
 
-bool MayBeLinked(std::string_view id) {
-  return !id.empty() && id.size() <= limits::kSubjectId && !id.contains('\0') && !id.contains(kSubjectSeparator) &&
-         !id.contains(kSubjectColumnSeparator);
-}
-
 Result<std::string> OpenLink(const Links& links, std::string_view table, std::string_view pseudonym) {
   auto id = links.IdOf(pseudonym);
-  if (id && MayBeLinked(*id)) return *std::move(id);
+  if (id && MayBeId(*id)) return *std::move(id);
   return Fail(sqlstate::kIo, "whom a row is about does not open",
               "Nothing of the answer is released. Whoever runs the gate finds in its log which table it is, and what "
               "to do.",

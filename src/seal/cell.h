@@ -20,9 +20,6 @@ namespace ecluse {
 // The keys of a compartment, for one statement or batch; 58030 where the ring holds none.
 Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys, std::string_view compartment);
 
-// Whether a pseudonym can stand for it, and be read again as one person's id: 1 to limits::kSubjectId bytes, none of
-// them zero or one of the separators of role_schema.h.
-bool MayBeLinked(std::string_view id);
 // The id behind a pseudonym of a table in a compartment. 58030 where it does not open, as OpenCell() says it.
 Result<std::string> OpenLink(const Links& links, std::string_view table, std::string_view pseudonym);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "execute/values.h"
 #include "policy/applied.h"
 #include "policy/catalog.h"
 #include "policy/role_schema.h"
@@ -73,7 +74,7 @@ Result<ErasedRows> ErasedRows::Find(Database& owner, const KeyRing& keys, const 
                         "run `ecluse seal`, then erase");
     part.id.assign(id.begin(), id.end());
     if (links) {
-      if (!MayBeLinked(id.front())) continue;
+      if (!MayBeId(id.front())) continue;
       part.id = {ByteaText(links->Of(id.front()))};
       part.where = QuoteName(table.subject_columns.front()) + " = $1::bytea";
     }

@@ -137,9 +137,7 @@ Result<std::string> LoadTarget::SubjectOf(RowValues* row, std::string* column) c
     ECLUSE_TRY(const auto part, CanonicalId(subject.type.oid, *value, false));
     id += (&subject == subject_.data() ? "" : std::string(1, kSubjectColumnSeparator)) + part.value_or("");
     // What every reader of the table would be refused for.
-    if (!part || part->empty() || id.size() > limits::kSubjectId || part->contains(kSubjectSeparator) ||
-        part->contains(kSubjectColumnSeparator))
-      return Fail("22023", "that is nobody's id");
+    if (!part || !MayBeId(*part) || id.size() > limits::kSubjectId) return Fail("22023", "that is nobody's id");
   }
   column->clear();
   return policy_->space + ":" + id;

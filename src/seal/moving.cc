@@ -91,7 +91,11 @@ Result<std::vector<Moving>> ColumnsToMove(Database& owner, const SealOptions& op
       const auto linked = LinkedAs(own->type_element);
       const auto type = linked ? std::optional(linked->type) : SealedType(own->type_element);
       if (!type) return CannotMove(what + " was sealed by a newer version", "use that one");
-      columns.push_back({column.name, *type, {.link = linked.has_value()}, true});
+      columns.push_back({column.name,
+                         *type,
+                         {.link = linked.has_value()},
+                         true,
+                         linked ? linked->compartment : std::string(kMainCompartment)});
       continue;
     }
     const auto linked =

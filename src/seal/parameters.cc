@@ -2,14 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <map>
-
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "execute/values.h"
+#include "policy/database.h"
 #include "policy/sealed_columns.h"
 #include "seal/cell.h"
+#include "seal/table_keys.h"
 #include "vault/folding.h"
 
 namespace ecluse {
@@ -70,34 +70,10 @@ struct Given {
   bool binary = false;
 };
 
-// The keys of the compartments that a plan's cells are in.
-class CellKeys {
- public:
-  static Result<CellKeys> Take(const Plan& plan, const KeyRing& keys, std::string_view register_name) {
-    CellKeys taken;
-    for (const SealedCell& cell : plan.cells) {
-      const TableRef& table = plan.tables[static_cast<size_t>(cell.table_ref)];
-      auto& of = taken.of_[table.compartment];
-      if (of == nullptr) {
-        ECLUSE_TRY(of, SealingKeys(keys, table.compartment));
-      }
-      if (cell.search.link)
-        taken.links_.try_emplace({table.compartment, table.space}, of->link, register_name, table.space);
-    }
-    return taken;
-  }
-  const CompartmentKeys& Of(const TableRef& table) const { return *of_.at(table.compartment); }
-  const Links& LinksOf(const TableRef& table) const { return links_.at({table.compartment, table.space}); }
-
- private:
-  std::map<std::string, std::shared_ptr<const CompartmentKeys>> of_;
-  std::map<std::pair<std::string, std::string>, Links> links_;  // by compartment and space
-};
-
 // The pseudonym of whom a value names. nullopt: it can be nobody's id.
 Result<std::optional<std::string>> PseudonymOf(const Links& links, Oid type, std::string_view bytes, bool binary) {
   ECLUSE_TRY(const auto id, SubjectId(type, bytes, binary));
-  if (!id || !MayBeLinked(*id)) return std::nullopt;
+  if (!id || !MayBeId(*id)) return std::nullopt;
   return links.Of(*id);
 }
 
@@ -116,12 +92,17 @@ Result<std::string> WrittenPseudonym(const Links& links, const SealedCell& cell,
 
 class Maker {
  public:
-  Maker(const Plan& plan, const BoundValues& values, const CellKeys& keys, std::string_view register_name,
+  Maker(const Plan& plan, const BoundValues& values, const KeyRing& ring, std::string_view register_name,
         const LookedUp& looked_up)
-      : plan_(plan), values_(values), keys_(keys), register_(register_name), looked_up_(looked_up) {}
+      : plan_(plan),
+        values_(values),
+        ring_(ring),
+        keys_(plan, ring, register_name),
+        register_(register_name),
+        looked_up_(looked_up) {}
 
   // All at once, before anything is made: a key that is made has to be durable.
-  Status TakeOwnKeys(const KeyRing& keys) {
+  Status TakeOwnKeys() {
     std::vector<std::string> subjects;
     for (const SealedParameter& parameter : plan_.sealed_parameters) {
       if (parameter.kind != Kind::envelope || IsLink(parameter)) continue;
@@ -132,7 +113,7 @@ class Maker {
       subjects.push_back(table.space + ":" + id);
     }
     if (!subjects.empty()) {
-      ECLUSE_TRY(own_, OwnKeys::Take(keys, subjects));
+      ECLUSE_TRY(own_, OwnKeys::Take(ring_, subjects));
     }
     return {};
   }
@@ -159,18 +140,17 @@ class Maker {
   bool IsLink(const SealedParameter& parameter) const {
     return parameter.cell >= 0 && plan_.cells[static_cast<size_t>(parameter.cell)].search.link;
   }
-  const TableRef& TableOf(const SealedCell& cell) const { return plan_.tables[static_cast<size_t>(cell.table_ref)]; }
 
   // What is compared with a pseudonym, or stored as one.
   Result<std::optional<std::string>> Link(const SealedParameter& parameter, const SealedCell& cell,
-                                          const Given& given) const {
-    const Links& links = keys_.LinksOf(TableOf(cell));
+                                          const Given& given) {
+    ECLUSE_TRY(const Links* links, keys_.LinksOf(static_cast<size_t>(cell.table_ref)));
     if (parameter.kind == Kind::envelope)
-      return WrittenPseudonym(links, cell, parameter.value.type, *given.bytes, given.binary);
+      return WrittenPseudonym(*links, cell, parameter.value.type, *given.bytes, given.binary);
     // Nobody's id is found nowhere, and is not unknown.
     const auto searched = [&](Oid type, std::string_view bytes) -> Result<std::optional<std::string>> {
       ECLUSE_TRY(const std::string text, Searched(type, bytes, given.binary));
-      ECLUSE_TRY(auto made, PseudonymOf(links, type, text, false));
+      ECLUSE_TRY(auto made, PseudonymOf(*links, type, text, false));
       return made ? std::move(made) : std::optional(std::string(16, '\0'));
     };
     if (!parameter.value.array) return searched(parameter.value.type, *given.bytes);
@@ -187,25 +167,17 @@ class Maker {
   }
 
   // Those who were looked up, on one side of the join.
-  Result<std::optional<std::string>> Crossed(const SealedParameter& parameter) const {
+  Result<std::optional<std::string>> Crossed(const SealedParameter& parameter) {
     if (parameter.level >= looked_up_.crossed.size()) return std::nullopt;
     const std::vector<std::string>& ids = looked_up_.crossed[parameter.level];
     if (IsLink(parameter)) {
-      const Links& links = keys_.LinksOf(TableOf(plan_.cells[static_cast<size_t>(parameter.cell)]));
+      const SealedCell& cell = plan_.cells[static_cast<size_t>(parameter.cell)];
+      ECLUSE_TRY(const Links* links, keys_.LinksOf(static_cast<size_t>(cell.table_ref)));
       std::vector<std::optional<std::string>> made;
-      for (const std::string& id : ids) made.emplace_back(links.Of(id));
+      for (const std::string& id : ids) made.emplace_back(links->Of(id));
       return BinaryArray(made);
     }
-    std::string text = "{";
-    for (const std::string& id : ids) {
-      text += text.size() > 1 ? ",\"" : "\"";
-      for (const char c : id) {
-        if (c == '"' || c == '\\') text += '\\';
-        text += c;
-      }
-      text += '"';
-    }
-    return text + "}";
+    return TextArray(ids);
   }
 
   static std::unexpected<Error> TooManyValues() {
@@ -228,18 +200,22 @@ class Maker {
   }
 
   Result<std::optional<std::string>> Token(const SealedParameter& parameter, const SealedCell& cell,
-                                           std::string_view canonical) const {
+                                           std::string_view canonical) {
     const TokenColumn::Kind kind = parameter.kind == Kind::equality ? TokenColumn::Kind::equality
                                    : parameter.kind == Kind::prefix ? TokenColumn::Kind::prefix
                                    : parameter.kind == Kind::block  ? TokenColumn::Kind::block
                                                                     : TokenColumn::Kind::sound;
-    return TokenOf(Index(cell), cell.type, cell.search, kind, parameter.level, canonical);
+    ECLUSE_TRY(const BlindIndex index, Index(cell));
+    return TokenOf(index, cell.type, cell.search, kind, parameter.level, canonical);
   }
 
-  BlindIndex Index(const SealedCell& cell) const { return {keys_.Of(TableOf(cell)).search, register_, cell.column}; }
+  Result<BlindIndex> Index(const SealedCell& cell) {
+    ECLUSE_TRY(const CompartmentKeys* keys, keys_.Of(static_cast<size_t>(cell.table_ref)));
+    return BlindIndex(keys->search, register_, cell.column);
+  }
 
   Result<std::optional<std::string>> Array(const SealedParameter& parameter, const SealedCell& cell,
-                                           const Given& given) const {
+                                           const Given& given) {
     Oid type = parameter.value.type;
     bool null = false;
     ECLUSE_TRY(const auto elements, ArrayElements(*given.bytes, given.binary, &type, &null));
@@ -308,7 +284,7 @@ class Maker {
     }
     CHECK(parameter.level == next_level_++);
     if (!cover_) return std::nullopt;
-    const BlindIndex index = Index(cell);
+    ECLUSE_TRY(const BlindIndex index, Index(cell));
     std::vector<std::optional<std::string>> tokens;
     for (const StepBlock& block : *cover_) {
       if (block.level != parameter.level) continue;
@@ -322,7 +298,7 @@ class Maker {
 
   // Of a LIKE whose pattern came as a parameter: every index has a parameter of its own, and one of them a token.
   Result<std::optional<std::string>> Pattern(const SealedParameter& parameter, const SealedCell& cell,
-                                             std::string_view pattern) const {
+                                             std::string_view pattern) {
     ECLUSE_TRY(const auto beginning, BeginningOf(pattern));
     const size_t count = beginning ? beginning->characters : 0;
     const bool open = beginning && beginning->open;
@@ -359,16 +335,18 @@ class Maker {
   }
 
   Result<std::optional<std::string>> Envelope(const SealedParameter& parameter, const SealedCell& cell,
-                                              const Given& given) const {
+                                              const Given& given) {
     ECLUSE_TRY(const std::string id, SubjectOf(parameter));
     const Place place(plan_, cell, id);
     ECLUSE_TRY(const Cell of, place.Of(register_, cell, own_));
-    return EnvelopeOf(keys_.Of(TableOf(cell)), of, cell.type, parameter.value.type, *given.bytes, given.binary);
+    ECLUSE_TRY(const CompartmentKeys* keys, keys_.Of(static_cast<size_t>(cell.table_ref)));
+    return EnvelopeOf(*keys, of, cell.type, parameter.value.type, *given.bytes, given.binary);
   }
 
   const Plan& plan_;
   const BoundValues& values_;
-  const CellKeys& keys_;
+  const KeyRing& ring_;
+  TableKeys keys_;
   std::string_view register_;
   const LookedUp& looked_up_;
   OwnKeys own_;
@@ -388,9 +366,8 @@ Result<std::string> SealParameters(const Plan& plan, const pg::BindMessage& mess
         fmt::format("bind message supplies {} parameters, but the statement requires {}", values.size(), clients),
         "Bind one value for each parameter.", "seal.parameter-count");
   }
-  ECLUSE_TRY(const CellKeys cell_keys, CellKeys::Take(plan, keys, register_name));
-  Maker maker(plan, values, cell_keys, register_name, looked_up);
-  ECLUSE_OK(maker.TakeOwnKeys(keys));
+  Maker maker(plan, values, keys, register_name, looked_up);
+  ECLUSE_OK(maker.TakeOwnKeys());
   std::vector<int16_t> formats;
   std::vector<std::optional<std::string>> made;
   made.reserve(plan.sealed_parameters.size());
@@ -439,9 +416,14 @@ Result<std::string> SubjectOfRow(const Plan& plan, const Plan::Copy& copy,
 Status SealCopyRows(const Plan& plan, const KeyRing& keys, std::string_view register_name,
                     std::span<std::vector<std::optional<std::string>>> rows) {
   const Plan::Copy& copy = *plan.copy;
-  ECLUSE_TRY(const CellKeys cell_keys, CellKeys::Take(plan, keys, register_name));
-  const TableRef& table = plan.tables[static_cast<size_t>(plan.cells.at(0).table_ref)];  // all cells are of one table
-  const CompartmentKeys& compartment = cell_keys.Of(table);
+  const auto table_ref = static_cast<size_t>(plan.cells.at(0).table_ref);  // all cells are of one table
+  const TableRef& table = plan.tables[table_ref];
+  TableKeys table_keys(plan, keys, register_name);
+  ECLUSE_TRY(const CompartmentKeys* compartment, table_keys.Of(table_ref));
+  const Links* links = nullptr;
+  if (table.linked()) {
+    ECLUSE_TRY(links, table_keys.LinksOf(table_ref));
+  }
   std::vector<std::string> ids, subjects;
   for (const auto& row : rows) {
     ECLUSE_TRY(ids.emplace_back(), SubjectOfRow(plan, copy, row));
@@ -458,15 +440,14 @@ Status SealCopyRows(const Plan& plan, const KeyRing& keys, std::string_view regi
       if (copy.cells[i] < 0) continue;
       const SealedCell& cell = plan.cells[static_cast<size_t>(copy.cells[i])];
       if (cell.search.link) {
-        ECLUSE_TRY(const std::string made,
-                   WrittenPseudonym(cell_keys.LinksOf(table), cell, cell.type.oid, *row[i], false));
+        ECLUSE_TRY(const std::string made, WrittenPseudonym(*links, cell, cell.type.oid, *row[i], false));
         row[i] = ByteaText(made);
         continue;
       }
-      const BlindIndex index(compartment.search, register_name, cell.column);
+      const BlindIndex index(compartment->search, register_name, cell.column);
       const Place place(plan, cell, ids[r]);
       ECLUSE_TRY(const Cell of, place.Of(register_name, cell, own));
-      ECLUSE_OK(SealText(compartment, index, of, cell.type, cell.search,
+      ECLUSE_OK(SealText(*compartment, index, of, cell.type, cell.search,
                          TokenColumns(cell.column, cell.type, cell.search), &row[i], &tokens));
     }
     row.insert(row.end(), std::make_move_iterator(tokens.begin()), std::make_move_iterator(tokens.end()));

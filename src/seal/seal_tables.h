@@ -38,6 +38,7 @@ struct SealOptions {
 struct SealReport {
   std::vector<std::string> columns;      // sealed, or opened, now: taj.person.nir
   uint64_t rows = 0;                     // that this run moved
+  std::vector<TableName> shuffled;       // written anew in the order of their pseudonyms
   std::vector<std::string> still_to_do;  // by the operator: clear values outside the tables
 };
 

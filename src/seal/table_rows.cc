@@ -32,18 +32,6 @@ std::string ArrayText(const std::vector<std::optional<std::string>>& values) {
   return out + "}";
 }
 
-Status CheckPlain(Database& owner, const BatchedTable& table, const CatalogTable& real) {
-  if (real.kind != 'r')
-    return CannotMove(table.name.Text() + " is partitioned or foreign, which this version does not seal",
-                      "seal its source");
-  ECLUSE_TRY(const Rows family,
-             owner.Query("SELECT FROM pg_inherits WHERE $1::regclass IN (inhrelid, inhparent)", {table.Sql()}));
-  if (family.size() > 0)
-    return CannotMove(table.name.Text() + " inherits from another table, or is inherited from",
-                      "seal tables of their own");
-  return CheckUpdateTriggers(owner, table.name);
-}
-
 // A lock that is held in the policy's database is not to be had there again.
 Status CheckSameDatabase(const Policy& policy, KeyRing& keys, Register which, const std::string& lock) {
   const auto unseen = [&]() -> Status {
@@ -66,6 +54,17 @@ Status CheckSameDatabase(const Policy& policy, KeyRing& keys, Register which, co
 }
 
 }  // namespace
+
+Status CheckAlone(Database& owner, const CatalogTable& real) {
+  const std::string name = real.name.Text();
+  if (real.kind != 'r')
+    return CannotMove(name + " is partitioned or foreign, which this version does not write anew", "seal its source");
+  ECLUSE_TRY(const Rows family, owner.Query("SELECT FROM pg_inherits WHERE $1::regclass IN (inhrelid, inhparent)",
+                                            {QuoteTable(real.name)}));
+  if (family.size() > 0)
+    return CannotMove(name + " inherits from another table, or is inherited from", "seal tables of their own");
+  return {};
+}
 
 Status CheckUpdateTriggers(Database& owner, const TableName& table) {
   ECLUSE_TRY(const Rows triggers,
@@ -111,7 +110,8 @@ Result<BatchedTable> DescribeTable(Database& owner, const KeyRing& keys, const P
   table.policy = &policy;
   table.compartment = policy.compartment;
   ECLUSE_TRY(table.links, LinksOf(keys, whole, policy, real));
-  ECLUSE_OK(CheckPlain(owner, table, real));
+  ECLUSE_OK(CheckAlone(owner, real));
+  ECLUSE_OK(CheckUpdateTriggers(owner, name));
   ECLUSE_TRY(
       const Rows size,
       owner.Query("SELECT reltuples::int8, pg_table_size(oid) FROM pg_class WHERE oid = $1::regclass", {table.Sql()}));

@@ -49,6 +49,9 @@ Result<BatchedTable> DescribeTable(Database& owner, const KeyRing& keys, const P
 Result<std::shared_ptr<const Links>> LinksOf(const KeyRing& keys, const Policy& policy, const PolicyTable& table,
                                              const CatalogTable& real);
 
+// Refuses tables that are no plain ones, inherit, or are inherited from.
+Status CheckAlone(Database& owner, const CatalogTable& real);
+
 // Refuses enabled triggers of UPDATE, other than kMarkTrigger, with what to do.
 Status CheckUpdateTriggers(Database& owner, const TableName& table);
 

@@ -6,15 +6,13 @@
 // them out once they are charged and written down.
 #include <fmt/format.h>
 
-#include <set>
-
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "deliver/copy_rows.h"
 #include "execute/run.h"
-#include "seal/cell.h"
 #include "seal/parameters.h"
+#include "seal/table_keys.h"
 #include "server/errors.h"
 #include "server/refusals.h"
 #include "server/session.h"
@@ -50,6 +48,11 @@ TimeStyle StyleOf(const std::map<std::string, std::string, std::less<>>& paramet
   if (date->second.starts_with("German")) style.style = TimeStyle::Style::german;
   style.day_first = date->second.ends_with("DMY");
   return style;
+}
+
+std::unexpected<Error> NoId() {
+  return Fail(sqlstate::kInternal, "the people of this statement cannot be told, so it is not run",
+              "Report this statement to whoever runs the gate.", "server.look-up");
 }
 
 }  // namespace
@@ -123,7 +126,7 @@ awaitable<Status> Session::SealPortal(std::shared_ptr<Portal> portal, pg::BindMe
   if (!plan.draw.empty()) {
     const Resolve draw{-1, plan.draw, {}};
     residue_ = true;  // currval() would tell the next of what was drawn
-    auto numbers = co_await FetchIds(ReadOf(draw, portal->bind), portal->delivery.get());
+    auto numbers = co_await FetchIds(ReadOf(plan, draw, portal->bind), portal->delivery.get());
     if (!numbers) co_return std::unexpected(std::move(numbers).error());
     looked_up.drawn = std::move(*numbers);
   }
@@ -215,9 +218,9 @@ awaitable<Status> Session::ResolvePeople(std::shared_ptr<const Plan> plan, const
                                          Delivery* delivery) {
   std::vector<NamedPerson> people;
   for (const Resolve& resolve : plan->resolve) {
-    Result<std::vector<std::string>> ids = co_await FetchIds(ReadOf(resolve, *bind), delivery);
+    Result<std::vector<std::string>> ids = co_await FetchIds(ReadOf(*plan, resolve, *bind), delivery);
     if (!ids) co_return std::unexpected(std::move(ids).error());
-    ECLUSE_CO_OK(OpenIds(plan->tables[static_cast<size_t>(resolve.table_ref)], &*ids));
+    ECLUSE_CO_OK(OpenIds(*plan, resolve.table_ref, &*ids));
     for (std::string& id : *ids) people.push_back({resolve.table_ref, std::move(id)});
   }
   co_return delivery->Ask(std::move(people));
@@ -227,7 +230,11 @@ awaitable<Status> Session::ResolvePeople(std::shared_ptr<const Plan> plan, const
 awaitable<Result<std::vector<std::string>>> Session::LookUpPeople(const Plan* plan, const Crossing* crossing,
                                                                   const std::string* bind, Delivery* delivery) {
   const Plan& inner = *crossing->inner;
-  IdQuery query{inner.sql, inner.parameter_types, {}, static_cast<size_t>(inner.visible_columns), true};
+  // Each of them once, and one more than there may be at most.
+  IdQuery query{fmt::format("SELECT DISTINCT person FROM ({}) AS rows (one, person) LIMIT {}", inner.sql,
+                            limits::kAskedValues + 1),
+                inner.parameter_types,
+                {}};
   pg::BindMessage message;
   CHECK(pg::ReadBind(*bind, &message));
   query.bind = SelectParameters(message, crossing->parameters);
@@ -240,7 +247,7 @@ awaitable<Result<std::vector<std::string>>> Session::LookUpPeople(const Plan* pl
   }
   Result<std::vector<std::string>> ids = co_await FetchIds(std::move(query), delivery);
   if (!ids) co_return std::unexpected(std::move(ids).error());
-  ECLUSE_CO_OK(OpenIds(plan->tables[static_cast<size_t>(crossing->table_ref)], &*ids));
+  ECLUSE_CO_OK(OpenIds(*plan, crossing->table_ref, &*ids));
   std::vector<NamedPerson> people;
   for (const std::string& id : *ids) people.push_back({crossing->table_ref, id});
   ECLUSE_CO_OK(delivery->Ask(std::move(people)));
@@ -248,32 +255,26 @@ awaitable<Result<std::vector<std::string>>> Session::LookUpPeople(const Plan* pl
 }
 
 // Ids that came as pseudonyms of their table's compartment.
-Status Session::OpenIds(const TableRef& table, std::vector<std::string>* ids) const {
-  if (!table.linked()) return {};
-  ECLUSE_TRY(const auto keys, SealingKeys(services_.keys, table.compartment));
-  const Links links(keys->link, caller_->policy->register_name, table.space);
+Status Session::OpenIds(const Plan& plan, int table_ref, std::vector<std::string>* ids) const {
+  if (!plan.tables[static_cast<size_t>(table_ref)].linked()) return {};
+  TableKeys keys(plan, services_.keys, caller_->policy->register_name);
   for (std::string& id : *ids) {
-    const auto pseudonym = HexDecode(id).value_or(std::vector<uint8_t>());
-    ECLUSE_TRY(id, OpenLink(links, table.table.Text(),
-                            std::string_view(reinterpret_cast<const char*>(pseudonym.data()), pseudonym.size())));
+    ECLUSE_TRY(const std::string_view opened, keys.IdOf(static_cast<size_t>(table_ref), id));
+    id = std::string(opened);
   }
   return {};
 }
 
-Session::IdQuery Session::ReadOf(const Resolve& resolve, const std::string& bind) {
+Session::IdQuery Session::ReadOf(const Plan& plan, const Resolve& resolve, const std::string& bind) {
   pg::BindMessage message;
   CHECK(pg::ReadBind(bind, &message));
-  return {resolve.sql, {}, SelectParameters(message, resolve.parameters), 0};
+  std::vector<Oid> types;  // what the client binds is read as in the statement itself
+  for (const int number : resolve.parameters) {
+    const auto index = static_cast<size_t>(number) - 1;
+    types.push_back(index < plan.parameter_types.size() ? plan.parameter_types[index] : 0);
+  }
+  return {resolve.sql, std::move(types), SelectParameters(message, resolve.parameters)};
 }
-
-namespace {
-
-std::unexpected<Error> NoId() {
-  return Fail(sqlstate::kInternal, "the people of this statement cannot be told, so it is not run",
-              "Report this statement to whoever runs the gate.", "server.look-up");
-}
-
-}  // namespace
 
 awaitable<Result<std::vector<std::string>>> Session::FetchIds(IdQuery query, Delivery* delivery) {
   pg::BindMessage selected;
@@ -289,18 +290,15 @@ awaitable<Result<std::vector<std::string>>> Session::FetchIds(IdQuery query, Del
   if (!SendUpstream())
     co_return Fail(sqlstate::kShutdown, "the connection to PostgreSQL was lost", "Connect again.", "upstream.lost");
   std::vector<std::string> ids;
-  std::set<std::string, std::less<>> known;
   while (true) {
     Result<pg::Frame> frame = co_await upstream.Next();
     if (!frame) co_return std::unexpected(std::move(frame).error());
     pg::Values values;
     pg::ErrorFields fields;
-    if (frame->type == 'D' && pg::ReadDataRow(frame->payload, &values) && values.size() == query.column + 1) {
-      auto last = values.begin();
-      for (size_t i = 0; i < query.column; ++i) ++last;
-      const std::optional<std::string_view> id = *last;
+    if (frame->type == 'D' && pg::ReadDataRow(frame->payload, &values) && values.size() == 1) {
+      const std::optional<std::string_view> id = *values.begin();
       if (!id || id->empty()) co_return NoId();
-      if (!query.once || known.emplace(*id).second) ids.emplace_back(*id);
+      ids.emplace_back(*id);
       if (ids.size() > limits::kAskedValues)
         co_return Fail(sqlstate::kTooComplex, "the statement names too many people", "Split it.",
                        "deliver.asked-values");

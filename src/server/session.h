@@ -182,18 +182,15 @@ class Session : public std::enable_shared_from_this<Session> {
                                                Delivery* delivery);
   boost::asio::awaitable<Result<std::vector<std::string>>> LookUpPeople(const Plan* plan, const Crossing* crossing,
                                                                         const std::string* bind, Delivery* delivery);
-  // A statement of the gate's own that returns ids: its text, types and values, and which of its columns they are in,
-  // the last one.
+  // A statement of the gate's own that returns one column of ids: its text, types and values.
   struct IdQuery {
     std::string sql;
     std::vector<Oid> types;
     std::string bind;
-    size_t column = 0;
-    bool once = false;  // rows of one person are many
   };
-  static IdQuery ReadOf(const Resolve& resolve, const std::string& bind);
+  static IdQuery ReadOf(const Plan& plan, const Resolve& resolve, const std::string& bind);
   boost::asio::awaitable<Result<std::vector<std::string>>> FetchIds(IdQuery query, Delivery* delivery);
-  Status OpenIds(const TableRef& table, std::vector<std::string>* ids) const;
+  Status OpenIds(const Plan& plan, int table_ref, std::vector<std::string>* ids) const;
   void ExecutePortal(std::shared_ptr<Portal> portal, int32_t max_rows);
   bool Holds(const Plan& plan) const;
   boost::asio::awaitable<void> FinishRun(std::shared_ptr<Portal> portal, char end, std::string tag);

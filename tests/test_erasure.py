@@ -179,6 +179,7 @@ def test_whoever_reads_them_meanwhile_a_killed_erasure_leaves_one_token(make_gat
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(wait)
         gate.kill()
+        command.kill()  # one that has only just started would find no gate, and do it itself
         stop.set()
         reader.join()
         command.wait()

@@ -385,7 +385,7 @@ def test_a_new_root_beside_a_gate_in_use(make_gate, people, register_a):
 def test_bad_use_is_refused_in_words(make_gate):
     gate = make_gate("keywords", accounts=ACCOUNTS, roles=ROLES, sealed=True)
     keys = data_keys(gate)
-    for arguments, words in ((["--reencrypt"], "belong together"), (["--owner", "x"], "belong together"), (["--root", "--reencrypt", "--owner", "x"], "two steps"),
+    for arguments, words in ((["--reencrypt"], "which need it"), (["--search"], "which need it"), (["--owner", "x"], "which need it"), (["--root", "--reencrypt", "--owner", "x"], "one after the other"),
                              (["--passphrase"], "for a new root")):
         said = rotate(gate, *arguments, check=False)
         assert said.returncode == 2 and words in said.stderr

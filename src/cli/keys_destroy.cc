@@ -2,21 +2,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <memory>
-#include <thread>
 
 #include "base/bytes.h"
 #include "base/file.h"
-#include "base/limits.h"
 #include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/running_gate.h"
 #include "ledger/entries.h"
 #include "ledger/origin.h"
 #include "ledger/people.h"
-#include "policy/applied.h"
 #include "seal/cell.h"
 #include "seal/reencrypt.h"
 #include "vault/key_changes.h"
@@ -49,27 +45,6 @@ Status CheckKey(const KeyRing& keys, const std::string& id) {
   if (HexEncode(compartment->current().id) == id)
     return refuse(id + " is the key that seals now", "`ecluse keys rotate --reencrypt` puts another in its place");
   return {};
-}
-
-// No gate becomes one while this lock is held, and none of its statements is still on its way. What has just been
-// closed is given a moment to go.
-Status CheckNoGate(Database& owner, const Policy& policy) {
-  ECLUSE_TRY(const Rows lock, owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(policy))}));
-  if (!lock.True(0, 0))
-    return Fail(sqlstate::kInvalidParameter, "a gate runs, and may be writing under that key just now",
-                "stop it for as long as this takes: the sealed tables are read once", "keys.destroy");
-  std::string open;
-  for (const auto late = std::chrono::steady_clock::now() + limits::kSealLock; std::chrono::steady_clock::now() < late;
-       std::this_thread::sleep_for(std::chrono::milliseconds(100))) {
-    ECLUSE_TRY(const Rows rows,
-               owner.Query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
-                           "usename = ANY ($1::text[])",
-                           {TextArray(policy.Logins())}));
-    open = rows.Text(0, 0);
-    if (open == "0") return {};
-  }
-  return Fail(sqlstate::kInvalidParameter, fmt::format("{} connections of the gate's logins are still open", open),
-              "wait until they have ended, or end them (pg_terminate_backend), and try again", "keys.destroy");
 }
 
 // In the transaction that has the tables locked: nobody writes under a former key any more.
@@ -167,7 +142,7 @@ Status Destroy(const DestroyCommand& command, const Policy& policy) {
   ECLUSE_OK(AskTwoPeople(policy, command.by.people));
   ECLUSE_TRY(Database owner, Database::Connect(command.owner));
   ECLUSE_OK(BeginMoving(owner, policy, *keys, Register::known));
-  ECLUSE_OK(CheckNoGate(owner, policy));
+  ECLUSE_OK(CheckNoGate(owner, policy, "may be writing under that key just now"));
   ECLUSE_OK(owner.Run("BEGIN"));
   ECLUSE_OK(DestroyUnused(owner, *keys, command, policy));
   std::printf(

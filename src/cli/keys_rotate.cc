@@ -16,6 +16,7 @@
 #include "ledger/people.h"
 #include "seal/cell.h"
 #include "seal/reencrypt.h"
+#include "seal/search_keys.h"
 #include "vault/key_changes.h"
 #include "vault/keys.h"
 #include "vault/root_key.h"
@@ -26,7 +27,7 @@ namespace {
 struct RotateCommand {
   std::string config = "ecluse.yaml";
   std::string owner;
-  bool reencrypt = false, root = false, passphrase = false;
+  bool reencrypt = false, search = false, root = false, passphrase = false;
 };
 
 Result<std::unique_ptr<KeyRing>> OpenRing(const Policy& policy) {
@@ -163,13 +164,75 @@ Status RotateAndReencrypt(const RotateCommand& command, const Policy& policy) {
   return std::fflush(stdout) == 0 ? Status() : Fail(sqlstate::kIo, "the report could not be written", "");
 }
 
+// `search main 5f1c0a9be2d34477, link contact …`
+std::string Named(const std::vector<KeyInfo>& keys) {
+  std::string text;
+  for (const KeyInfo& key : keys)
+    text += fmt::format("{}{} {} {}", text.empty() ? "" : ", ", key.kind, key.name, key.id);
+  return text;
+}
+
+// The ring says that it is not through until every token is under the new keys: until then no gate and no other command
+// searches or seals.
+Status RotateSearch(const RotateCommand& command, const Policy& policy) {
+  ECLUSE_TRY(auto keys, OpenRing(policy));
+  keys->EndsRenewal();
+  ECLUSE_TRY(Database owner, Database::Connect(command.owner));
+  ECLUSE_OK(BeginMoving(owner, policy, *keys, Register::known));
+  ECLUSE_OK(CheckNoGate(owner, policy, "would search by tokens under two keys"));
+  ECLUSE_TRY(const auto sealed, TablesToReencrypt(owner, *keys, policy));
+  ECLUSE_TRY(const auto tables, TablesToSearchAnew(owner, policy, sealed));
+  ECLUSE_TRY(const auto unlinked, UnlinkedCompartments(owner, policy));
+  KeyChanges changes(policy.root, policy.data_dir);
+  ECLUSE_TRY(const auto made, changes.BeginSearchKeys(policy.Compartments(), unlinked));
+  if (made.empty()) {
+    std::fprintf(stderr, "going on with search keys that not every token is under yet\n");
+  } else {
+    ECLUSE_OK(WriteKeyEntry(policy, *keys, "new search keys: " + Named(made)));
+  }
+  ECLUSE_TRY(keys, OpenRing(policy));
+  keys->EndsRenewal();
+  uint64_t rows = 0;
+  {
+    const CommandValueKeys own(policy, *keys);
+    Progress progress;
+    auto done = MakeTokensAnew(owner, *keys, policy, tables, std::ref(progress));
+    progress.End();
+    if (!done) {
+      Error error = std::move(done).error();
+      error.hint += "; then run this again, which goes on: until it is through nothing is searched or sealed";
+      return std::unexpected(std::move(error));
+    }
+    rows = *done;
+  }
+  ECLUSE_OK(changes.EndSearchKeys());
+  ECLUSE_OK(WriteKeyEntry(policy, *keys, fmt::format("made the tokens of {} rows anew under the new search keys", rows)));
+  std::printf("made the tokens of %llu rows anew\n\nStill to do:\n- back up %s now, and the register: copies of one from "
+              "before do not go with the other\n",
+              static_cast<unsigned long long>(rows), policy.data_dir.c_str());
+  for (const SearchedTable& table : tables)
+    std::printf("- VACUUM FULL %s: its files hold the former tokens until then\n", table.table->Sql().c_str());
+  if (std::ranges::any_of(tables, [](const SearchedTable& one) { return one.table->links != nullptr; }))
+    std::printf("- ecluse shuffle: rows of compartments stand in the order in which they were written now\n");
+  for (const std::string& compartment : policy.Compartments()) {
+    if (compartment != kMainCompartment && std::ranges::find(unlinked, compartment) == unlinked.end())
+      std::printf("- the pseudonyms of %s stay under the linking key they are under: open its tables "
+                  "(ecluse seal --undo), run this, and seal them again\n",
+                  compartment.c_str());
+  }
+  std::printf("- copies of %s/keys from before hold the former keys, wrapped: whoever opens one can tell what the tokens "
+              "in\n  backups of the register from before stand for\n",
+              policy.data_dir.c_str());
+  return std::fflush(stdout) == 0 ? Status() : Fail(sqlstate::kIo, "the report could not be written", "");
+}
+
 int Run(const RotateCommand& command) {
-  if (command.root && command.reencrypt) {
-    std::fprintf(stderr, "ecluse keys: --root and --reencrypt are two steps: run one after the other\n");
+  if (command.root + command.reencrypt + command.search > 1) {
+    std::fprintf(stderr, "ecluse keys: --root, --reencrypt and --search are steps: run one after the other\n");
     return 2;
   }
-  if (command.reencrypt == command.owner.empty()) {
-    std::fprintf(stderr, "ecluse keys: --reencrypt and --owner belong together\n");
+  if ((command.reencrypt || command.search) == command.owner.empty()) {
+    std::fprintf(stderr, "ecluse keys: --owner belongs to --reencrypt and --search, which need it\n");
     return 2;
   }
   if (command.passphrase && !command.root) {
@@ -181,6 +244,7 @@ int Run(const RotateCommand& command) {
   if (Status user = CheckGateUser(*policy); !user) return Complain("keys", user.error());
   const Status done = command.root && policy->root.in_token() ? RenewTokenRoot(command, *policy)
                       : command.root                          ? RenewRootFile(command, *policy)
+                      : command.search                        ? RotateSearch(command, *policy)
                       : command.reencrypt                     ? RotateAndReencrypt(command, *policy)
                                                               : RotateAlone(*policy);
   return done ? 0 : Complain("keys", done.error());
@@ -190,20 +254,24 @@ int Run(const RotateCommand& command) {
 
 void AddKeysRotate(CommandLine& line, CLI::App* keys) {
   auto options = std::make_shared<RotateCommand>();
-  CLI::App* rotate = keys->add_subcommand("rotate", "New keys in the place of those in use; the gate goes on");
+  CLI::App* rotate = keys->add_subcommand("rotate", "New keys in the place of those in use");
   rotate->add_option("--config", options->config, "the policy file")->capture_default_str();
   rotate->add_flag("--reencrypt", options->reencrypt, "also seal every value anew under the new key");
-  rotate->add_option("--owner", options->owner, "connection of the tables' owner, for --reencrypt");
+  rotate->add_flag("--search", options->search, "new search keys, and every token anew; the gate is stopped meanwhile");
+  rotate->add_option("--owner", options->owner, "connection of the tables' owner, for --reencrypt and --search");
   rotate->add_flag("--root", options->root,
                    "a new root key in the place of the one in the file or token, and keys under it");
   rotate->add_flag("--passphrase", options->passphrase, "put the new root file under a passphrase");
   rotate->footer(
       "Without --root: a new data key, under which sealed columns are written from now on; what is under former keys\n"
       "opens as before. With --reencrypt all values are sealed under it, in batches, while the register is in use;\n"
-      "interrupted, it is run again and goes on. Every step is written into the ledger.\n\n"
+      "interrupted, it is run again and goes on. The gate goes on running. With --search the tokens that sealed columns\n"
+      "are found by are made anew under new search keys, table after table: the gate is stopped meanwhile, and does not\n"
+      "start before it is through. Every step is written into the ledger.\n\n"
       "Example:\n"
       "  ecluse keys rotate\n"
       "  ecluse keys rotate --reencrypt --owner postgres://owner@db.internal/interior\n"
+      "  ecluse keys rotate --search --owner postgres://owner@db.internal/interior\n"
       "  ecluse keys rotate --root");
   rotate->callback([&line, options] { line.exit_status = Run(*options); });
 }

@@ -6,15 +6,19 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "ledger/ledger.h"
 #include "ledger/origin.h"
+#include "policy/applied.h"
 #include "server/control_socket.h"
 
 namespace ecluse {
@@ -85,6 +89,25 @@ Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boos
   return Fail(sqlstate::kIo, "a gate runs over " + policy.data_dir + " and cannot be asked",
               "run this as the gate's user on its machine; where the gate just starts or stops, try again",
               "control.reach", answer.error().operator_detail);
+}
+
+Status CheckNoGate(Database& owner, const Policy& policy, std::string_view does) {
+  ECLUSE_TRY(const Rows lock, owner.Query("SELECT pg_try_advisory_lock($1)", {std::to_string(GateLockKey(policy))}));
+  if (!lock.True(0, 0))
+    return Fail(sqlstate::kInvalidParameter, fmt::format("a gate runs, and {}", does),
+                "stop it for as long as this takes: the sealed tables are read once", "keys.gate");
+  std::string open;
+  for (const auto late = std::chrono::steady_clock::now() + limits::kSealLock; std::chrono::steady_clock::now() < late;
+       std::this_thread::sleep_for(std::chrono::milliseconds(100))) {
+    ECLUSE_TRY(const Rows rows,
+               owner.Query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+                           "usename = ANY ($1::text[])",
+                           {TextArray(policy.Logins())}));
+    open = rows.Text(0, 0);
+    if (open == "0") return {};
+  }
+  return Fail(sqlstate::kInvalidParameter, fmt::format("{} connections of the gate's logins are still open", open),
+              "wait until they have ended, or end them (pg_terminate_backend), and try again", "keys.gate");
 }
 
 Status CheckGateUser(const Policy& policy) {

@@ -7,9 +7,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "ledger/deletion.h"
+#include "policy/database.h"
 #include "policy/policy.h"
 #include "vault/keys.h"
 
@@ -23,6 +25,10 @@ std::optional<pid_t> RunningGate(const std::string& data_dir);
 // Has the gate that runs over the policy's data folder do something (control_socket.h), and says what it answered.
 // Nullopt where none runs; refuses where one does that cannot be asked, and between two ledgers.
 Result<std::optional<std::string>> AskIfRunning(const Policy& policy, const boost::json::object& request);
+
+// Refuses where a gate runs on the register, or a connection of its logins is open still: what has just been closed is
+// given a moment. None begins to run until `owner`'s connection ends. `does`: what a running one would do.
+Status CheckNoGate(Database& owner, const Policy& policy, std::string_view does);
 
 // Refuses where the data folder belongs to somebody else than who runs this.
 Status CheckGateUser(const Policy& policy);

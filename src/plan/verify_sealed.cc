@@ -10,6 +10,7 @@
 #include "plan/parse.h"
 #include "plan/tree.h"
 #include "plan/verify_parts.h"
+#include "policy/sealed_columns.h"
 
 namespace ecluse {
 namespace {
@@ -23,7 +24,7 @@ std::string LastName(const pgq::ColumnRef& ref) {
 }
 
 bool IsTokens(const pgq::Node& node) {
-  return node.has_column_ref() && LastName(node.column_ref()).starts_with("__bidx_");
+  return node.has_column_ref() && LastName(node.column_ref()).starts_with(kTokenPrefix);
 }
 
 bool IsNull(const pgq::Node& node) { return node.has_a_const() && node.a_const().isnull(); }
@@ -276,7 +277,7 @@ class SealedVerifier {
 
   bool Seals(const GuardedView& view, const std::string& column) const {
     const int at = view.Find(column);
-    return column.starts_with("__bidx_") || (at >= 0 && view.columns[static_cast<size_t>(at)].sealed.has_value());
+    return column.starts_with(kTokenPrefix) || (at >= 0 && view.columns[static_cast<size_t>(at)].sealed.has_value());
   }
   bool Written(const pgq::Node& node) const { return Own(node) || IsNull(node); }
 

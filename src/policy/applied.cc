@@ -1,5 +1,6 @@
 #include "policy/applied.h"
 
+#include <fmt/format.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "policy/objects.h"
+#include "policy/sealed_columns.h"
 
 namespace ecluse {
 namespace {
@@ -130,6 +132,34 @@ std::string Differing(const Fingerprint& now, const Fingerprint& then, std::stri
   return names;
 }
 
+// A copy of the register, or of the keys, from before another search key was made finds nobody, and refuses nothing
+// that is there twice.
+Status CheckSearchKeys(Database& database, const Policy& policy, const KeyRing& keys) {
+  std::vector<std::string> schemas, tables;
+  for (const auto& [name, table] : policy.tables) {
+    schemas.push_back(name.schema);
+    tables.push_back(name.name);
+  }
+  ECLUSE_TRY(const Rows rows,
+             database.Query("SELECT n.nspname, c.relname, a.attname, col_description(c.oid, a.attnum) FROM "
+                            "unnest($1::text[], $2::text[]) AS w(s, t) JOIN pg_namespace n ON n.nspname = w.s JOIN "
+                            "pg_class c ON c.relnamespace = n.oid AND c.relname = w.t JOIN pg_attribute a ON "
+                            "a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND starts_with(a.attname, $3)",
+                            {TextArray(schemas), TextArray(tables), std::string(kTokenPrefix)}));
+  for (int row = 0; row < rows.size(); ++row) {
+    const TableName name{rows.Text(row, 0), rows.Text(row, 1)};
+    const auto held = keys.Compartment(policy.tables.at(name).compartment);
+    if (held == nullptr || rows.Text(row, 3) == SearchKeyNote(HexEncode(held->search_id))) continue;
+    return Fail(sqlstate::kNotAllowed,
+                fmt::format("the tokens of {}.{} are under another search key than the ring's {}", name.Text(),
+                            rows.Text(row, 2), HexEncode(held->search_id)),
+                "where the register or the keys are a copy from before `ecluse keys rotate --search`, run that again: "
+                "it makes the tokens anew",
+                "policy.search-key");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<LoginCredentials> LoadLogin(const std::string& data_dir, KeyRing& keys, const std::string& login) {
@@ -245,6 +275,7 @@ Result<RoleSchemas> OpenRoleSchemas(std::shared_ptr<const Policy> policy, KeyRin
                 "run `ecluse check --config " + policy->file + " --owner URL` for every problem", "policy.drift", all);
   }
   ECLUSE_OK(CheckApplied(database, *policy, *schemas, catalog));
+  ECLUSE_OK(CheckSearchKeys(database, *policy, keys));
   return *std::move(schemas);
 }
 

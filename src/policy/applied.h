@@ -45,7 +45,7 @@ Result<std::vector<std::string>> AuditPublic(Database& database, const Policy& p
 Status CheckApplied(Database& database, const Policy& policy, const RoleSchemas& schemas, const Catalog& catalog);
 
 // Everything `serve` needs at start and on reload: connects as the first role's login, reads the catalog, compiles and
-// checks. Blocking.
+// checks, also that blind indexes are under the search keys of the ring. Blocking.
 Result<RoleSchemas> OpenRoleSchemas(std::shared_ptr<const Policy> policy, KeyRing& keys);
 
 // The key of the session-level advisory lock that the one gate of a register holds on its database:

@@ -8,7 +8,6 @@
 namespace ecluse {
 namespace {
 
-constexpr std::string_view kToken = "__bidx_";
 
 // What a type's modifier measures (PostgreSQL, utils/adt: varchar.c, numeric.c, timestamp.c).
 enum class Measure { none, length, scale, precision };
@@ -128,14 +127,18 @@ std::optional<ValueType> StandingType(std::string_view domain, const Sealing& se
   return linked ? std::optional(linked->type) : std::nullopt;
 }
 
-std::string EqualityColumn(const std::string& column) { return std::string(kToken) + column; }
+std::string SearchKeyNote(std::string_view search_key) {
+  return "ecluse: tokens under the search key " + std::string(search_key);
+}
+
+std::string EqualityColumn(const std::string& column) { return std::string(kTokenPrefix) + column; }
 std::string EqualityColumn(const std::string& column, const Sealing& sealing) {
   return sealing.link ? column : EqualityColumn(column);
 }
 std::string PrefixColumn(const std::string& column, unsigned characters) {
-  return std::string(kToken) + column + "_p" + std::to_string(characters);
+  return std::string(kTokenPrefix) + column + "_p" + std::to_string(characters);
 }
-std::string SoundColumn(const std::string& column) { return std::string(kToken) + column + "_s"; }
+std::string SoundColumn(const std::string& column) { return std::string(kTokenPrefix) + column + "_s"; }
 
 bool IsTokenColumn(const std::string& column, const std::string& name) {
   const std::string equality = EqualityColumn(column);
@@ -147,7 +150,7 @@ bool IsTokenColumn(const std::string& column, const std::string& name) {
 }
 
 std::string OfEqualityColumn(const std::string& name) {
-  return name.starts_with(kToken) ? name.substr(kToken.size()) : name;
+  return name.starts_with(kTokenPrefix) ? name.substr(kTokenPrefix.size()) : name;
 }
 
 std::string RangeDomain(const Sealing& sealing) {
@@ -155,7 +158,7 @@ std::string RangeDomain(const Sealing& sealing) {
 }
 
 std::string BlockColumn(const std::string& column, unsigned level) {
-  return std::string(kToken) + column + "_r" + std::to_string(level);
+  return std::string(kTokenPrefix) + column + "_r" + std::to_string(level);
 }
 
 std::optional<RangeSteps> StepsOf(const ValueType& type, const Sealing& sealing) {

@@ -73,6 +73,11 @@ std::string PrefixColumn(const std::string& column, unsigned characters);
 std::string SoundColumn(const std::string& column);
 // Whether a column of that name may be one of the token columns of `column`, whatever its indexes are or were.
 bool IsTokenColumn(const std::string& column, const std::string& name);
+// What every name of a token column begins with.
+inline constexpr std::string_view kTokenPrefix = "__bidx_";
+// The comment of a token column: which search key its tokens are under, 16 hexadecimal digits. A column without it is
+// under none that is known.
+std::string SearchKeyNote(std::string_view search_key);
 // The column whose equality index `name` is, or `name` itself where it is none.
 std::string OfEqualityColumn(const std::string& name);
 

@@ -31,6 +31,10 @@ std::string_view Trimmed(std::string_view number) {
 
 Result<std::shared_ptr<const CompartmentKeys>> SealingKeys(const KeyRing& keys, std::string_view compartment) {
   auto found = keys.Compartment(compartment);
+  if (found != nullptr && found->renewing && !keys.ends_renewal())
+    return Fail(sqlstate::kIo, "the keys that sealed columns are searched under are being renewed",
+                "Whoever runs the gate finishes that: `ecluse keys rotate --search`, run again, with the gate stopped.",
+                "seal.keys", fmt::format("the compartment {}", compartment));
   if (found != nullptr && found->complete()) return found;
   return Fail(sqlstate::kIo, "the keys of sealed columns are not there, so nothing of them is opened or written",
               "Ask whoever runs the gate: its keys are made where it starts (docs/operations.md).", "seal.keys",

@@ -151,7 +151,16 @@ Status DropFromRest(Database& owner, const LeftOver& left, const SealOptions& op
   return AtOnce(owner, [&] { return DropLeftOver(owner, left); });
 }
 
-Status PrepareTable(Database& owner, const MovingTable& table, const LeftOver* left, const SealOptions& options) {
+Status NoteSearchKey(Database& owner, const TableName& table, const std::vector<std::string>& columns,
+                     const CompartmentKeys& keys) {
+  for (const std::string& column : columns)
+    ECLUSE_OK(RunOne(owner, "COMMENT ON COLUMN " + QuoteTable(table) + "." + QuoteName(column) + " IS " +
+                                QuoteText(SearchKeyNote(HexEncode(keys.search_id)))));
+  return {};
+}
+
+Status PrepareTable(Database& owner, const MovingTable& table, const CompartmentKeys& keys, const LeftOver* left,
+                    const SealOptions& options) {
   if (left != nullptr) Tell(*left, options);
   return AtOnce(owner, [&]() -> Status {
     ECLUSE_OK(RunOne(owner, "CREATE SCHEMA IF NOT EXISTS " + QuoteName(kSealedSchema)));
@@ -175,6 +184,7 @@ Status PrepareTable(Database& owner, const MovingTable& table, const LeftOver* l
       }
     }
     ECLUSE_OK(RunOne(owner, "ALTER TABLE " + table.Sql() + " " + columns));
+    if (!table.undo) ECLUSE_OK(NoteSearchKey(owner, table.name, TokenNames(table), keys));
     ECLUSE_TRY(const std::string body, TriggerBody(owner, table, *options.policy));
     ECLUSE_OK(RunOne(owner, "CREATE OR REPLACE FUNCTION " + Marker(table.name) +
                                 "() RETURNS trigger LANGUAGE plpgsql AS " + QuoteText(body)));

@@ -20,7 +20,13 @@ std::vector<std::string> TokenNames(const MovingTable& table);
 
 // Makes a table ready: its columns, and the trigger, anew where what an earlier run gathered is of no use, which is
 // said. `left`: what is to go of the table besides, or null. For a moment nobody else has the table.
-Status PrepareTable(Database& owner, const MovingTable& table, const LeftOver* left, const SealOptions& options);
+// `keys` are those of its compartment: the columns of tokens note which search key they are under.
+Status PrepareTable(Database& owner, const MovingTable& table, const CompartmentKeys& keys, const LeftOver* left,
+                    const SealOptions& options);
+
+// Has these columns of tokens say which search key they are under.
+Status NoteSearchKey(Database& owner, const TableName& table, const std::vector<std::string>& columns,
+                     const CompartmentKeys& keys);
 
 // Drops what an earlier run gathered in a table in which nothing is to be moved, and says so.
 Status DropFromRest(Database& owner, const LeftOver& left, const SealOptions& options);

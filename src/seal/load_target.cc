@@ -52,7 +52,7 @@ Result<LoadTarget> LoadTarget::Read(Database& owner, KeyRing& keys, std::shared_
 
 Status LoadTarget::ReadColumns(Database& owner, const CatalogTable& real, const KeyRing& keys) {
   for (const CatalogColumn& column : real.columns) {
-    if (column.generated || column.name.starts_with("__bidx_")) continue;
+    if (column.generated || column.name.starts_with(kTokenPrefix)) continue;
     const PolicyColumn* in_policy = policy_->Find(column.name);
     std::unique_ptr<const Sealed> sealed;
     Oid type = column.base_type;

@@ -116,19 +116,17 @@ Result<SealReport> MoveTables(Database& owner, KeyRing& keys, const SealOptions&
     if (std::ranges::find(tables, left.table, &MovingTable::name) == tables.end())
       ECLUSE_OK(DropFromRest(owner, left, options));
   }
+  std::vector<std::shared_ptr<const CompartmentKeys>> compartments;
   for (const MovingTable& table : tables) {
+    ECLUSE_TRY(compartments.emplace_back(), SealingKeys(keys, table.compartment));
     for (const Moving& column : table.columns) {
       report.columns.push_back(table.name.Text() + "." + column.name);
       if (column.search.link && !options.undo) report.shuffled.push_back(table.name);
     }
     const auto left = std::ranges::find(left_overs, table.name, &LeftOver::table);
-    ECLUSE_OK(PrepareTable(owner, table, left == left_overs.end() ? nullptr : &*left, options));
+    ECLUSE_OK(PrepareTable(owner, table, *compartments.back(), left == left_overs.end() ? nullptr : &*left, options));
   }
   if (tables.empty()) return report;
-  std::vector<std::shared_ptr<const CompartmentKeys>> compartments;
-  for (const MovingTable& table : tables) {
-    ECLUSE_TRY(compartments.emplace_back(), SealingKeys(keys, table.compartment));
-  }
   const auto pass = [&](const MovingTable& table, bool locked) {
     const CompartmentKeys& compartment = *compartments[static_cast<size_t>(&table - tables.data())];
     return TableSealer(owner, table, keys, compartment, options).Pass(&report.rows, locked);

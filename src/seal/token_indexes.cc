@@ -32,7 +32,7 @@ Result<std::vector<Index>> IndexesOver(Database& owner, const MovingTable& table
 }
 
 Index InPlaceOf(const CatalogKey& key, const MovingTable& table) {
-  Index index{table.undo ? "" : FittingName("__bidx_" + key.name), {}, true};
+  Index index{table.undo ? "" : FittingName(std::string(kTokenPrefix) + key.name), {}, true};
   for (const std::string& name : key.columns) {
     const bool moved = table.Holds(name);
     index.columns.push_back(!moved ? name : table.undo ? OfEqualityColumn(name) : EqualityColumn(name));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <utility>
@@ -49,15 +50,61 @@ Result<std::vector<KeyInfo>> KeyChanges::AddDataKeys(std::span<const std::string
   std::vector<KeyInfo> made;
   for (const std::string& compartment : compartments) {
     KeyId id;
-    ECLUSE_TRY(const std::string line, MakeDataKey(*root, content, path_, compartment, &id));
+    ECLUSE_TRY(const std::string line, MakeKeyLine(*root, content, path_, "data", compartment, &id));
     content += line;
     made.push_back({"data", compartment, HexEncode(id)});
   }
+  ECLUSE_OK(Replace(*root, content));
+  return made;
+}
+
+Status KeyChanges::Replace(RootKey& root, const std::string& content) {
   if (content.size() > limits::kRingBytes)
     return Refuse("the gate's key ring has no room for more keys", "destroy those that no value is under any more");
-  if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
-  ECLUSE_OK(ReplaceFile(files_, path_, content));
+  if (auto whole = ParseRing(root, content, path_); !whole) return std::unexpected(std::move(whole).error());
+  return ReplaceFile(files_, path_, content);
+}
+
+Result<std::vector<KeyInfo>> KeyChanges::BeginSearchKeys(std::span<const std::string> compartments,
+                                                         std::span<const std::string> unlinked) {
+  ECLUSE_TRY(auto opened, Open());
+  auto& [lock, content, root] = opened;
+  ECLUSE_TRY(const Ring ring, ParseRing(*root, content, path_));
+  std::vector<KeyInfo> made;
+  const auto add = [&](const std::string& kind, const std::string& compartment) -> Status {
+    KeyId id;
+    ECLUSE_TRY(const std::string line, MakeKeyLine(*root, content, path_, kind, compartment, &id));
+    if (kind == "link") {
+      const std::string_view former =
+          KeyLine(content, kind, [&](std::string_view name, std::string_view) { return name == compartment; });
+      content.erase(static_cast<size_t>(former.data() - content.data()), former.size());
+    }
+    content += line;
+    made.push_back({kind, compartment, HexEncode(id)});
+    return {};
+  };
+  for (const std::string& compartment : compartments) {
+    if (const auto keys = ring.compartments.find(compartment); keys != ring.compartments.end() && keys->second->renewing)
+      continue;
+    ECLUSE_OK(add("search", compartment));
+    if (std::ranges::find(unlinked, compartment) != unlinked.end()) ECLUSE_OK(add("link", compartment));
+  }
+  if (!made.empty()) ECLUSE_OK(Replace(*root, content));
   return made;
+}
+
+Status KeyChanges::EndSearchKeys() {
+  ECLUSE_TRY(auto opened, Open());
+  auto& [lock, content, root] = opened;
+  ECLUSE_TRY(const Ring ring, ParseRing(*root, content, path_));
+  for (const auto& [compartment, keys] : ring.compartments) {
+    if (!keys->renewing) continue;
+    // The first of its two.
+    const std::string_view former =
+        KeyLine(content, "search", [&](std::string_view name, std::string_view) { return name == compartment; });
+    content.erase(static_cast<size_t>(former.data() - content.data()), former.size());
+  }
+  return content == ring.content ? Status() : Replace(*root, content);
 }
 
 // The ring says which of the token's keys it is under: interrupted anywhere, it opens as before or as behind.
@@ -148,7 +195,8 @@ Status KeyChanges::DestroyDataKey(const std::string& id) {
   ECLUSE_TRY(auto opened, Open());
   auto& [lock, content, root] = opened;
   ECLUSE_TRY(const Ring ring, ParseRing(*root, content, path_));
-  const std::string_view line = DataKeyLine(content, id);
+  const std::string_view line =
+      KeyLine(content, "data", [&](std::string_view, std::string_view of) { return of == id; });
   if (line.empty())
     return Refuse(fmt::format("the ring holds no data key {}", id), "`ecluse keys list` names those there are");
   for (const auto& [name, keys] : ring.compartments) {
@@ -157,8 +205,7 @@ Status KeyChanges::DestroyDataKey(const std::string& id) {
                     "`ecluse keys rotate --reencrypt` puts another in its place");
   }
   content.erase(static_cast<size_t>(line.data() - content.data()), line.size());
-  if (auto whole = ParseRing(*root, content, path_); !whole) return std::unexpected(std::move(whole).error());
-  return ReplaceFile(files_, path_, content);
+  return Replace(*root, content);
 }
 
 }  // namespace ecluse

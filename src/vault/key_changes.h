@@ -16,6 +16,7 @@
 namespace ecluse {
 
 class FileSystem;  // base/file.h
+class RootKey;     // root_key.h
 
 // The keys that an operator may change: the root, and the ring under it. `files` outlives it; null: the real ones.
 class KeyChanges {
@@ -43,6 +44,14 @@ class KeyChanges {
   // done.
   Status DestroyRoot(const std::string& id, const std::function<Status()>& first);
 
+  // One more search key for each of these compartments that has not two already; and in those of them named in
+  // `unlinked` as well, in which no pseudonym is, another linking key. Until EndSearchKeys() nothing of these
+  // compartments is sealed or searched (CompartmentKeys::renewing). Only while nobody else uses the ring. What is new.
+  Result<std::vector<KeyInfo>> BeginSearchKeys(std::span<const std::string> compartments,
+                                               std::span<const std::string> unlinked);
+  // Takes the former of two search keys out of the ring. Every token must be under the other.
+  Status EndSearchKeys();
+
   // Takes a data key out of the ring: nothing that is sealed under it opens any more. Refuses one that is not there,
   // and the one that seals. Destroying one that values are under destroys those: see to it first.
   Status DestroyDataKey(const std::string& id);
@@ -51,6 +60,8 @@ class KeyChanges {
   // With the ring's lock, the ring, and the root it is under.
   struct Opened;
   Result<Opened> Open();
+  // Writes the ring, which must open.
+  Status Replace(RootKey& root, const std::string& content);
   Result<std::string> RenewTokenRoot();
   Result<std::string> FinishRenewal();
   Status TakePlace();

@@ -208,6 +208,61 @@ TEST(KeyChanges, EveryFaultLeavesARingThatOpensOrIsFinished) {
   }
 }
 
+TEST_F(RingTest, ARunningGateTakesNoOtherSearchKey) {
+  const std::vector<std::string> names = {"main"};
+  auto running = KeyRing::Open(root_, data_, nullptr, names);
+  ASSERT_TRUE(running);
+  const std::string held((*running)->Compartment("main")->search.text());
+  KeyChanges changes(root_, data_);
+  ASSERT_TRUE(changes.BeginSearchKeys(names, {}));
+  EXPECT_FALSE((*running)->TakeRing());
+  ASSERT_TRUE(changes.EndSearchKeys());
+  EXPECT_FALSE((*running)->TakeRing()) << "the one it searches by is gone";
+  EXPECT_EQ((*running)->Compartment("main")->search.text(), held);
+}
+
+TEST_F(RingTest, ASearchKeyIsRenewedInTwoSteps) {
+  const std::vector<std::string> names = {"main", "contact"}, unlinked = {"main"};
+  const auto keys = [&](const char* name) {
+    auto ring = KeyRing::Open(root_, data_, nullptr, names);
+    EXPECT_TRUE(ring) << ring.error().message;
+    return (*ring)->Compartment(name);
+  };
+  const auto main = keys("main"), contact = keys("contact");
+  EXPECT_FALSE(main->renewing);
+  KeyChanges changes(root_, data_);
+  ASSERT_TRUE(changes.EndSearchKeys()) << "nothing was begun";
+  EXPECT_EQ(keys("main")->search_id, main->search_id);
+  auto running = KeyRing::Open(root_, data_, nullptr, names);
+  ASSERT_TRUE(running);
+  const auto made = changes.BeginSearchKeys(names, unlinked);
+  ASSERT_TRUE(made) << made.error().message;
+  ASSERT_EQ(made->size(), 3u) << "search of both, link of one";
+  EXPECT_TRUE(changes.BeginSearchKeys(names, unlinked).value().empty()) << "it is gone on with";
+  const auto between = keys("main");
+  EXPECT_TRUE(between->renewing && keys("contact")->renewing);
+  EXPECT_NE(between->search_id, main->search_id);
+  EXPECT_NE(between->search.text(), main->search.text());
+  const auto taken = (*running)->TakeRing();
+  ASSERT_FALSE(taken) << "a gate that runs searches by the former tokens";
+  EXPECT_NE(taken.error().message.find("searched under"), std::string::npos);
+  EXPECT_TRUE(changes.RenewRoot(false)) << "both are wrapped anew";
+  EXPECT_EQ(keys("main")->search.text(), between->search.text());
+  ASSERT_TRUE(changes.EndSearchKeys());
+  const auto after = keys("main"), other = keys("contact");
+  EXPECT_FALSE(after->renewing || other->renewing);
+  EXPECT_EQ(after->search.text(), between->search.text());
+  EXPECT_EQ(after->search_id, between->search_id);
+  EXPECT_NE(after->link.text(), main->link.text());
+  EXPECT_EQ(other->link.text(), contact->link.text());
+  EXPECT_NE(other->search.text(), contact->search.text());
+  EXPECT_NE(other->search.text(), after->search.text());
+  size_t lines = 0;
+  auto ring = KeyRing::Open(root_, data_, nullptr, names);
+  for (const KeyInfo& info : (*ring)->List().value()) lines += info.kind == "search" || info.kind == "link" ? 1 : 0;
+  EXPECT_EQ(lines, 4u) << "the former ones are gone";
+}
+
 TEST_F(RingTest, EveryDamagedByteOfTheRingRefuses) {
   const std::vector<std::string> names = {"main"};
   ASSERT_TRUE(KeyRing::Open(root_, data_, nullptr, names));

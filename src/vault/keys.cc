@@ -151,6 +151,13 @@ class FileKeyRing final : public KeyRing {
                            "restart the gate or run the command again",
                            folder_);
     }
+    for (const auto& [name, held] : ring_.compartments) {
+      const auto found = next.compartments.find(name);
+      if (found == next.compartments.end() || found->second->search_id != held->search_id ||
+          !std::ranges::equal(found->second->link.bytes(), held->link.bytes()))
+        return Unavailable(fmt::format("what the compartment {} is searched under has changed in the ring of keys", name),
+                           "restart the gate, or run the command again", folder_);
+    }
     uint64_t taken = 0;
     for (const KeyInfo& info : next.names) {
       if (std::ranges::find(ring_.names, info.id, &KeyInfo::id) != ring_.names.end()) continue;

@@ -46,7 +46,10 @@ class CompartmentKeys {
   bool AddData(const KeyId& id, Xaes key);
 
   Secret search;  // of blind indexes
-  Secret link;    // of the pseudonyms that stand for people
+  KeyId search_id{};
+  // `ecluse keys rotate --search` is not through: tokens are under this search key or the one before it.
+  bool renewing = false;
+  Secret link;  // of the pseudonyms that stand for people
   bool complete() const { return !data_.empty() && !search.empty() && !link.empty(); }
 
  private:
@@ -98,13 +101,18 @@ class KeyRing {
   ValueKeys* value_keys() const { return value_keys_; }
   void Attach(ValueKeys* value_keys) { value_keys_ = value_keys; }
 
+  // Whoever ends a renewal of search keys says so, and is given them (SealingKeys()) before it is through.
+  bool ends_renewal() const { return ends_renewal_; }
+  void EndsRenewal() { ends_renewal_ = true; }
+
   // The keys of a compartment; null where the ring holds none. Whoever holds them goes on with them where the ring is
   // taken anew meanwhile: ask for each statement or batch.
   virtual std::shared_ptr<const CompartmentKeys> Compartment(std::string_view name) const = 0;
 
   // Takes over what has changed about compartments since the ring was opened (key_changes.h), telling OnKeyMade() of
   // keys that are new before anything is sealed under them. The root is opened as by Open(); refused where that asks
-  // on a terminal, where the ring is not the one it was, and where a data key has gone from it. Nothing is taken then.
+  // on a terminal, where the ring is not the one it was, where a data key has gone from it, and where what a compartment
+  // is searched or linked under is another: the database has to be seen to have changed with it. Nothing is taken then.
   // How many keys are new. By one thread at a time.
   virtual Result<uint64_t> TakeRing() = 0;
 
@@ -122,6 +130,7 @@ class KeyRing {
 
  private:
   ValueKeys* value_keys_ = nullptr;
+  bool ends_renewal_ = false;
 };
 
 // Makes the process not dumpable (no core, no ptrace by the same user) and locks its memory. Best effort where limits

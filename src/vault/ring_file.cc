@@ -57,7 +57,9 @@ class RingReader {
       return Fail(sqlstate::kIo,
                   fmt::format("the gate's keys were wrapped under root key {}, and the policy names {}",
                               Printable(id_text), HexEncode(root_.id())),
-                  "put the root key of this data folder back, or correct vault.root", "vault.keys", path_);
+                  "put the root key of this data folder back, or correct vault.root; a ring from before a renewal opens "
+                  "with the root of that time alone",
+                  "vault.keys", path_);
     while (std::getline(lines, line)) {
       std::istringstream words(line);
       std::string coded, more;
@@ -118,8 +120,10 @@ class RingReader {
     CompartmentKeys& keys = compartments_[name_];
     if (kind_ == "data") {
       if (!keys.AddData(id, std::move(key->key))) return Broken();
-    } else if (kind_ == "search" && keys.search.empty()) {
+    } else if (kind_ == "search" && !keys.renewing && keys.search_id != id) {
+      keys.renewing = !keys.search.empty();
       keys.search = Secret(key->key.key());
+      keys.search_id = id;
     } else if (kind_ == "link" && keys.link.empty()) {
       keys.link = Secret(key->key.key());
     } else {
@@ -231,8 +235,8 @@ Result<std::string> MakeCompartment(RootKey& root, std::string_view name) {
   return text;
 }
 
-Result<std::string> MakeDataKey(RootKey& root, const std::string& content, const std::string& path,
-                                std::string_view compartment, KeyId* id) {
+Result<std::string> MakeKeyLine(RootKey& root, const std::string& content, const std::string& path,
+                                std::string_view kind, std::string_view compartment, KeyId* id) {
   RingReader reader(root, path);
   ECLUSE_TRY(const Ring ring, reader.Read(content));
   const WrappedKey* under = reader.Under(compartment);
@@ -240,7 +244,7 @@ Result<std::string> MakeDataKey(RootKey& root, const std::string& content, const
     return Fail(sqlstate::kInvalidParameter, fmt::format("there is no compartment {}", compartment),
                 "`ecluse keys list` names those there are", "vault.keys");
   *id = RandomKeyId();
-  return WrapLine(under->key, under->id, "data", compartment, *id, RandomKey().bytes());
+  return WrapLine(under->key, under->id, kind, compartment, *id, RandomKey().bytes());
 }
 
 Result<std::string> RewrapRing(RootKey& root, RootKey& next, const std::string& content, const std::string& path) {
@@ -276,12 +280,13 @@ Result<std::string> RewrapRing(RootKey& root, RootKey& next, const std::string& 
   return out;
 }
 
-std::string_view DataKeyLine(std::string_view content, std::string_view id) {
+std::string_view KeyLine(std::string_view content, std::string_view kind,
+                         const std::function<bool(std::string_view name, std::string_view id)>& which) {
   for (size_t begin = 0; begin < content.size();) {
     const size_t end = std::min(content.find('\n', begin), content.size() - 1) + 1;
     const std::string_view line = content.substr(begin, end - begin);
     const RingLine words = WordsOf(line);
-    if (words.kind == "data" && words.id == id) return line;
+    if (words.kind == kind && which(words.name, words.id)) return line;
     begin = end;
   }
   return {};

@@ -1,6 +1,7 @@
 // The file `<data_dir>/keys/ring`, and the lines of wrapped keys it shares with day keys. Format: docs/vault_format.md.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -57,12 +58,13 @@ Result<Ring> ReadRing(FileSystem& files, RootKey& root, const std::string& path)
 Result<std::string> MakeRing(RootKey& root);
 // The lines of a new compartment's keys.
 Result<std::string> MakeCompartment(RootKey& root, std::string_view name);
-// The line of one more data key for a compartment of the ring `content`, which seals from then on.
-Result<std::string> MakeDataKey(RootKey& root, const std::string& content, const std::string& path,
-                                std::string_view compartment, KeyId* id);
+// The line of one more key ("data", "search", "link") for a compartment of the ring `content`.
+Result<std::string> MakeKeyLine(RootKey& root, const std::string& content, const std::string& path,
+                                std::string_view kind, std::string_view compartment, KeyId* id);
 // The ring `content` under another root, the key-encryption keys of compartments made anew.
 Result<std::string> RewrapRing(RootKey& root, RootKey& next, const std::string& content, const std::string& path);
-// The line of the data key with that id; empty where there is none.
-std::string_view DataKeyLine(std::string_view content, std::string_view id);
+// The first line of such a kind that is the one sought; empty where there is none. A view into `content`.
+std::string_view KeyLine(std::string_view content, std::string_view kind,
+                         const std::function<bool(std::string_view name, std::string_view id)>& which);
 
 }  // namespace ecluse

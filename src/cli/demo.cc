@@ -86,10 +86,12 @@ void PrintWelcome(const ReadyDemo& demo) {
       "nothing joins the two tables\n"
       "  {} ledger show --config {}\n    what was disclosed, to whom, why\n"
       "  {} dossier --principal alice --config {} --out alice\n    whose data alice saw: open alice/dossier.en.html\n"
+      "  {} retain --config {} --owner {}\n    deletes plates seen longer ago than the policy keeps them; each is "
+      "written down\n"
       "  {} check --config {}\n    the policy; edit it and run ecluse demo again\n"
       "  psql {}\n    the register itself, as its owner, around the gate\n",
       Psql(demo, demo::kAccounts[0]), Psql(demo, demo::kAccounts[2]), program, config, program, config, program, config,
-      demo::OwnerUrl(demo));
+      demo::OwnerUrl(demo), program, config, demo::OwnerUrl(demo));
   fmt::print("\nCtrl-C stops the gate and PostgreSQL; the same command starts them again. All of it lies in {}.\n\n",
              Near(std::filesystem::path(demo.config).parent_path().string()));
   std::fflush(stdout);

@@ -124,6 +124,7 @@ tables:
       camera:         {class: place}
       seen_at:        {class: place}
       biometric_hash: {class: biometric}
+    retention: {column: seen_at, keep: 30d}   # ecluse retain, once a day, deletes what is older
 
 open_tables: [ref.offence, ref.town]
 

@@ -83,6 +83,7 @@ Result<Shape> EnsureRegister(const PrivatePostgres& postgres, const DemoFolder& 
   Shape shape;
   shape.subjects = wish.subjects.value_or(shape.subjects);
   shape.seed = wish.seed.value_or(shape.seed);
+  shape.today = std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now());
   ECLUSE_OK(MakeRegister(super, postgres, folder.Password("owner"), shape, progress));
   made = true;
   return shape;

@@ -233,8 +233,10 @@ int SightingRows(const Shape& shape, int64_t id, std::string& out) {
   Draw draw(shape, "sighting", id);
   std::string_view camera = Camera(draw.Next());
   std::string plate = Plate(draw.From(1, shape.subjects));
-  const int64_t at[] = {draw.From(1, 28), draw.Below(24), draw.Below(60), draw.Below(60)};
-  Put(out, "{}\t{}\t{}\t2026-06-{:02} {:02}:{:02}:{:02}+00\t", id, plate, camera, at[0], at[1], at[2], at[3]);
+  const std::chrono::year_month_day day{shape.today - std::chrono::days(draw.From(1, kSightingDays))};
+  const int64_t at[] = {draw.Below(24), draw.Below(60), draw.Below(60)};
+  Put(out, "{}\t{}\t{}\t{}-{:02}-{:02} {:02}:{:02}:{:02}+00\t", id, plate, camera, static_cast<int>(day.year()),
+      static_cast<unsigned>(day.month()), static_cast<unsigned>(day.day()), at[0], at[1], at[2]);
   PutHex(out, draw, 2);
   out += '\n';
   return 1;

@@ -1,12 +1,13 @@
 // The demonstration register: four schemas of entirely fictitious people, made from a seed.
 //
 // Every row is a function of (seed, table, number), so that tables can be made in any order, in parallel, and of any
-// size without holding anything in memory; the same seed and size always give the same bytes. What could be mistaken
+// size without holding anything in memory; the same seed, size and day always give the same bytes. What could be mistaken
 // for somebody's is drawn from ranges that are never given out: NIRs name communes 950 to 999, which no department has,
 // plates begin with I, O or U, which plates do not use, telephone numbers lie in the block kept for films, postal codes
 // begin with 99.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -15,11 +16,14 @@ namespace ecluse::demo {
 
 inline constexpr int64_t kDefaultSubjects = 100'000;
 inline constexpr int64_t kMaxSubjects = 16'400'000;
+inline constexpr int64_t kSightingDays = 35;
 
 // How large, and from which seed.
 struct Shape {
   int64_t subjects = kDefaultSubjects;  // people in taj.person, 1 to kMaxSubjects; all else follows
   uint64_t seed = 1;
+  // Plates were seen in the kSightingDays before it.
+  std::chrono::sys_days today = std::chrono::year(2026) / 7 / 1;
 
   int64_t cases() const;
   int64_t owners() const;

@@ -311,7 +311,7 @@ class Analyzer {
   };
   std::optional<Bounded> BoundedBy(const SealedSide& side, const Cross& cross, const std::vector<Conjunct>& conjuncts,
                                    const Scope& scope);
-  bool UsedElsewhere(int number, const std::vector<Conjunct>& conjuncts) const;
+  bool UsedTwice(int number) const;
   Result<std::shared_ptr<const Plan>> LookUp(const Relation& relation, const std::vector<Conjunct>& conjuncts,
                                              std::vector<int>* parameters);
 

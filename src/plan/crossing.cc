@@ -55,15 +55,13 @@ bool Analyzer::OnlyOf(const google::protobuf::Message& message, const Scope& sco
   return AllChildren(message, [&](const auto&, const auto& child) { return OnlyOf(child, scope, of, bounds); });
 }
 
-// A parameter is of the type of its first use, which the look-up may not have.
-bool Analyzer::UsedElsewhere(int number, const std::vector<Conjunct>& conjuncts) const {
+// A parameter is of the type of its first use, which the look-up may not have, or may not see.
+bool Analyzer::UsedTwice(int number) const {
   const std::string text = "$" + std::to_string(number);
-  for (size_t i = 0; i < clauses_.tokens().size(); ++i) {
-    const bool inside = std::ranges::any_of(
-        conjuncts, [&](const Conjunct& one) { return one.tokens.first <= i && i < one.tokens.second; });
-    if (!inside && clauses_.tokens()[i].kind == Token::Kind::parameter && clauses_.TextOf(i) == text) return true;
-  }
-  return false;
+  int uses = 0;
+  for (size_t i = 0; i < clauses_.tokens().size(); ++i)
+    uses += clauses_.tokens()[i].kind == Token::Kind::parameter && clauses_.TextOf(i) == text ? 1 : 0;
+  return uses > 1;
 }
 
 // The client's own conditions on one table as a statement by itself, planned and verified like any.
@@ -90,10 +88,10 @@ Result<std::shared_ptr<const Plan>> Analyzer::LookUp(const Relation& relation, c
         known = parameters->end() - 1;
         const auto index = static_cast<size_t>(number - 1);
         types.push_back(index < plan_->parameter_types.size() ? plan_->parameter_types[index] : 0);
-        if (types.back() == 0 && UsedElsewhere(number, conjuncts)) {
+        if (types.back() == 0 && UsedTwice(number)) {
           return Refuse(static_cast<int>(token.begin), "plan.compartment",
                         "the parameter $" + std::to_string(number) +
-                            " bounds a join between compartments, is used elsewhere too, and has no declared type",
+                            " bounds a join between compartments, is used twice, and has no declared type",
                         "Declare its type, or give each use a parameter of its own.");
         }
       }

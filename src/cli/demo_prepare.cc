@@ -7,8 +7,11 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "cli/value_keys.h"
 #include "policy/apply.h"
+#include "policy/daily_runs.h"
 #include "policy/database.h"
 #include "seal/cell.h"
 #include "seal/seal_tables.h"
@@ -133,7 +136,9 @@ Status ApplyPolicy(const DemoFolder& folder, const std::string& owner_url, const
       progress(what, static_cast<int64_t>(done), static_cast<int64_t>(std::max(all, done)));
     };
   }
+  const int64_t now = SystemClock().WallMicros();
   ECLUSE_TRY(const SealReport sealed, SealTables(owner, *keys, sealing));
+  ECLUSE_OK(NoteShuffled(RealFiles(), **policy, sealed.shuffled, now));
   ECLUSE_TRY(ApplyReport report, Apply(owner, *policy, keys.get(), ApplyMode::apply));
   if (report.done()) return {};
   return Fail(sqlstate::kInvalidParameter,
